@@ -1,0 +1,10 @@
+"""The one exception that says: what you gave cannot be used, and here is the remedy."""
+
+
+class InputError(ValueError):
+    """A mistake in what the user gave: a path, a label, a file, an option.
+
+    The message is one line that says what was found, what was expected and what to do; where a file
+    is at fault its path is in it. The command line prints that line and exits with code 2; every
+    other exception is a fault of ours and keeps its traceback.
+    """

@@ -1,0 +1,102 @@
+"""Files are written whole or not at all, and tables come back as they were."""
+
+import csv
+import json
+import math
+import stat
+from pathlib import Path
+
+import pytest
+
+from ser_keras.files import write_bytes, write_csv, write_json
+
+
+def fail(*_, **__):
+    raise OSError("disk full")
+
+
+def test_bytes_come_back(tmp_path):
+    write_bytes(tmp_path / "file", b"\x00\xffnew")
+    assert (tmp_path / "file").read_bytes() == b"\x00\xffnew"
+
+
+def test_an_old_file_is_replaced(tmp_path):
+    (tmp_path / "file").write_text("old and longer")
+    write_bytes(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new"
+
+
+def test_nothing_but_the_file_is_left(tmp_path):
+    write_bytes(tmp_path / "file", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_others_may_read_the_file(tmp_path):
+    write_bytes(tmp_path / "file", b"new")
+    assert (tmp_path / "file").stat().st_mode & stat.S_IROTH
+
+
+@pytest.mark.parametrize("step", ["chmod", "replace"])
+def test_a_failing_write_leaves_the_old_file_and_no_temporary(tmp_path, monkeypatch, step):
+    (tmp_path / "file").write_text("old")
+    monkeypatch.setattr(Path, step, fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_bytes(tmp_path / "file", b"new")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_content_that_cannot_be_written_leaves_the_old_file_and_no_temporary(tmp_path):
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(TypeError, match="bytes-like"):
+        write_bytes(tmp_path / "file", "text")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_folder_that_does_not_exist_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        write_bytes(tmp_path / "nowhere" / "file", b"new")
+
+
+def test_json_comes_back(tmp_path):
+    value = {"emotions": ["fröhlich", "sad"], "uar": 0.5, "cache": None}
+    write_json(tmp_path / "file.json", value)
+    assert json.loads((tmp_path / "file.json").read_text(encoding="utf-8")) == value
+
+
+def test_json_is_readable_text_that_ends_in_a_line_break(tmp_path):
+    write_json(tmp_path / "file.json", {"name": "fröhlich"})
+    assert (tmp_path / "file.json").read_text(encoding="utf-8") == '{\n  "name": "fröhlich"\n}\n'
+
+
+def test_a_value_that_json_does_not_know_leaves_the_old_file(tmp_path):
+    (tmp_path / "file.json").write_text("old")
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        write_json(tmp_path / "file.json", {"path": tmp_path})
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["plain", "one, two", 'say "ah"', "line\nbreak", " spaces ", "", "ünï/cødé.wav"],
+)
+def test_a_cell_comes_back_from_a_table(tmp_path, cell):
+    write_csv(tmp_path / "table.csv", ("path", "reason"), [(cell, "why"), ("next", cell)])
+    with (tmp_path / "table.csv").open(newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file)) == [["path", "reason"], [cell, "why"], ["next", cell]]
+
+
+def test_a_file_name_that_is_no_utf8_keeps_its_bytes(tmp_path):
+    write_csv(tmp_path / "table.csv", ("path",), [(b"b\xf6se.wav".decode(errors="surrogateescape"),)])
+    assert (tmp_path / "table.csv").read_bytes() == b"path\nb\xf6se.wav\n"
+
+
+def test_a_missing_value_is_an_empty_cell(tmp_path):
+    write_csv(tmp_path / "table.csv", ("start", "end"), [(None, math.pi)])
+    assert (tmp_path / "table.csv").read_text() == f"start,end\n,{math.pi}\n"
+
+
+def test_rows_that_fail_midway_leave_the_old_table(tmp_path):
+    (tmp_path / "table.csv").write_text("old")
+    with pytest.raises(ZeroDivisionError):
+        write_csv(tmp_path / "table.csv", ("number",), ([1 / number] for number in (1, 0)))
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
