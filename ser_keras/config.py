@@ -1,0 +1,199 @@
+"""Every setting of the package: frozen dataclasses, one a stage.
+
+A field holds its default and, in its metadata, the help text (with the unit) from which the command
+line's flags are made. A value that cannot work is refused when the object is made, so that no later
+stage has to look again.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, Self
+
+from ser_keras.errors import InputError
+
+SPLITS = ("auto", "speaker", "random", "manifest")
+
+
+def _setting(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
+
+
+def _require(holds: bool, name: str, value: Any, expected: str) -> None:
+    if not holds:
+        raise InputError(f"{name}={value!r}: expected {expected}")
+
+
+class Config:
+    """What every settings class can do: be changed, be written as JSON, be read back."""
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed.
+
+        Raises:
+            InputError: a name is no field, or a value cannot work.
+
+        Example:
+            >>> DataConfig().replace(batch_size=8).batch_size
+            8
+        """
+        known = {field.name for field in dataclasses.fields(self)}
+        if unknown := sorted(set(changes) - known):
+            raise InputError(f"{type(self).__name__} has no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain values for JSON (tuples become lists)."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Return the settings that `to_dict` wrote."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+@dataclass(frozen=True)
+class AudioConfig(Config):
+    """The recipe from a waveform to a log-mel spectrogram; training and serving share it.
+
+    Example:
+        >>> AudioConfig().frames_per_second
+        100.0
+    """
+
+    sample_rate: int = _setting(16_000, "rate to which all audio is resampled, in Hz")
+    frame_length: int = _setting(400, "analysis window, in samples")
+    frame_step: int = _setting(160, "distance between frames, in samples")
+    fft_length: int = _setting(512, "transform size, in samples; at least frame_length")
+    num_mel_bins: int = _setting(64, "number of mel bands")
+    min_hz: float = _setting(50.0, "lower edge of the lowest mel band, in Hz")
+    max_hz: float = _setting(8_000.0, "upper edge of the highest mel band, in Hz")
+    log_offset: float = _setting(1e-7, "added to the mel power before the logarithm: the floor of the scale")
+
+    def __post_init__(self) -> None:
+        _require(4_000 <= self.sample_rate <= 384_000, "sample_rate", self.sample_rate, "4000 to 384000 Hz")
+        _require(self.frame_length > 0, "frame_length", self.frame_length, "more than 0 samples")
+        _require(0 < self.frame_step <= self.frame_length, "frame_step", self.frame_step, "1 to frame_length")
+        even = self.fft_length % 2 == 0
+        _require(
+            even and self.fft_length >= self.frame_length,
+            "fft_length",
+            self.fft_length,
+            f"an even number of at least frame_length={self.frame_length}",
+        )
+        _require(self.num_mel_bins > 0, "num_mel_bins", self.num_mel_bins, "more than 0 bands")
+        nyquist = self.sample_rate / 2
+        _require(0 <= self.min_hz < self.max_hz, "min_hz", self.min_hz, f"0 to max_hz={self.max_hz}")
+        _require(self.max_hz <= nyquist, "max_hz", self.max_hz, f"at most half of sample_rate, {nyquist} Hz")
+        _require(self.log_offset > 0, "log_offset", self.log_offset, "more than 0")
+
+    @property
+    def frames_per_second(self) -> float:
+        """Frames in a second of audio, in Hz."""
+        return self.sample_rate / self.frame_step
+
+
+@dataclass(frozen=True)
+class DataConfig(Config):
+    """How a folder of recordings becomes batches of waveforms."""
+
+    corpus: str | None = _setting(None, "name of the corpus, where it should not be recognised by itself")
+    split: str = _setting("auto", "how to part the recordings; auto: the manifest's own, else by speaker", SPLITS)
+    val_fraction: float = _setting(0.15, "part of the recordings for validation, 0 to 1")
+    test_fraction: float = _setting(0.2, "part of the recordings for the test, 0 to 1")
+    batch_size: int = _setting(32, "clips in a batch")
+    min_seconds: float = _setting(0.1, "a shorter recording is left out, in seconds")
+    max_seconds: float = _setting(30.0, "of a longer recording only the beginning is used, in seconds")
+    crop_seconds: float = _setting(6.0, "in training a longer recording is cut to a random part of this, in seconds")
+    cache: str = _setting("memory", "where decoded audio is kept: 'memory' or a folder")
+    strict: bool = _setting(False, "stop at the first bad file instead of leaving it out")
+    seed: int = _setting(0, "seed of the split, the weights and the order of training")
+
+    def __post_init__(self) -> None:
+        _require(self.split in SPLITS, "split", self.split, " or ".join(SPLITS))
+        for name in ("val_fraction", "test_fraction"):
+            _require(0 < getattr(self, name) < 1, name, getattr(self, name), "more than 0 and less than 1")
+        total = self.val_fraction + self.test_fraction
+        _require(total < 1, "val_fraction + test_fraction", total, "less than 1, so that something is left to train on")
+        _require(self.batch_size > 0, "batch_size", self.batch_size, "more than 0 clips")
+        _require(self.min_seconds >= 0, "min_seconds", self.min_seconds, "0 or more")
+        _require(self.max_seconds > self.min_seconds, "max_seconds", self.max_seconds, "more than min_seconds")
+        _require(self.crop_seconds > 0, "crop_seconds", self.crop_seconds, "more than 0")
+        _require(bool(self.cache), "cache", self.cache, "'memory' or a folder")
+
+
+@dataclass(frozen=True)
+class ModelConfig(Config):
+    """The shape of `ParallelModel`.
+
+    Example:
+        >>> ModelConfig().time_pooling
+        16
+    """
+
+    conv_filters: tuple[int, ...] = _setting((32, 48, 64, 96), "filters of each Conv2D block")
+    conv_kernels: tuple[int, ...] = _setting((5, 3, 3, 3), "width and height of the filters of each block")
+    conv_strides: tuple[int, ...] = _setting((2, 1, 1, 1), "step of the filters of each block, in time and frequency")
+    conv_pools: tuple[int, ...] = _setting((2, 2, 2, 1), "max-pooling over time and frequency in each block")
+    conv_dropout: float = _setting(0.1, "dropout after each Conv2D block, 0 to 1")
+    lstm_pool: int = _setting(8, "frames averaged into one step of the LSTM")
+    lstm_units: int = _setting(64, "units of the LSTM in each direction")
+    attention_units: int = _setting(64, "width of the additive attention")
+    dropout: float = _setting(0.3, "dropout before the softmax, 0 to 1")
+
+    def __post_init__(self) -> None:
+        _require(len(self.conv_filters) > 0, "conv_filters", self.conv_filters, "at least one block")
+        for name in ("conv_filters", "conv_kernels", "conv_strides", "conv_pools"):
+            values = getattr(self, name)
+            fits = len(values) == len(self.conv_filters)
+            _require(fits, name, values, f"one for each of conv_filters={self.conv_filters}")
+            _require(min(values) > 0, name, values, "numbers above 0")
+        for name in ("lstm_pool", "lstm_units", "attention_units"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
+        for name in ("conv_dropout", "dropout"):
+            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 or more and less than 1")
+
+    @classmethod
+    def original(cls) -> Self:
+        """Return the shape of the two-branch network that this family of models goes back to.
+
+        Use it with `AudioConfig(num_mel_bins=128, ...)` as the baseline of a comparison.
+        """
+        return cls(
+            conv_filters=(16, 32, 64, 64),
+            conv_kernels=(3, 3, 3, 3),
+            conv_strides=(1, 1, 1, 1),
+            conv_pools=(2, 4, 4, 4),
+            conv_dropout=0.3,
+            lstm_pool=4,
+            lstm_units=64,
+            attention_units=64,
+            dropout=0.1,
+        )
+
+    @property
+    def time_pooling(self) -> int:
+        """Frames that end in one step of the last Conv2D block."""
+        return math.prod(self.conv_strides) * math.prod(self.conv_pools)
+
+
+@dataclass(frozen=True)
+class TrainConfig(Config):
+    """How `train_model` trains."""
+
+    epochs: int = _setting(40, "most passes over the training recordings")
+    patience: int = _setting(15, "epochs without a better validation UAR after which training stops")
+    learning_rate: float = _setting(2e-3, "highest learning rate; it warms up, then falls as a cosine")
+    warmup_fraction: float = _setting(0.1, "part of all steps in which the learning rate rises, 0 to 1")
+    weight_decay: float = _setting(1e-2, "decoupled weight decay of AdamW")
+    label_smoothing: float = _setting(0.1, "part of the target spread over all emotions, 0 to 1")
+    class_weights: bool = _setting(True, "weigh each emotion by the inverse of its frequency")
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "patience", "learning_rate"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
+        for name in ("warmup_fraction", "label_smoothing"):
+            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 or more and less than 1")
+        _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
