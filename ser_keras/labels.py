@@ -1,0 +1,75 @@
+"""The ordered emotion vocabulary, and the ordinary spellings of its words.
+
+The order is fixed here, in code: a model's outputs are in this order, whatever the folders are called
+and in whatever order a file system lists them.
+"""
+
+import re
+from collections.abc import Iterable
+
+from ser_keras.errors import InputError
+
+EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised", "bored")
+
+_SPELLINGS = {
+    "neutral": "neutrality neu",
+    "calm": "calmness serene",
+    "happy": "happiness joy joyful hap",
+    "sad": "sadness sorrow",
+    "angry": "anger ang",
+    "fearful": "fear feared afraid scared anxiety anxious fea",
+    "disgust": "disgusted dis",
+    "surprised": "surprise sur ps pleasantsurprise pleasantsurprised pleasantlysurprised",
+    "bored": "boredom",
+}
+_ALIASES = {
+    spelling: emotion for emotion, spellings in _SPELLINGS.items() for spelling in (emotion, *spellings.split())
+}
+
+
+def canonical_emotion(name: str) -> str:
+    """Give the vocabulary's word for an emotion, however it is ordinarily spelt.
+
+    Upper and lower case, spaces, hyphens and underscores make no difference. A label outside the
+    vocabulary is the user's own and is kept, stripped and in lower case.
+
+    Args:
+        name: An emotion as a folder, a file name or a manifest spells it.
+
+    Returns:
+        A word of `EMOTIONS`, or the user's own label.
+
+    Raises:
+        InputError: The name is empty.
+
+    Example:
+        >>> canonical_emotion("Anger"), canonical_emotion("pleasant_surprise")
+        ('angry', 'surprised')
+        >>> canonical_emotion(" Sarcastic ")
+        'sarcastic'
+    """
+    tidy = name.strip().lower()
+    if not tidy:
+        raise InputError(f"an empty emotion {name!r}; expected a name such as {', '.join(EMOTIONS[:3])}")
+    return _ALIASES.get(re.sub(r"[\s_-]+", "", tidy), tidy)
+
+
+def order_emotions(labels: Iterable[str]) -> tuple[str, ...]:
+    """Put labels into the order in which a model's outputs stand.
+
+    The vocabulary's words come first, in its order; the user's own labels follow, sorted. Each label
+    appears once.
+
+    Args:
+        labels: Emotions in any order and ordinary spelling, repeated or not.
+
+    Returns:
+        The distinct canonical labels in order.
+
+    Example:
+        >>> order_emotions(["tired", "sad", "happy", "sad", "ironic"])
+        ('happy', 'sad', 'ironic', 'tired')
+    """
+    found = {canonical_emotion(label) for label in labels}
+    own = sorted(found.difference(EMOTIONS))
+    return tuple(emotion for emotion in EMOTIONS if emotion in found) + tuple(own)

@@ -1,0 +1,193 @@
+"""Labels that are written in a file: CSV and JSONL manifests, and IEMOCAP's evaluation files.
+
+A manifest is a table with one utterance a row. `path` (relative to the manifest's folder) and `emotion`
+are needed; `speaker`, `split`, `start_seconds`, `end_seconds`, `text`, `gender` and `corpus` may be
+given. Several rows may cut segments out of one file.
+"""
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ser_keras.errors import InputError
+from ser_keras.labels import canonical_emotion
+
+REQUIRED_COLUMNS = ("path", "emotion")
+OPTIONAL_COLUMNS = ("speaker", "split", "start_seconds", "end_seconds", "text", "gender", "corpus")
+SPLITS = ("train", "val", "test")
+
+_GENDERS = {"": None, "male": "male", "m": "male", "female": "female", "f": "female"}
+# [6.2901 - 8.2357]	Ses01F_impro01_F000	neu	[2.5000, 2.5000, 2.5000]
+_EVALUATION = re.compile(r"^\[[\d.]+ - [\d.]+\]\s+(\w+)\s+(\w+)\s+\[", re.MULTILINE)
+
+
+def read_manifest(path: str | Path) -> list[dict[str, Any]]:
+    r"""Read and check a manifest; every fault is found before any audio is touched.
+
+    Args:
+        path: A `.csv` or `.jsonl` file in UTF-8, with or without a byte order mark.
+
+    Returns:
+        For each row the keyword arguments of an `Utterance`, in the file's order.
+
+    Raises:
+        InputError: A column, a value or an audio file is missing or wrong; the message names the
+            manifest, the line and the value.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = (folder / "a.wav").write_bytes(b"")
+        >>> _ = (folder / "manifest.csv").write_text("path,emotion,speaker\na.wav,Anger,anna\n")
+        >>> row, = read_manifest(folder / "manifest.csv")
+        >>> row["emotion"], row["speaker"], row["split"]
+        ('angry', 'anna', None)
+    """
+    path = Path(path)
+    read_rows = _json_rows if path.suffix.lower() == ".jsonl" else _csv_rows
+    rows = [(line, _check_row(row, path, line)) for line, row in read_rows(path)]
+    if not rows:
+        raise InputError(f"{path}: no rows; expected one utterance a line ({', '.join(REQUIRED_COLUMNS)})")
+    _check_files(path, rows)
+    return [row for _, row in rows]
+
+
+def read_evaluations(paths: Iterable[Path]) -> dict[str, str]:
+    r"""Read the label of each turn from IEMOCAP's `Session*/dialog/EmoEvaluation/*.txt`.
+
+    Args:
+        paths: The evaluation files.
+
+    Returns:
+        The publisher's three-letter label (such as `neu`) by the turn's name.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "Ses01F_impro01.txt"
+        >>> line = "[6.2901 - 8.2357]\tSes01F_impro01_F000\tneu\t[2.5000, 2.5000, 2.5000]"
+        >>> _ = path.write_text(line)
+        >>> read_evaluations([path])
+        {'Ses01F_impro01_F000': 'neu'}
+    """
+    texts = (path.read_text(encoding="utf-8", errors="replace") for path in paths)
+    return {turn: label for text in texts for turn, label in _EVALUATION.findall(text)}
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    reader = csv.DictReader(io.StringIO(_read_text(path), newline=""), strict=True)
+    try:
+        _check_columns(path, reader.fieldnames or [])
+        for row in reader:
+            yield reader.line_num, _tidy(row, path, reader.line_num)
+    except csv.Error as error:
+        line = reader.line_num + 1  # of the last good row, so the next one is at fault
+        raise InputError(f"{path}, line {line}: not readable as CSV ({error}); quote it properly") from error
+
+
+def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    for number, line in enumerate(_read_text(path).split("\n"), start=1):
+        if line.strip():
+            yield number, _tidy(_json_object(path, number, line), path, number)
+
+
+def _read_text(path: Path) -> str:
+    data = path.read_bytes()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        value = data.splitlines()[line - 1][:40]
+        raise InputError(f"{path}, line {line}: {value!r} is not UTF-8; save the file as UTF-8") from error
+
+
+def _check_columns(path: Path, names: Iterable[str]) -> None:
+    columns = [name.strip().lower() for name in names]
+    missing = [name for name in REQUIRED_COLUMNS if name not in columns]
+    if missing:
+        raise InputError(
+            f"{path}, line 1: no column {' and no column '.join(missing)}, found {', '.join(columns)};"
+            f" the first line must name the columns, separated by commas: {', '.join(REQUIRED_COLUMNS)}"
+            f" and, where known, {', '.join(OPTIONAL_COLUMNS)}"
+        )
+
+
+def _json_object(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError:
+        row = None
+    if not isinstance(row, dict):
+        raise InputError(
+            f'{path}, line {number}: {line.strip()[:40]!r} is not a JSON object; expected {{"path": ...,'
+            ' "emotion": ...}'
+        )
+    return row
+
+
+def _tidy(row: dict[str, Any], path: Path, line: int) -> dict[str, str]:
+    if None in row:
+        raise InputError(f"{path}, line {line}: more values than columns: {row[None]}; quote values with commas")
+    return {name.strip().lower(): "" if value is None else str(value).strip() for name, value in row.items()}
+
+
+def _check_row(row: dict[str, str], path: Path, line: int) -> dict[str, Any]:
+    where = f"{path}, line {line}"
+    for name in REQUIRED_COLUMNS:
+        if not row.get(name):
+            raise InputError(f"{where}: {name} is empty {row.get(name, '')!r}; give each row its {name}")
+    start, end = (_seconds(row, name, where) for name in ("start_seconds", "end_seconds"))
+    _check_segment(start, end, where)
+    return {
+        "path": path.parent / row["path"],
+        "emotion": canonical_emotion(row["emotion"]),
+        "speaker": row.get("speaker") or None,
+        "corpus": row.get("corpus", "").lower() or "manifest",
+        "text": row.get("text") or None,
+        "gender": _one_of(row, "gender", _GENDERS, where),
+        "split": _one_of(row, "split", {"": None, **{name: name for name in SPLITS}}, where),
+        "start_seconds": start,
+        "end_seconds": end,
+    }
+
+
+def _seconds(row: dict[str, str], name: str, where: str) -> float | None:
+    value = row.get(name, "")
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise InputError(f"{where}: {name} is {value!r}; expected seconds from the file's start, such as 1.5")
+    return seconds
+
+
+def _check_segment(start: float | None, end: float | None, where: str) -> None:
+    if end is not None and (start or 0.0) >= end:
+        raise InputError(
+            f"{where}: start_seconds {start or 0.0:g} is not before end_seconds {end:g}; correct the segment"
+        )
+
+
+def _one_of(row: dict[str, str], name: str, allowed: dict[str, str | None], where: str) -> str | None:
+    value = row.get(name, "")
+    if value.lower() not in allowed:
+        names = ", ".join(sorted({known for known in allowed.values() if known}))
+        raise InputError(f"{where}: {name} {value!r} is unknown; expected {names}, or nothing")
+    return allowed[value.lower()]
+
+
+def _check_files(path: Path, rows: list[tuple[int, dict[str, Any]]]) -> None:
+    is_there = {audio: audio.is_file() for audio in {row["path"] for _, row in rows}}
+    missing = [f"{row['path']} (line {line})" for line, row in rows if not is_there[row["path"]]]
+    if missing:
+        raise InputError(
+            f"{path}: {len(missing)} of {len(rows)} audio files are missing: {', '.join(missing[:3])}"
+            f"{', ...' if len(missing) > 3 else ''}; paths are relative to {path.parent}"
+        )

@@ -1,0 +1,67 @@
+"""The vocabulary's order, the spellings it understands, and what it does with other labels."""
+
+import pytest
+
+from ser_keras.errors import InputError
+from ser_keras.labels import EMOTIONS, canonical_emotion, order_emotions
+
+
+def test_the_vocabulary_keeps_its_order():
+    assert EMOTIONS == (
+        "neutral",
+        "calm",
+        "happy",
+        "sad",
+        "angry",
+        "fearful",
+        "disgust",
+        "surprised",
+        "bored",
+    )
+
+
+@pytest.mark.parametrize("emotion", EMOTIONS)
+def test_a_word_of_the_vocabulary_stands_for_itself(emotion):
+    assert canonical_emotion(emotion) == emotion
+    assert canonical_emotion(f" {emotion.upper()}\n") == emotion
+
+
+@pytest.mark.parametrize(
+    ("spelling", "emotion"),
+    [
+        ("anger", "angry"),
+        ("Fear", "fearful"),
+        ("anxiety", "fearful"),
+        ("happiness", "happy"),
+        ("joy", "happy"),
+        ("sadness", "sad"),
+        ("boredom", "bored"),
+        ("disgusted", "disgust"),
+        ("surprise", "surprised"),
+        ("ps", "surprised"),
+        ("pleasant_surprise", "surprised"),
+        ("Pleasant Surprise", "surprised"),
+        ("pleasant-surprised", "surprised"),
+    ],
+)
+def test_an_ordinary_spelling_is_understood(spelling, emotion):
+    assert canonical_emotion(spelling) == emotion
+
+
+def test_an_own_label_is_kept_stripped_and_in_lower_case():
+    assert canonical_emotion("  Very Ironic ") == "very ironic"
+
+
+@pytest.mark.parametrize("name", ["", "   ", "\t"])
+def test_an_empty_emotion_is_refused(name):
+    with pytest.raises(InputError, match="empty emotion"):
+        canonical_emotion(name)
+
+
+def test_labels_are_ordered_by_the_vocabulary_then_own_labels_by_name():
+    labels = ["tired", "bored", "Anger", "neutral", "ironic", "angry"]
+    assert order_emotions(labels) == ("neutral", "angry", "bored", "ironic", "tired")
+
+
+def test_no_labels_give_an_empty_order():
+    assert order_emotions([]) == ()

@@ -1,0 +1,155 @@
+"""Manifests in CSV and JSONL: what is read, and every mistake by its message."""
+
+import json
+
+import pytest
+
+from ser_keras.corpora import read_corpus
+from ser_keras.errors import InputError
+from ser_keras.manifest import read_evaluations, read_manifest
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("a.wav", "b.wav", "with, comma.wav"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def write(folder, text, name="manifest.csv", encoding="utf-8"):
+    path = folder / name
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def test_a_csv_gives_all_columns(folder):
+    path = write(
+        folder,
+        "path,emotion,speaker,split,text,gender,corpus\na.wav,Anger,anna,train,t1,F,Mine\nb.wav,joy,,,,,\n",
+    )
+    first, second = read_corpus(path)
+    assert (first.path, first.emotion, first.speaker_id) == (folder / "a.wav", "angry", "mine/anna")
+    assert (first.split, first.text, first.gender) == ("train", "t1", "female")
+    assert (second.emotion, second.speaker_id, second.corpus) == ("happy", None, "manifest")
+    assert (second.split, second.text, second.gender, second.start_seconds) == (None, None, None, None)
+
+
+def test_a_folder_with_a_manifest_is_read_by_it(folder):
+    write(folder, "path,emotion\nb.wav,sad\na.wav,calm\n")
+    assert [utterance.emotion for utterance in read_corpus(folder)] == ["calm", "sad"]
+
+
+def test_a_jsonl_is_read_like_a_csv(folder):
+    row = {
+        "path": "a.wav",
+        "emotion": "Sad",
+        "speaker": 7,
+        "start_seconds": 0.5,
+        "end_seconds": 2,
+        "split": None,
+    }
+    path = write(folder, json.dumps(row) + "\n\n", "manifest.jsonl")
+    (utterance,) = read_corpus(path)
+    assert (utterance.emotion, utterance.speaker, utterance.split) == ("sad", "7", None)
+    assert (utterance.start_seconds, utterance.end_seconds) == (0.5, 2.0)
+
+
+@pytest.mark.parametrize("name", ["manifest.csv", "manifest.jsonl"])
+def test_a_byte_order_mark_is_no_part_of_the_first_value(folder, name):
+    text = "path,emotion\na.wav,sad\n" if name.endswith("csv") else '{"path": "a.wav", "emotion": "sad"}'
+    assert len(read_corpus(write(folder, text, name, "utf-8-sig"))) == 1
+
+
+def test_quotes_capitals_and_windows_line_ends_are_understood(folder):
+    path = write(folder, ' Path , EMOTION\r\n"with, comma.wav","happy"\r\n')
+    assert read_corpus(path)[0].path.name == "with, comma.wav"
+
+
+def test_segments_of_one_file_are_utterances_in_their_order(folder):
+    path = write(folder, "path,emotion,start_seconds,end_seconds\na.wav,sad,2.5,4\na.wav,angry,,2.5\na.wav,calm,10,\n")
+    found = [(each.emotion, each.start_seconds, each.end_seconds) for each in read_corpus(path)]
+    assert found == [("angry", None, 2.5), ("sad", 2.5, 4.0), ("calm", 10.0, None)]
+
+
+def test_an_absolute_path_is_taken_as_it_is(folder, tmp_path_factory):
+    path = write(tmp_path_factory.mktemp("elsewhere"), f"path,emotion\n{folder / 'a.wav'},sad\n")
+    assert read_corpus(path)[0].path == folder / "a.wav"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path;emotion\na.wav;sad\n", "line 1: no column path and no column emotion, found path;emotion"),
+        ("path,label\na.wav,sad\n", "line 1: no column emotion"),
+        ("", "line 1: no column path"),
+        ("path,emotion\n", "no rows"),
+        ("path,emotion\na.wav,sad\nb.wav, \n", "line 3: emotion is empty"),
+        ("path,emotion\n,sad\n", "line 2: path is empty"),
+        ("path,emotion\na.wav,sad,anna\n", "line 2: more values than columns: .*anna"),
+        ('path,emotion\na.wav,"sad\n', "line 2: not readable as CSV"),
+        ("path,emotion,split\na.wav,sad,dev\n", "line 2: split 'dev' is unknown; expected test, train, val"),
+        ("path,emotion,gender\na.wav,sad,x\n", "line 2: gender 'x' is unknown; expected female, male"),
+        ("path,emotion,start_seconds\na.wav,sad,one\n", "line 2: start_seconds is 'one'"),
+        ("path,emotion,start_seconds\na.wav,sad,-1\n", "line 2: start_seconds is '-1'"),
+        ("path,emotion,end_seconds\na.wav,sad,inf\n", "line 2: end_seconds is 'inf'"),
+        ("path,emotion,start_seconds,end_seconds\na.wav,sad,2,2\n", "line 2: start_seconds 2 is not before"),
+        ("path,emotion,end_seconds\na.wav,sad,0\n", "line 2: start_seconds 0 is not before end_seconds 0"),
+    ],
+)
+def test_a_mistake_in_a_csv_is_named_with_its_line(folder, text, message):
+    path = write(folder, text)
+    with pytest.raises(InputError, match=message) as error:
+        read_manifest(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("line", ["not json", "[1, 2]", '{"path": "a.wav"'])
+def test_a_line_that_is_no_json_object_is_named(folder, line):
+    path = write(folder, '{"path": "a.wav", "emotion": "sad"}\n' + line, "manifest.jsonl")
+    with pytest.raises(InputError, match=r"line 2: .* is not a JSON object"):
+        read_manifest(path)
+
+
+def test_a_json_object_without_an_emotion_is_named(folder):
+    path = write(folder, '{"path": "a.wav"}', "manifest.jsonl")
+    with pytest.raises(InputError, match="line 1: emotion is empty"):
+        read_manifest(path)
+
+
+def test_text_that_is_not_utf8_is_named_with_its_line(folder):
+    path = write(folder, "path,emotion\na.wav,sad\nb.wav,fröhlich\n", encoding="latin-1")
+    with pytest.raises(InputError, match=r"line 3: .* is not UTF-8"):
+        read_manifest(path)
+
+
+def test_all_missing_files_are_counted_and_three_are_named(folder):
+    rows = "".join(f"gone{number}.wav,sad\n" for number in range(5))
+    path = write(folder, f"path,emotion\na.wav,sad\n{rows}")
+    with pytest.raises(InputError, match=r"5 of 6 audio files are missing: .*gone0\.wav \(line 3\)") as error:
+        read_manifest(path)
+    assert "gone2.wav" in str(error.value)
+    assert "gone3.wav" not in str(error.value)
+
+
+def test_two_manifests_in_one_folder_are_refused(folder):
+    write(folder, "path,emotion\na.wav,sad\n")
+    write(folder, '{"path": "a.wav", "emotion": "sad"}', "manifest.jsonl")
+    with pytest.raises(InputError, match="two manifests"):
+        read_corpus(folder)
+
+
+def test_a_folder_without_a_manifest_is_refused_where_one_is_asked_for(folder):
+    with pytest.raises(InputError, match=r"no manifest; expected manifest\.csv or manifest\.jsonl"):
+        read_corpus(folder, "manifest")
+
+
+def test_evaluation_files_give_the_consensus_and_nothing_else(tmp_path):
+    path = tmp_path / "Ses01F_impro01.txt"
+    path.write_text(
+        "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
+        "[6.2901 - 8.2357]\tSes01F_impro01_F000\tneu\t[2.5000, 2.5000, 2.5000]\n"
+        "C-E2:\tNeutral;\t()\nA-E3:\tval 3; act 2; dom  2;\t()\n"
+        "[10.0100 - 11.3925]\tSes01F_impro01_F001\texc\t[2.5000, 2.5000, 2.5000]\n"
+    )
+    assert read_evaluations([path]) == {"Ses01F_impro01_F000": "neu", "Ses01F_impro01_F001": "exc"}
