@@ -1,0 +1,259 @@
+"""A RIFF/WAVE reader in core TensorFlow operations: the same graph reads WAV in training and in serving.
+
+It never raises. In a batch of requests one broken item must not take the others with it, so whatever is
+wrong comes back as a text beside an empty waveform. Nothing is believed that a header says about
+sizes: memory is bounded by the bytes that are there.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+LOWEST_SAMPLE_RATE = 4_000
+"""In Hz. Below it nothing of a voice but its pitch is left."""
+
+HIGHEST_SAMPLE_RATE = 384_000
+"""In Hz, the highest that recorders offer."""
+
+LARGEST_SAMPLE = 2.0**32
+"""Float samples beyond it count as damaged. Full scale is 1, or 2**31 where integers were kept."""
+
+DAMAGED_SAMPLES = "holds NaN or infinite samples, or some beyond 4e9; full scale is 1"
+"""The error text for them."""
+
+_MOST_FRAMES = 2**30  # keeps every index within int32
+_MOST_CHUNKS = 1_000  # real files have a dozen; a hostile one must not keep the loop busy
+_SIZE_UNKNOWN = 2**32 - 1
+_FMT, _DATA, _WAVE, _RIFF, _RF64, _BW64 = (
+    int.from_bytes(name, "little") for name in (b"fmt ", b"data", b"WAVE", b"RIFF", b"RF64", b"BW64")
+)
+_PCM, _IEEE_FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
+_OTHER_ENCODINGS = {2: "MS ADPCM", 6: "A-law", 7: "mu-law", 17: "IMA ADPCM", 49: "GSM 6.10", 85: "MP3"}
+
+
+_SEND_WAV = "', expected 'RIFF'; send WAV"
+_EXPECTED_ENCODINGS = " bits; expected PCM (1) of 8 to 32 bits or IEEE float (3) of 32 or 64 bits"
+_EXPECTED_RATES = f" Hz is outside {LOWEST_SAMPLE_RATE} to {HIGHEST_SAMPLE_RATE} Hz"
+
+
+class DecodedAudio(NamedTuple):
+    """A recording at its own rate, or the reason why there is none.
+
+    Attributes:
+        waveform: mean of the channels, float32, shape (time,); empty where there is an error.
+        sample_rate: in Hz, int32 scalar; 0 where there is an error.
+        error: string scalar; empty where all is well.
+    """
+
+    waveform: tf.Tensor
+    sample_rate: tf.Tensor
+    error: tf.Tensor
+
+
+def decode_wav(contents: tf.Tensor, *, max_seconds: float = 600.0) -> DecodedAudio:
+    """Reads the bytes of a WAV file.
+
+    Integer PCM of 8 to 32 bits and floats of 32 and 64 bits, plain or WAVE_FORMAT_EXTENSIBLE, in RIFF,
+    RF64 or BW64, with any number of channels. Chunks may come in any order, with or without their pad
+    byte. A data chunk that was cut off, or whose size was never filled in by the program that streamed
+    it, is read to the end of the file, in whole frames. Full scale is 1; float files may exceed it.
+
+    Args:
+        contents: the file's bytes, string scalar.
+        max_seconds: a longer recording is an error.
+
+    Returns:
+        The waveform, its rate and an error text that says what was found and what is expected.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> contents = tf.audio.encode_wav(tf.constant([[0.0], [0.5], [-1.0]]), 16_000)
+        >>> decoded = decode_wav(contents)
+        >>> decoded.waveform.numpy().tolist(), int(decoded.sample_rate)
+        ([0.0, 0.5, -1.0], 16000)
+        >>> decode_wav(tf.constant("ID3...")).error.numpy().decode()
+        "not a WAV file: begins with 'ID3.', expected 'RIFF'; send WAV"
+    """
+    header = _read_header(contents)
+    error = _first_fault(_header_faults(contents, header, max_seconds))
+    readable = tf.equal(error, "")
+    waveform = tf.cond(readable, lambda: _read_frames(contents, header), lambda: tf.zeros([0]))
+    # Integers need no look: only floats can be damaged.
+    is_sound = tf.cond(header.encoding > 3, lambda: _is_sound(waveform), lambda: tf.constant(True))
+    error = tf.where(is_sound, error, DAMAGED_SAMPLES)
+    good = tf.equal(error, "")
+    waveform = tf.cond(is_sound, lambda: waveform, lambda: tf.zeros([0]))
+    return DecodedAudio(waveform, tf.where(good, tf.cast(header.sample_rate, tf.int32), 0), error)
+
+
+class _Header(NamedTuple):
+    """What the chunks say, as int64 scalars; offsets are 0 where a chunk is missing."""
+
+    fmt: tf.Tensor
+    data: tf.Tensor
+    tag: tf.Tensor
+    num_channels: tf.Tensor
+    sample_rate: tf.Tensor
+    bits: tf.Tensor
+    encoding: tf.Tensor  # index into _DECODERS, or -1
+    num_frames: tf.Tensor
+    is_wave: tf.Tensor
+
+    @property
+    def frame_bytes(self) -> tf.Tensor:
+        return self.num_channels * ((self.bits + 7) // 8)
+
+
+def _read_header(contents: tf.Tensor) -> _Header:
+    is_wave, fmt, data, data_size = _find_chunks(contents)
+    fields = _numbers(contents, fmt, tf.uint16, 13)
+    tag, num_channels, bits = fields[0], fields[1], fields[7]
+    tag = tf.where(tf.equal(tag, _EXTENSIBLE), fields[12], tag)  # the first field of the sub-format's GUID
+    encoding = _encoding(tag, bits)
+    header = _Header(fmt, data, tag, num_channels, fields[2] + fields[3] * 2**16, bits, encoding, data_size, is_wave)
+    return header._replace(num_frames=data_size // tf.maximum(header.frame_bytes, 1))
+
+
+def _find_chunks(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Whether this is a WAV file, where its two chunks begin, and the bytes of samples there are."""
+    length = tf.cast(tf.strings.length(contents), tf.int64)
+    form, riff_size, kind = tf.unstack(_numbers(contents, 0, tf.int32, 3))
+    is_64 = tf.equal(form, _RF64) | tf.equal(form, _BW64)
+    is_wave = (tf.equal(form, _RIFF) | is_64) & tf.equal(kind, _WAVE)
+    never_closed = tf.abs((riff_size & _SIZE_UNKNOWN) + 8 - length) > 1
+    size_64 = tf.where(is_64, _numbers(contents, 28, tf.int64, 1)[0], _SIZE_UNKNOWN)  # from the 'ds64' chunk
+
+    def step(offset, fmt, data, data_size):
+        name, size = tf.unstack(_numbers(contents, offset, tf.int32, 2))
+        size &= _SIZE_UNKNOWN
+        body = offset + 8
+        is_fmt, is_data = tf.equal(name, _FMT), tf.equal(name, _DATA)
+        size = tf.where(tf.equal(size, _SIZE_UNKNOWN), size_64, size)
+        size = tf.where(is_data & tf.equal(size, 0) & never_closed, length, size)
+        size = tf.clip_by_value(size, 0, length - body)
+        # Chunks begin at even offsets. A writer that forgets so has no zero byte here, but a name.
+        is_padded = tf.equal(size % 2, 1) & tf.equal(_numbers(contents, body + size, tf.uint8, 1)[0], 0)
+        return (
+            body + size + tf.cast(is_padded, tf.int64),
+            tf.where(is_fmt, body, fmt),
+            tf.where(is_data, body, data),
+            tf.where(is_data, size, data_size),
+        )
+
+    def is_unfinished(offset, fmt, data, data_size):
+        return (tf.equal(fmt, 0) | tf.equal(data, 0)) & (offset + 8 <= length)
+
+    zero = tf.constant(0, tf.int64)
+    start = tf.where(is_wave, tf.constant(12, tf.int64), length)
+    _, fmt, data, data_size = tf.while_loop(
+        is_unfinished, step, (start, zero, zero, zero), maximum_iterations=_MOST_CHUNKS
+    )
+    return is_wave, fmt, data, data_size
+
+
+def _numbers(contents: tf.Tensor, offset: tf.Tensor | int, dtype: tf.DType, count: int) -> tf.Tensor:
+    """Little-endian numbers from somewhere in the file, as int64, shape (count,); zeros behind its end."""
+    offset = tf.minimum(tf.cast(offset, tf.int64), tf.cast(tf.strings.length(contents), tf.int64))
+    piece = tf.strings.substr(contents, offset, count * dtype.size)
+    numbers = tf.io.decode_raw(piece, dtype, fixed_length=count * dtype.size)
+    return tf.ensure_shape(tf.cast(numbers, tf.int64), [count])
+
+
+def _encoding(tag: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
+    is_integer = tf.equal(tag, _PCM) & (bits >= 1) & (bits <= 32)
+    is_float = tf.equal(tag, _IEEE_FLOAT) & (tf.equal(bits, 32) | tf.equal(bits, 64))
+    return tf.where(is_integer, (bits - 1) // 8, tf.where(is_float, 3 + bits // 32, -1))
+
+
+def _header_faults(
+    contents: tf.Tensor, header: _Header, max_seconds: float
+) -> list[tuple[tf.Tensor, Callable[[], tf.Tensor]]]:
+    """What can be wrong with a header, the gravest first: condition and text."""
+    text = tf.strings.as_string
+    rate = tf.cast(tf.maximum(header.sample_rate, 1), tf.float64)
+    seconds = tf.cast(header.num_frames, tf.float64) / rate
+    allowed = tf.minimum(tf.constant(max_seconds, tf.float64), _MOST_FRAMES / rate)
+    has_rate = (header.sample_rate >= LOWEST_SAMPLE_RATE) & (header.sample_rate <= HIGHEST_SAMPLE_RATE)
+    return [
+        (tf.equal(tf.strings.length(contents), 0), lambda: "empty: 0 bytes; send WAV"),
+        (~header.is_wave, lambda: _join("not a WAV file: begins with '", _printable(contents), _SEND_WAV)),
+        (tf.equal(header.fmt, 0), lambda: "no 'fmt ' chunk in the WAV file: cut off or damaged"),
+        (header.encoding < 0, lambda: _join(_encoding_name(header), _EXPECTED_ENCODINGS)),
+        (tf.equal(header.num_channels, 0), lambda: "0 channels in the WAV header, at least 1 expected"),
+        (~has_rate, lambda: _join("sample rate ", text(header.sample_rate), _EXPECTED_RATES)),
+        (tf.equal(header.data, 0), lambda: "no 'data' chunk in the WAV file: cut off or damaged"),
+        (tf.equal(header.num_frames, 0), lambda: "no samples in the WAV file"),
+        (
+            seconds > allowed,
+            lambda: _join("too long: ", text(seconds, precision=1), " s, at most ", text(allowed, precision=1), " s"),
+        ),
+    ]
+
+
+def _first_fault(faults: list[tuple[tf.Tensor, Callable[[], tf.Tensor]]]) -> tf.Tensor:
+    # The texts are built only where there is something to say: string operations are slow.
+    found = tf.stack([condition for condition, _ in faults])
+    return tf.cond(
+        tf.reduce_any(found),
+        lambda: tf.stack([text() for _, text in faults])[tf.argmax(tf.cast(found, tf.int32))],
+        lambda: tf.constant(""),
+    )
+
+
+def _join(*parts: tf.Tensor | str) -> tf.Tensor:
+    return tf.strings.join(list(parts))
+
+
+def _printable(contents: tf.Tensor) -> tf.Tensor:
+    """The first four bytes as text that is valid UTF-8, with '?' for what cannot be printed."""
+    characters = tf.strings.bytes_split(tf.strings.substr(contents, 0, 4))
+    return tf.strings.reduce_join(tf.where(tf.strings.regex_full_match(characters, "[ -~]"), characters, "?"))
+
+
+def _encoding_name(header: _Header) -> tf.Tensor:
+    tags = tf.constant([-1, *_OTHER_ENCODINGS], tf.int64)
+    names = tf.constant(["", *(f" ({name})" for name in _OTHER_ENCODINGS.values())])
+    name = names[tf.argmax(tf.cast(tf.equal(tags, header.tag), tf.int32))]
+    text = tf.strings.as_string
+    return _join("WAVE format tag ", text(header.tag), name, " with ", text(header.bits))
+
+
+def _read_frames(contents: tf.Tensor, header: _Header) -> tf.Tensor:
+    body = tf.strings.substr(contents, header.data, header.num_frames * header.frame_bytes)
+    samples = tf.switch_case(tf.cast(header.encoding, tf.int32), [lambda read=read: read(body) for read in _DECODERS])
+    frames = tf.reshape(samples, tf.stack([header.num_frames, header.num_channels]))  # (time, channels)
+    return tf.cond(tf.equal(header.num_channels, 1), lambda: samples, lambda: tf.reduce_mean(frames, axis=1))  # (time,)
+
+
+def _read_uint8(body: tf.Tensor) -> tf.Tensor:
+    return (tf.cast(tf.io.decode_raw(body, tf.uint8), tf.float32) - 128.0) * 2.0**-7
+
+
+def _read_int16(body: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.io.decode_raw(body, tf.int16), tf.float32) * 2.0**-15
+
+
+def _read_int24(body: tf.Tensor) -> tf.Tensor:
+    triples = tf.reshape(tf.io.decode_raw(body, tf.uint8), [-1, 3])
+    numbers = tf.bitcast(tf.pad(triples, [[0, 0], [1, 0]]), tf.int32)  # 256 times the sample
+    return tf.cast(numbers, tf.float32) * 2.0**-31
+
+
+def _read_int32(body: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.io.decode_raw(body, tf.int32), tf.float32) * 2.0**-31
+
+
+def _read_float32(body: tf.Tensor) -> tf.Tensor:
+    return tf.io.decode_raw(body, tf.float32)
+
+
+def _read_float64(body: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.io.decode_raw(body, tf.float64), tf.float32)
+
+
+_DECODERS = (_read_uint8, _read_int16, _read_int24, _read_int32, _read_float32, _read_float64)
+
+
+def _is_sound(waveform: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_all(tf.abs(waveform) <= LARGEST_SAMPLE)  # a comparison with NaN is false

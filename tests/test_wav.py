@@ -1,0 +1,223 @@
+"""The WAV reader against libsndfile on good files, and against whatever bytes a client may send."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+
+from ser_keras.wav import decode_wav
+
+PCM, IEEE_FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
+GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
+UNKNOWN = 0xFFFFFFFF
+SAMPLES = np.array([0, 1, -1, 12_345, -32_768, 32_767], "<i2")
+
+_compiled = tf.function(decode_wav, input_signature=[tf.TensorSpec([], tf.string)])
+
+
+def decode(contents):
+    waveform, sample_rate, error = _compiled(tf.constant(contents))
+    return waveform.numpy(), int(sample_rate), error.numpy().decode()
+
+
+def noise(num_samples, num_channels=1, seed=0):
+    return np.random.default_rng(seed).uniform(-1, 1, (num_samples, num_channels))
+
+
+def encode(samples, rate=16_000, subtype="PCM_16", container="WAV"):
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format=container, subtype=subtype)
+    return file.getvalue()
+
+
+def chunk(name, body, size=None, pad=True):
+    size = len(body) if size is None else size
+    return name + struct.pack("<I", size) + body + b"\0" * (len(body) % 2 if pad else 0)
+
+
+def fmt(tag=PCM, channels=1, rate=16_000, bits=16, extra=b""):
+    width = -(-bits // 8)
+    fields = struct.pack("<HHIIHH", tag, channels, rate, 0, channels * width % 65_536, bits)
+    return chunk(b"fmt ", fields + extra)
+
+
+def extensible(sub_format, bits):
+    extra = struct.pack("<HHIH", 22, bits, 0, sub_format) + GUID_TAIL
+    return fmt(EXTENSIBLE, bits=bits, extra=extra)
+
+
+def riff(*chunks, form=b"RIFF", size=None):
+    body = b"WAVE" + b"".join(chunks)
+    return form + struct.pack("<I", len(body) if size is None else size) + body
+
+
+def data(**options):
+    return chunk(b"data", SAMPLES.tobytes(), **options)
+
+
+def assert_holds_the_samples(contents):
+    waveform, rate, error = decode(contents)
+    assert (error, rate) == ("", 16_000)
+    np.testing.assert_array_equal(waveform, SAMPLES.astype(np.float32) / 32_768)
+
+
+def assert_refused(contents, *words):
+    waveform, rate, error = decode(contents)
+    assert (len(waveform), rate) == (0, 0)
+    for word in words:
+        assert word in error
+
+
+@pytest.mark.parametrize("container", ["WAV", "WAVEX", "RF64"])
+@pytest.mark.parametrize("num_channels", [1, 2, 3, 6])
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
+def test_samples_are_those_of_libsndfile(subtype, num_channels, container):
+    for num_samples, rate in ((1, 8_000), (1_001, 44_100), (1_002, 192_000)):
+        contents = encode(noise(num_samples, num_channels), rate, subtype, container)
+        expected, _ = soundfile.read(io.BytesIO(contents), dtype="float32", always_2d=True)
+        waveform, found_rate, error = decode(contents)
+        assert (error, found_rate) == ("", rate)
+        # A float32 mean may round differently; one channel is exact.
+        tolerance = 0 if num_channels == 1 else 2e-7
+        np.testing.assert_allclose(waveform, expected.mean(axis=1), rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize(("tag", "bits", "dtype"), [(PCM, 16, "<i2"), (PCM, 32, "<i4"), (IEEE_FLOAT, 32, "<f4")])
+def test_the_encoding_of_an_extensible_file_is_in_its_sub_format(tag, bits, dtype):
+    values = np.array([0, 1, -1], dtype)
+    waveform, _, error = decode(riff(extensible(tag, bits), chunk(b"data", values.tobytes())))
+    scale = 1 if tag == IEEE_FLOAT else 2.0 ** (bits - 1)
+    assert error == ""
+    np.testing.assert_array_equal(waveform, (values / scale).astype(np.float32))
+
+
+def test_twenty_bits_are_read_from_the_upper_part_of_three_bytes():
+    waveform, _, error = decode(riff(fmt(bits=20), chunk(b"data", bytes.fromhex("f0ff7f 000080"))))
+    assert error == ""
+    np.testing.assert_allclose(waveform, [1, -1], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        pytest.param(riff(fmt(), data()), id="plain"),
+        pytest.param(riff(data(), fmt()), id="data before fmt"),
+        pytest.param(riff(chunk(b"LIST", b"INFO1234"), fmt(), chunk(b"fact", b"1234"), data()), id="even chunks"),
+        pytest.param(riff(chunk(b"LIST", b"INFO1"), fmt(), chunk(b"junk", b"1"), data()), id="odd chunks"),
+        pytest.param(riff(chunk(b"LIST", b"INFO1", pad=False), fmt(), data()), id="odd chunk without pad"),
+        pytest.param(riff(chunk(b"junk", b"", pad=False), fmt(), data()), id="empty chunk"),
+        pytest.param(riff(fmt(), data()) + b"ID3 and more behind the end", id="trailing bytes"),
+        pytest.param(riff(fmt(), data(), chunk(b"LIST", b"INFO1")), id="chunk behind the data"),
+        pytest.param(riff(fmt(), data(size=UNKNOWN), size=UNKNOWN), id="streamed, all ones"),
+        pytest.param(riff(fmt(), data(size=0x7FFFFFFF), size=0x7FFFFFFF), id="streamed, largest int32"),
+        pytest.param(riff(fmt(), data(size=0x7FFFF000), size=0x7FFFF024), id="streamed by sox"),
+        pytest.param(riff(fmt(), data(size=0), size=0), id="streamed, zeros"),
+        pytest.param(riff(fmt(), data(size=0), size=36), id="never closed"),
+        pytest.param(riff(fmt(), data(size=1_000)), id="truncated"),
+        pytest.param(riff(fmt(), data(size=13)) + b"\1", id="half a frame at the end"),
+        pytest.param(riff(fmt(), data(), form=b"BW64", size=UNKNOWN), id="BW64"),
+    ],
+)
+def test_the_samples_are_found_wherever_they_are(contents):
+    assert_holds_the_samples(contents)
+
+
+def test_a_64_bit_size_ends_the_data_where_it_says():
+    sizes = struct.pack("<QQQI", 0, SAMPLES.nbytes, len(SAMPLES), 0)
+    tail = chunk(b"LIST", b"not samples!")
+    contents = riff(chunk(b"ds64", sizes), fmt(), data(size=UNKNOWN), tail, form=b"RF64", size=UNKNOWN)
+    assert_holds_the_samples(contents)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2**31, 2**63 - 1, 2**64 - 1])
+def test_any_64_bit_size_is_survived(size):
+    sizes = struct.pack("<QQQI", size, size, size, 0)
+    decode(riff(chunk(b"ds64", sizes), fmt(), data(size=UNKNOWN), form=b"RF64", size=UNKNOWN))
+
+
+@pytest.mark.parametrize(
+    ("contents", "words"),
+    [
+        (b"", ["empty", "send WAV"]),
+        (b"ID3\x04rest of an MP3 file", ["begins with 'ID3?'", "'RIFF'", "send WAV"]),
+        (b"\xff\xfe\x00\x80" * 20, ["begins with '????'"]),
+        (riff(fmt(85, bits=0), data()), ["format tag 85 (MP3) with 0 bits", "PCM"]),
+        (riff(fmt(7, bits=8), data()), ["format tag 7 (mu-law)"]),
+        (riff(fmt(4_711), data()), ["format tag 4711 with"]),
+        (riff(fmt(bits=0), data()), ["format tag 1 with 0 bits"]),
+        (riff(fmt(bits=64), data()), ["with 64 bits"]),
+        (riff(fmt(IEEE_FLOAT, bits=16), data()), ["format tag 3 with 16 bits"]),
+        (riff(fmt()), ["no 'data' chunk"]),
+        (riff(data()), ["no 'fmt ' chunk"]),
+        (riff(), ["no 'fmt ' chunk"]),
+        (riff(fmt(), chunk(b"data", b"")), ["no samples"]),
+        (riff(fmt(), chunk(b"data", b""), chunk(b"LIST", b"INFO")), ["no samples"]),
+        (riff(fmt(channels=65_535), data()), ["no samples"]),
+        (riff(fmt(channels=0), data()), ["0 channels"]),
+        (riff(fmt(rate=0), data()), ["sample rate 0 Hz", "4000 to 384000"]),
+        (riff(fmt(rate=3), data()), ["sample rate 3 Hz"]),
+        (riff(fmt(rate=UNKNOWN), data()), ["sample rate 4294967295 Hz"]),
+        (riff(chunk(b"a", b"") * 2_000, fmt(), data()), ["no 'fmt ' chunk"]),
+    ],
+)
+def test_an_error_says_what_was_found(contents, words):
+    assert_refused(contents, *words)
+
+
+@pytest.mark.parametrize("damage", [np.nan, np.inf, -np.inf, 1e30])
+@pytest.mark.parametrize("dtype", ["<f4", "<f8"])
+def test_damaged_floats_are_refused(dtype, damage):
+    values = np.array([0.1, damage, 0.2], dtype)
+    header = fmt(IEEE_FLOAT, bits=values.itemsize * 8)
+    assert_refused(riff(header, chunk(b"data", values.tobytes())), "NaN or infinite")
+
+
+def test_a_recording_over_the_limit_is_refused():
+    contents = encode(noise(24_000))
+    assert len(decode_wav(contents, max_seconds=1.5).waveform) == 24_000
+    refused = decode_wav(contents, max_seconds=1.25)
+    assert refused.error.numpy() == b"too long: 1.5 s, at most 1.2 s"
+    assert len(refused.waveform) == 0
+
+
+def test_every_beginning_of_a_file_is_survived():
+    contents = encode(noise(20))
+    for length in range(len(contents)):
+        waveform, _, error = decode(contents[:length])
+        assert len(waveform) == max(length - 44, 0) // 2
+        assert bool(error) == (len(waveform) == 0)
+
+
+@pytest.mark.parametrize("value", [0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, UNKNOWN])
+def test_every_header_field_may_hold_any_number(value):
+    contents = encode(noise(20, 2))
+    for offset in range(0, 44, 2):
+        damaged = bytearray(contents)
+        damaged[offset : offset + 4] = struct.pack("<I", value)
+        waveform, _, error = decode(bytes(damaged))
+        assert bool(error) == (len(waveform) == 0)
+
+
+def test_damaged_files_never_raise_and_never_give_a_bad_waveform():
+    generator = np.random.default_rng(7)
+    originals = [
+        encode(noise(50, 2), subtype=subtype, container=container)
+        for subtype in ("PCM_U8", "PCM_24", "FLOAT", "DOUBLE")
+        for container in ("WAV", "WAVEX", "RF64")
+    ]
+    for trial in range(2_000):
+        damaged = bytearray(originals[trial % len(originals)])
+        # Mostly the headers: damage among the samples is only another sound.
+        places = generator.integers(0, 120, generator.integers(1, 12))
+        for place in places:
+            damaged[place] = generator.integers(256)
+        if trial % 3 == 0:
+            start = generator.integers(len(damaged))
+            del damaged[start : start + generator.integers(1, 40)]
+        waveform, rate, error = decode(bytes(damaged))
+        assert bool(error) == (len(waveform) == 0) == (rate == 0)
+        assert np.all(np.isfinite(waveform))
+        assert len(waveform) <= len(damaged)
