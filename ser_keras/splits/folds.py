@@ -1,0 +1,183 @@
+"""Folds: each recording is in the test side of one split, for scores over all speakers."""
+
+import csv
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from ser_keras.corpora import Utterance
+from ser_keras.errors import InputError
+from ser_keras.splits.parts import carve_validation, deal_groups, group_by_speaker
+from ser_keras.splits.sides import OptimisticScoreWarning, Split, Utterances, sort_utterances
+
+_NUM_SHOWN = 20
+_PATH_OR_SPEAKER = {"path": lambda clip: clip.path.as_posix(), "speaker": lambda clip: clip.speaker_id}
+
+
+def leave_one_speaker_out(utterances: Iterable[Utterance], *, val_fraction: float = 0.15, seed: int = 0) -> list[Split]:
+    """One split for each speaker, who alone is its test side; for corpora of a few speakers (EmoDB: 10).
+
+    Args:
+        utterances: The labelled clips, each with its speaker.
+        val_fraction: Share of the other speakers' clips for validation, in (0, 1).
+        seed: The same seed gives the same validation speakers.
+
+    Returns:
+        The splits, in the order of the speakers' names.
+
+    Raises:
+        InputError: A clip has no speaker, or there are fewer than three speakers.
+
+    Example:
+        >>> from pathlib import Path
+        >>> clips = [Utterance(Path(f"{s}.wav"), "sad", s, "own") for s in "abc"]
+        >>> [split.test[0].speaker for split in leave_one_speaker_out(clips)]
+        ['a', 'b', 'c']
+    """
+    return _rotate(list(group_by_speaker(utterances, at_least=3).values()), val_fraction, seed)
+
+
+def speaker_folds(
+    utterances: Iterable[Utterance], *, num_folds: int = 5, val_fraction: float = 0.15, seed: int = 0
+) -> list[Split]:
+    """Cross-validation over groups of speakers: each clip is in the test side of exactly one split.
+
+    Args:
+        utterances: The labelled clips, each with its speaker.
+        num_folds: Number of folds, 2 or more, at most the number of speakers.
+        val_fraction: Share of the other folds' clips for validation, in (0, 1).
+        seed: The same seed gives the same folds.
+
+    Returns:
+        One split for each fold.
+
+    Raises:
+        InputError: A clip has no speaker, or the speakers are too few for so many folds.
+
+    Example:
+        >>> from pathlib import Path
+        >>> clips = [Utterance(Path(f"{s}.wav"), "sad", s, "own") for s in "abcdef"]
+        >>> [len(split.test) for split in speaker_folds(clips, num_folds=3)]
+        [2, 2, 2]
+    """
+    if num_folds < 2:
+        raise InputError(f"num_folds is {num_folds}; cross-validation needs 2 or more")
+    speakers = group_by_speaker(utterances, at_least=max(3, num_folds))
+    return _rotate(deal_groups(speakers, [1 / num_folds] * num_folds, seed), val_fraction, seed)
+
+
+def fixed_folds(
+    utterances: Iterable[Utterance], folds_path: str | Path, *, val_fraction: float = 0.15, seed: int = 0
+) -> list[Split]:
+    r"""Cross-validation with the folds of a CSV file, to compare with published figures.
+
+    The file has the columns `speaker,fold` (a speaker as `03` or `emodb/03`) or `path,fold` (a path, or
+    as much of its end as is unique). A speaker in two folds is a leak of the file's own; it warns.
+
+    Args:
+        utterances: The labelled clips.
+        folds_path: The CSV file, UTF-8.
+        val_fraction: Share of the other folds' clips for validation, in (0, 1).
+        seed: The same seed gives the same validation speakers.
+
+    Returns:
+        One split for each fold, in the order of the folds' names.
+
+    Raises:
+        InputError: The file cannot be read, lacks a column, has fewer than two folds, names a speaker or
+            path that the data has not, or leaves out a clip.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import tempfile
+        >>> clips = [Utterance(Path(f"{s}.wav"), "sad", s, "own") for s in "abc"]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "folds.csv")
+        ...     _ = path.write_text("speaker,fold\na,1\nb,2\nc,3\n")
+        ...     [split.test[0].speaker for split in fixed_folds(clips, path)]
+        ['a', 'b', 'c']
+    """
+    clips = sort_utterances(utterances)
+    fold_of = _read_folds(clips, Path(folds_path))
+    folds = defaultdict(list)
+    for clip in clips:
+        if clip not in fold_of:
+            raise InputError(f"{clip.path} (speaker {clip.speaker_id}) has no fold: add its row to {folds_path}")
+        folds[fold_of[clip]].append(clip)
+    if len(folds) < 2:
+        raise InputError(f"{folds_path} has {len(folds)} fold; cross-validation needs 2 or more")
+    names = sorted(folds, key=lambda name: (len(name), name))  # so that fold 10 follows fold 9
+    _warn_of_shared_speakers(folds, folds_path)
+    return _rotate([tuple(folds[name]) for name in names], val_fraction, seed)
+
+
+def _rotate(folds: Sequence[Utterances], val_fraction: float, seed: int) -> list[Split]:
+    """Each fold is the test side once; validation is carved out of the others."""
+    splits = []
+    for index, test in enumerate(folds):
+        others = [clip for fold in (*folds[:index], *folds[index + 1 :]) for clip in fold]
+        splits.append(Split(*carve_validation(others, val_fraction, seed), test))
+    return splits
+
+
+def _read_folds(clips: Utterances, folds_path: Path) -> dict[Utterance, str]:
+    column, rows = _fold_rows(folds_path)
+    find = _finder(clips, _PATH_OR_SPEAKER[column])
+    fold_of: dict[Utterance, str] = {}
+    for line, row in rows:
+        where, fold = f"{folds_path}, line {line}", (row["fold"] or "").strip()
+        if not fold:
+            raise InputError(f"{where}: the fold of {row[column]!r} is empty")
+        for clip in find((row[column] or "").strip(), f"{where}: {column}"):
+            if fold_of.setdefault(clip, fold) != fold:
+                raise InputError(f"{where}: {row[column]} is in fold {fold_of[clip]} already; {fold} is another")
+    return fold_of
+
+
+def _fold_rows(folds_path: Path) -> tuple[str, list[tuple[int, dict[str, str]]]]:
+    try:
+        with folds_path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            rows = [(reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{folds_path} cannot be read as a CSV file in UTF-8: {error}") from error
+    columns = reader.fieldnames or []
+    for column in _PATH_OR_SPEAKER:
+        if column in columns and "fold" in columns:
+            return column, rows
+    found = ", ".join(columns) or "none"
+    raise InputError(f"{folds_path} has the columns {found}; needed: speaker,fold or path,fold")
+
+
+def _finder(clips: Utterances, name_of: Callable[[Utterance], str | None]) -> Callable[[str, str], Sequence[Utterance]]:
+    """A look-up of clips by a name, or by as much of its end (whole parts between slashes) as is unique."""
+    clips_of, names_of = defaultdict(list), defaultdict(list)
+    for clip in clips:
+        if (name := name_of(clip)) is not None:
+            clips_of[name].append(clip)
+    for name in clips_of:
+        names_of[PurePosixPath(name).name].append(name)
+
+    def find(key: str, where: str) -> Sequence[Utterance]:
+        tail = PurePosixPath("/", key.replace("\\", "/"))
+        names = [name for name in names_of[tail.name] if f"/{name}".endswith(str(tail))]
+        if len(names) != 1:
+            trouble = "ambiguous; it may be" if names else "not in the data, which has"
+            raise InputError(f"{where} {key!r} is {trouble} {', '.join((names or sorted(clips_of))[:_NUM_SHOWN])}")
+        return clips_of[names[0]]
+
+    return find
+
+
+def _warn_of_shared_speakers(folds: Mapping[str, Sequence[Utterance]], folds_path: str | Path) -> None:
+    places = Counter(speaker for clips in folds.values() for speaker in {clip.speaker_id for clip in clips})
+    unknown = places.pop(None, 0)
+    shared = sorted(speaker for speaker, count in places.items() if count > 1)
+    if shared or unknown:
+        names = f"speakers in two folds or more: {', '.join(shared)}" if shared else "clips without a speaker"
+        warnings.warn(
+            f"{folds_path} has {names}, so the score can be better than on new speakers",
+            OptimisticScoreWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,71 @@
+"""The three sides of a split, and which recording a file was made from."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from ser_keras.corpora import Utterance
+
+SIDES = ("train", "val", "test")
+Utterances = tuple[Utterance, ...]
+_DERIVED = re.compile(
+    r"([ _.-]+(aug(mented)?|noise|noisy|pitch(ed|[ _-]?shift(ed)?)?|speed|tempo|(time[ _-]?)?stretch(ed)?"
+    r"|time[ _-]?shift(ed)?|reverb|echo|perturb(ed)?|copy|duplicate)"
+    r"([ _-]?(snr)?[ _+-]?\d+(\.\d+)?(db|st|x)?)?)+$",
+    re.IGNORECASE,
+)
+_NUMBERED = re.compile(r" \(\d+\)$")
+
+
+class OptimisticScoreWarning(UserWarning):
+    """The split cannot keep speakers apart, so its score will be better than on new speakers."""
+
+
+class Split(NamedTuple):
+    """The utterances of the three sides, each sorted by path."""
+
+    train: Utterances
+    val: Utterances
+    test: Utterances
+
+
+def sort_utterances(utterances: Iterable[Utterance]) -> Utterances:
+    """Return utterances in an order that does not depend on how they were listed."""
+    return tuple(sorted(utterances, key=_order))
+
+
+def _order(clip: Utterance) -> tuple:
+    return (
+        clip.path.as_posix(),
+        clip.start_seconds or 0.0,
+        clip.end_seconds or 0.0,
+        clip.emotion,
+        str(clip.speaker_id),
+    )
+
+
+def origins_of(paths: Iterable[Path]) -> dict[Path, tuple[Path, str]]:
+    """Folder and stem of the recording that each file was made from: for most files their own.
+
+    A made file's recording lies beside it, or is the only file of that stem elsewhere. Where there is
+    none, `x_aug1` and `x_aug2` still belong together; `x (1)` and `x (2)` do not: people number takes so.
+    """
+    folders_of = defaultdict(set)
+    for path in (paths := set(paths)):
+        folders_of[path.stem].add(path.parent)
+    origins = {}
+    for path in paths:
+        folder, stem, base = path.parent, path.stem, _base_stem(path.stem)
+        folders = folders_of.get(base, set())
+        if folder in folders or len(folders) != 1:
+            origins[path] = folder, base if folder in folders else _DERIVED.sub("", stem)
+        else:
+            origins[path] = next(iter(folders)), base
+    return origins
+
+
+def _base_stem(stem: str) -> str:
+    base = _NUMBERED.sub("", _DERIVED.sub("", stem))
+    return stem if not base else base if base == stem else _base_stem(base)
