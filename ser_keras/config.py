@@ -106,7 +106,7 @@ class DataConfig(Config):
     batch_size: int = _setting(32, "clips in a batch")
     min_seconds: float = _setting(0.1, "a shorter recording is left out, in seconds")
     max_seconds: float = _setting(30.0, "of a longer recording only the beginning is used, in seconds")
-    crop_seconds: float = _setting(6.0, "in training a longer recording is cut to a random part of this, in seconds")
+    crop_seconds: float = _setting(4.0, "in training a longer recording is cut to a random part of this, in seconds")
     cache: str = _setting("memory", "where decoded audio is kept: 'memory' or a folder")
     strict: bool = _setting(False, "stop at the first bad file instead of leaving it out")
     seed: int = _setting(0, "seed of the split, the weights and the order of training")
