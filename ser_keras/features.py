@@ -1,0 +1,158 @@
+"""The log-mel spectrogram: the only definition of the features, and the first layer of every model."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ser_keras.config import AudioConfig
+
+
+@keras.saving.register_keras_serializable(package="ser_keras")
+class LogMelSpectrogram(keras.layers.Layer):
+    """Log-mel spectrogram of zero-padded waveforms, in decibels.
+
+    A front end for any model on audio: it is part of the graph, so that training and serving cannot
+    differ. Frame ``t`` is centred on sample ``t * frame_step`` of the clip, which is extended by zeros
+    on both sides; a Hann window of `frame_length` samples is followed by the power spectrum, triangular
+    mel filters and ``10 * log10(power + log_offset)``. No value depends on another clip, on the padding
+    behind `num_samples` or on the loudest moment of the clip.
+
+    The numbers are those of `librosa.feature.melspectrogram` with ``center=True``,
+    ``pad_mode="constant"``, ``htk=False`` and ``norm="slaney"`` (mel scale and filters of equal area as
+    in Slaney, Auditory Toolbox, 1998). They are float32 whatever the precision policy: float16 costs
+    more than 1 dB.
+
+    Args:
+        sample_rate: in Hz.
+        frame_length: length of the window, in samples.
+        frame_step: distance between two frames, in samples.
+        fft_length: size of the transform, in samples; even, at least `frame_length`.
+        num_mel_bins: number of mel bands.
+        min_hz: lower edge of the lowest band, in Hz.
+        max_hz: upper edge of the highest band, in Hz.
+        log_offset: added to the mel power before the logarithm.
+
+    Example:
+        >>> layer = LogMelSpectrogram(num_mel_bins=64)
+        >>> layer(np.zeros((2, 16000), "float32"), np.array([16000, 8000])).shape
+        TensorShape([2, 101, 64])
+    """
+
+    def __init__(
+        self,
+        *,
+        sample_rate: int = AudioConfig.sample_rate,
+        frame_length: int = AudioConfig.frame_length,
+        frame_step: int = AudioConfig.frame_step,
+        fft_length: int = AudioConfig.fft_length,
+        num_mel_bins: int = AudioConfig.num_mel_bins,
+        min_hz: float = AudioConfig.min_hz,
+        max_hz: float = AudioConfig.max_hz,
+        log_offset: float = AudioConfig.log_offset,
+        **kwargs,
+    ):
+        super().__init__(**{**kwargs, "dtype": "float32", "autocast": False})
+        self.recipe = AudioConfig(
+            sample_rate=sample_rate,
+            frame_length=frame_length,
+            frame_step=frame_step,
+            fft_length=fft_length,
+            num_mel_bins=num_mel_bins,
+            min_hz=min_hz,
+            max_hz=max_hz,
+            log_offset=log_offset,
+        )
+        self._window = _centred_hann(self.recipe)
+        self._mel_weights = _mel_filters(self.recipe)
+
+    def call(self, waveform, num_samples):
+        """Compute the spectrogram.
+
+        Args:
+            waveform: float32 `(batch, samples)`, full scale is [-1, 1].
+            num_samples: integer `(batch,)`, true length of each clip; what lies behind it is ignored.
+
+        Returns:
+            float32 `(batch, 1 + samples // frame_step, num_mel_bins)`, in dB; of these the first
+            ``1 + num_samples // frame_step`` belong to the clip (see `FrameMask`).
+        """
+        recipe = self.recipe
+        inside = tf.sequence_mask(num_samples, tf.shape(waveform)[1])
+        waveform = tf.where(inside, tf.cast(waveform, tf.float32), 0.0)
+        half = recipe.fft_length // 2
+        padded = tf.pad(waveform, [[0, 0], [half, half]])
+        frames = tf.signal.frame(padded, recipe.fft_length, recipe.frame_step)  # (batch, frames, fft_length)
+        spectrum = tf.signal.rfft(frames * self._window)  # (batch, frames, fft_length / 2 + 1)
+        power = tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum))
+        mel = tf.matmul(power, self._mel_weights)  # (batch, frames, mels)
+        return _to_decibels(mel + recipe.log_offset)
+
+    def compute_output_shape(self, waveform_shape, num_samples_shape=None):
+        """Return `(batch, frames, mels)`; the frames are None where the samples are."""
+        samples = waveform_shape[1]
+        frames = None if samples is None else 1 + samples // self.recipe.frame_step
+        return (waveform_shape[0], frames, self.recipe.num_mel_bins)
+
+    def get_config(self):
+        """Return the arguments of the constructor."""
+        recipe = self.recipe.to_dict()
+        return {**super().get_config(), **recipe}
+
+
+@keras.saving.register_keras_serializable(package="ser_keras")
+class FrameMask(keras.layers.Layer):
+    """Which frames of a batch of spectrograms belong to their clip.
+
+    Args:
+        frame_step: distance between two frames, in samples.
+
+    Example:
+        >>> FrameMask(160)(np.zeros((1, 4, 64)), np.array([320])).numpy()
+        array([[ True,  True,  True, False]])
+    """
+
+    def __init__(self, frame_step: int = AudioConfig.frame_step, **kwargs):
+        super().__init__(**kwargs)
+        self.frame_step = frame_step
+
+    def call(self, spectrogram, num_samples):
+        """Return bool `(batch, frames)` for `(batch, frames, ...)` and lengths `(batch,)` in samples."""
+        num_frames = 1 + tf.maximum(tf.cast(num_samples, tf.int32), 0) // self.frame_step
+        return tf.sequence_mask(num_frames, tf.shape(spectrogram)[1])
+
+    def compute_output_spec(self, spectrogram, num_samples):
+        """Return the spec of a bool tensor `(batch, frames)`."""
+        return keras.KerasTensor(spectrogram.shape[:2], dtype="bool")
+
+    def get_config(self):
+        """Return the arguments of the constructor."""
+        return {**super().get_config(), "frame_step": self.frame_step}
+
+
+def _to_decibels(power: tf.Tensor) -> tf.Tensor:
+    return tf.math.log(power) * (10.0 / np.log(10.0))
+
+
+def _centred_hann(recipe: AudioConfig) -> np.ndarray:
+    """Return a periodic Hann window in the middle of `fft_length` samples, as librosa places it."""
+    window = np.zeros(recipe.fft_length, np.float32)
+    start = (recipe.fft_length - recipe.frame_length) // 2
+    phase = 2 * np.pi * np.arange(recipe.frame_length) / recipe.frame_length
+    window[start : start + recipe.frame_length] = 0.5 - 0.5 * np.cos(phase)
+    return window
+
+
+def _mel_filters(recipe: AudioConfig) -> np.ndarray:
+    """Return the mel filters as a matrix `(fft_length / 2 + 1, num_mel_bins)`."""
+    import librosa.filters  # here, because it takes a second and only the building of a layer needs it
+
+    return librosa.filters.mel(
+        sr=recipe.sample_rate,
+        n_fft=recipe.fft_length,
+        n_mels=recipe.num_mel_bins,
+        fmin=recipe.min_hz,
+        fmax=recipe.max_hz,
+        htk=False,
+        norm="slaney",
+        dtype=np.float32,
+    ).T
