@@ -1,0 +1,239 @@
+"""From a folder of labelled recordings to batches of waveforms: train, validation, test."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from ser_keras.config import AudioConfig, DataConfig
+from ser_keras.corpora import Utterance, scan_corpus
+from ser_keras.errors import InputError
+from ser_keras.labels import order_emotions
+from ser_keras.recordings import Recordings, Rejected, load_recordings
+from ser_keras.splits import Split, SplitAudit, audit_split, default_split, random_split, speaker_split
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Three datasets of one corpus; unpacks as ``train, val, test = splits``.
+
+    Each is a batched `tf.data.Dataset` of ``({"waveform": (batch, samples), "num_samples": (batch,)},
+    label)``: float32 in [-1, 1], zero-padded to the longest clip of the batch; int32; int32 indices
+    into `emotions`. As with `keras.utils.audio_dataset_from_directory` each dataset carries
+    ``class_names``; val and test, which are not shuffled, also carry ``utterances`` in their order.
+
+    Attributes:
+        train: shuffled anew in each epoch.
+        val: for early stopping and every choice.
+        test: to be scored once, at the end.
+        emotions: names of the labels, in their order.
+        split: which utterance is on which side.
+        rejected: the files that were left out, each with its reason.
+        audit: every leak between the sides.
+    """
+
+    train: tf.data.Dataset
+    val: tf.data.Dataset
+    test: tf.data.Dataset
+    emotions: tuple[str, ...]
+    split: Split
+    rejected: tuple[Rejected, ...]
+    audit: SplitAudit
+
+    def __iter__(self) -> Iterator[tf.data.Dataset]:
+        return iter((self.train, self.val, self.test))
+
+
+def preprocess_data(
+    dataset_path: str | Path | Sequence[str | Path],
+    *,
+    config: DataConfig | None = None,
+    audio: AudioConfig | None = None,
+    **settings: Any,
+) -> Splits:
+    """Read a corpus, check every file of it, split it by speaker and make datasets.
+
+    Args:
+        dataset_path: folder of a known corpus, folder with one folder a label, manifest, or a list of
+            these (see `ser_keras.corpora`).
+        config: how to split, batch and cache.
+        audio: recipe of the features; only its `sample_rate` is used here.
+        **settings: fields of `DataConfig` by name, such as ``batch_size=16``; they go before `config`.
+
+    Returns:
+        The datasets, ready for `train_model` and `evaluate_model`.
+
+    Raises:
+        InputError: nothing usable was found, fewer than two emotions, too few speakers, or with
+            ``strict=True`` a file that cannot be used.
+        FileNotFoundError: `dataset_path` does not exist.
+
+    Example:
+        ```python
+        train_data, val_data, test_data = preprocess_data("path/to/ravdess")
+        ```
+    """
+    config = (config or DataConfig()).replace(**settings)
+    audio = audio or AudioConfig()
+    scan = scan_corpus(dataset_path, config.corpus)
+    strays = tuple(Rejected(path, reason) for path, reason in scan.left_out)
+    if strays and config.strict:
+        raise InputError(f"{strays[0].path}: {strays[0].reason}; move it away, or leave out strict")
+    recordings = load_recordings(scan.utterances, sample_rate=audio.sample_rate, config=config)
+    if rejected := strays + recordings.rejected:
+        logger.warning("%s", rejection_table(rejected))
+    split = split_utterances(recordings.utterances, config)
+    return make_splits(recordings, split, config=config, rejected=rejected)
+
+
+def split_utterances(utterances: Sequence[Utterance], config: DataConfig) -> Split:
+    """Part utterances into train, validation and test as ``config.split`` says.
+
+    Raises:
+        InputError: fewer than two emotions, or the split that was asked for is not possible.
+    """
+    emotions = {each.emotion for each in utterances}
+    if len(emotions) < 2:
+        raise InputError(
+            f"all {len(utterances)} recordings are labelled {emotions.pop()!r}: a classifier needs at least 2 emotions"
+        )
+    if config.split == "manifest" and (unsplit := [each for each in utterances if each.split is None]):
+        raise InputError(f"{unsplit[0].path}: no manifest gives its split; add the column or choose another split")
+    split = {"speaker": speaker_split, "random": random_split}.get(config.split, default_split)
+    fractions = {"val_fraction": config.val_fraction, "test_fraction": config.test_fraction}
+    return split(utterances, **fractions, seed=config.seed)
+
+
+def make_splits(
+    recordings: Recordings,
+    split: Split,
+    *,
+    config: DataConfig | None = None,
+    rejected: tuple[Rejected, ...] = (),
+) -> Splits:
+    """Make the datasets of one split, and warn of its leaks; cheap, so that folds share recordings.
+
+    Args:
+        recordings: decoded audio of at least the utterances in `split`.
+        split: which utterance goes to which side.
+        config: batch size, crops and seed.
+        rejected: passed on to the result.
+    """
+    config = config or DataConfig()
+    emotions = order_emotions({each.emotion for each in recordings.utterances})
+    audit = audit_split(split, fingerprints=recordings.fingerprints)
+    if not audit.ok:
+        logger.warning("%s", audit)
+    train, val, test = (_Side(recordings, side, emotions) for side in split)
+    datasets = (
+        train.training_batches(config),
+        val.batches(config.batch_size),
+        test.batches(config.batch_size),
+    )
+    return Splits(*datasets, emotions, split, rejected, audit)
+
+
+def rejection_table(rejected: Sequence[Rejected], most: int = 20) -> str:
+    """Return a text table of the files that were left out, with at most `most` rows."""
+    width = max(len(str(each.path)) for each in rejected[:most])
+    rows = [f"  {each.path!s:<{width}}  {each.reason}" for each in rejected[:most]]
+    more = [f"  and {len(rejected) - most} more"] if len(rejected) > most else []
+    return "\n".join([f"{len(rejected)} files are left out:", *rows, *more])
+
+
+def labelled_batches(data: Any, num_emotions: int, *, batch_size: int = DataConfig.batch_size) -> tf.data.Dataset:
+    """Bring whatever `model.fit` takes into one form: input dictionary, one-hot label.
+
+    Args:
+        data: batched `tf.data.Dataset` of ``(inputs, labels)`` or ``(inputs, labels, sample_weights)``,
+            or a pair of arrays. Inputs are a dictionary of `waveform` `(batch, samples)` and
+            `num_samples` `(batch,)`, or the waveforms alone where nothing is padded; labels are
+            indices `(batch,)` or one-hot `(batch, num_emotions)`.
+        num_emotions: number of classes.
+        batch_size: clips in a batch, for arrays.
+
+    Raises:
+        InputError: `data` is neither.
+    """
+    if not isinstance(data, tf.data.Dataset):
+        if not isinstance(data, tuple) or len(data) not in (2, 3):
+            raise InputError(
+                f"data of type {type(data).__name__}: expected a tf.data.Dataset or a pair (inputs, labels)"
+            )
+        data = tf.data.Dataset.from_tensor_slices(data).batch(batch_size)
+    return data.map(
+        lambda inputs, labels, *weights: (_as_inputs(inputs), _one_hot(labels, num_emotions), *weights),
+        tf.data.AUTOTUNE,
+    )
+
+
+def _as_inputs(inputs: Any) -> dict[str, tf.Tensor]:
+    if isinstance(inputs, dict):
+        return {"waveform": inputs["waveform"], "num_samples": tf.cast(inputs["num_samples"], tf.int32)}
+    batch, samples = tf.unstack(tf.shape(inputs))
+    return {"waveform": tf.cast(inputs, tf.float32), "num_samples": tf.repeat(samples, batch)}
+
+
+def _one_hot(labels: tf.Tensor, num_emotions: int) -> tf.Tensor:
+    if labels.shape.rank == 2:
+        return tf.cast(labels, tf.float32)
+    return tf.one_hot(tf.cast(labels, tf.int32), num_emotions)
+
+
+class _Side:
+    """One side of a split as numbers: for each clip its place in the recordings and its label."""
+
+    def __init__(self, recordings: Recordings, utterances: Sequence[Utterance], emotions: tuple[str, ...]):
+        positions = {utterance: position for position, utterance in enumerate(recordings.utterances)}
+        self._recordings = recordings
+        self._utterances = tuple(utterances)
+        self._emotions = emotions
+        self._entries = tf.data.Dataset.from_tensor_slices(
+            (
+                tf.constant([positions[each] for each in utterances], tf.int32),
+                tf.constant([emotions.index(each.emotion) for each in utterances], tf.int32),
+            )
+        )
+
+    def batches(self, batch_size: int) -> tf.data.Dataset:
+        """Return whole clips in their order."""
+        clips = self._entries.map(lambda clip, label: (self._recordings.read(clip), label), tf.data.AUTOTUNE)
+        dataset = _padded_batches(clips, batch_size, drop_remainder=False)
+        dataset.class_names, dataset.utterances = self._emotions, self._utterances
+        return dataset
+
+    def training_batches(self, config: DataConfig) -> tf.data.Dataset:
+        """Return clips of at most ``config.crop_seconds``, in each epoch in another order and cut elsewhere.
+
+        A last batch that is not full is dropped: a batch of one clip would upset the batch
+        normalisation, and the next epoch drops others.
+        """
+        size = len(self._utterances)
+        crop = round(config.crop_seconds * self._recordings.sample_rate)
+        draws = tf.data.Dataset.random(seed=config.seed, rerandomize_each_iteration=True)
+        entries = self._entries.shuffle(size, seed=config.seed, reshuffle_each_iteration=True)
+        clips = tf.data.Dataset.zip(entries, draws).map(
+            lambda entry, draw: (_random_part(self._recordings.read(entry[0]), crop, draw), entry[1]),
+            tf.data.AUTOTUNE,
+        )
+        dataset = _padded_batches(clips, config.batch_size, drop_remainder=size > config.batch_size)
+        dataset.class_names = self._emotions
+        return dataset
+
+
+def _random_part(samples: tf.Tensor, length: int, draw: tf.Tensor) -> tf.Tensor:
+    """Return `length` samples from where the random number `draw` says; all where there are fewer."""
+    spare = tf.maximum(tf.size(samples) - length, 0)
+    start = tf.cast(draw % (tf.cast(spare, tf.int64) + 1), tf.int32)
+    return samples[start : start + length]
+
+
+def _padded_batches(clips: tf.data.Dataset, batch_size: int, *, drop_remainder: bool) -> tf.data.Dataset:
+    inputs = clips.map(lambda samples, label: ({"waveform": samples, "num_samples": tf.size(samples)}, label))
+    shapes = ({"waveform": (None,), "num_samples": ()}, ())
+    return inputs.padded_batch(batch_size, shapes, drop_remainder=drop_remainder).prefetch(tf.data.AUTOTUNE)

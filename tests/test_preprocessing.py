@@ -1,0 +1,150 @@
+import logging
+
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+
+from ser_keras.config import DataConfig
+from ser_keras.errors import InputError
+from ser_keras.preprocessing import labelled_batches, preprocess_data
+
+
+def clips(dataset):
+    """Return every clip of a batched dataset: samples without padding, and label."""
+    return [
+        (row[:length], int(label))
+        for inputs, labels in dataset.as_numpy_iterator()
+        for row, length, label in zip(inputs["waveform"], inputs["num_samples"], labels, strict=True)
+    ]
+
+
+def test_unpacks_into_three_datasets_of_speakers_apart(corpus):
+    train, val, test = splits = preprocess_data(corpus, batch_size=8)
+    assert (train, val, test) == (splits.train, splits.val, splits.test)
+    speakers = [{each.speaker for each in side} for side in splits.split]
+    assert sum(map(len, speakers)) == len(set.union(*speakers)) == 4
+
+
+def test_batches_have_the_model_s_form(splits):
+    inputs, labels = next(splits.train.as_numpy_iterator())
+    assert inputs["waveform"].dtype == np.float32 and inputs["waveform"].shape[0] == 8
+    assert inputs["num_samples"].dtype == labels.dtype == np.int32
+    for row, length in zip(inputs["waveform"], inputs["num_samples"], strict=True):
+        assert not row[length:].any()
+    assert 0.01 < np.abs(inputs["waveform"]).max() <= 1.0
+
+
+@pytest.mark.parametrize("side", ["val", "test"])
+def test_labels_and_samples_belong_to_the_utterances_in_order(splits, side):
+    dataset = getattr(splits, side)
+    assert dataset.utterances == getattr(splits.split, side)
+    for (samples, label), utterance in zip(clips(dataset), dataset.utterances, strict=True):
+        assert dataset.class_names[label] == utterance.emotion
+        info = soundfile.info(utterance.path)
+        assert len(samples) == pytest.approx(info.duration * 16_000, abs=1)
+
+
+def test_labels_are_in_the_order_of_the_vocabulary(splits):
+    assert splits.emotions == ("neutral", "sad", "angry")
+    assert all(dataset.class_names == splits.emotions for dataset in splits)
+
+
+def test_training_is_shuffled_anew_in_each_epoch_and_repeats_with_the_seed(corpus):
+    def epochs(seed):
+        train = preprocess_data(corpus, batch_size=8, seed=seed, val_fraction=0.25, test_fraction=0.25).train
+        return [np.concatenate([labels for _, labels in train.as_numpy_iterator()]) for _ in range(2)]
+
+    first, second = epochs(0)
+    assert not np.array_equal(first, second)
+    again = epochs(0)
+    np.testing.assert_array_equal(again, [first, second])
+
+
+def test_training_crops_long_clips_at_random(corpus):
+    train = preprocess_data(corpus, batch_size=8, crop_seconds=0.5).train
+    starts = [[samples[:50].tobytes() for samples, _ in clips(train)] for _ in range(2)]
+    assert all(len(samples) == 8_000 for samples, _ in clips(train))
+    assert len(set(starts[0]) & set(starts[1])) < len(starts[0]) / 2
+
+
+def test_validation_is_never_cropped(corpus):
+    val = preprocess_data(corpus, batch_size=8, crop_seconds=0.5).val
+    assert min(len(samples) for samples, _ in clips(val)) > 8_000
+
+
+def test_a_last_batch_that_is_not_full_is_dropped_in_training_only(corpus):
+    splits = preprocess_data(corpus, batch_size=7)
+    assert {len(labels) for _, labels in splits.train} == {7}
+    assert sum(len(labels) for _, labels in splits.test) == len(splits.split.test)
+
+
+def test_a_training_side_smaller_than_a_batch_is_one_batch(corpus):
+    assert len(list(preprocess_data(corpus, batch_size=500).train)) == 1
+
+
+def test_bad_files_are_reported_in_one_table(tmp_path, noise, caplog):
+    for speaker in "abcd":
+        for emotion in ("happy", "sad"):
+            for take in range(2):
+                path = tmp_path / emotion / f"{speaker}{take}.wav"
+                path.parent.mkdir(exist_ok=True)
+                soundfile.write(path, noise(8_000, seed=ord(speaker) + take), 16_000)
+    (tmp_path / "happy" / "broken.wav").write_bytes(b"nothing")
+    soundfile.write(tmp_path / "sad" / "silent.wav", np.zeros(8_000), 16_000)
+    with caplog.at_level(logging.WARNING), pytest.warns(UserWarning, match="optimistic"):
+        splits = preprocess_data(tmp_path)
+    table = next(record.message for record in caplog.records if "left out" in record.message)
+    assert "2 files are left out" in table and "broken.wav" in table and "silent" in table
+    assert {each.path.name for each in splits.rejected} == {"broken.wav", "silent.wav"}
+
+
+def test_identical_audio_on_two_sides_is_audited(tmp_path, noise, caplog):
+    rows = ["path,emotion,speaker,split"]
+    for index, side in enumerate(("train", "train", "val", "val", "test", "test")):
+        seed = 0 if index in (0, 4) else index
+        soundfile.write(tmp_path / f"{index}.wav", noise(8_000, seed=seed), 16_000)
+        rows.append(f"{index}.wav,{('happy', 'sad')[index % 2]},{side},{side}")
+    (tmp_path / "manifest.csv").write_text("\n".join(rows))
+    with caplog.at_level(logging.WARNING):
+        splits = preprocess_data(tmp_path)
+    assert [finding.kind for finding in splits.audit.leaks] == ["audio"]
+    assert "0.wav" in caplog.text and "4.wav" in caplog.text
+
+
+def test_one_emotion_only_is_an_error(tmp_path, noise):
+    for speaker in "abc":
+        (tmp_path / "sad").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / "sad" / f"{speaker}.wav", noise(8_000), 16_000)
+    with pytest.raises(InputError, match="all 3 recordings are labelled 'sad': a classifier needs at least 2"):
+        preprocess_data(tmp_path)
+
+
+def test_a_manifest_split_that_is_missing_is_an_error(corpus):
+    with pytest.raises(InputError, match="no manifest gives its split"):
+        preprocess_data(corpus, split="manifest")
+
+
+def test_an_unknown_setting_is_an_error(corpus):
+    with pytest.raises(InputError, match="DataConfig has no batchsize"):
+        preprocess_data(corpus, config=DataConfig(), batchsize=3)
+
+
+def test_arrays_become_batches_of_dictionary_and_one_hot():
+    batches = labelled_batches((np.ones((5, 100), np.float32), np.array([0, 1, 2, 1, 0])), 3, batch_size=2)
+    inputs, labels = next(iter(batches))
+    assert inputs["num_samples"].numpy().tolist() == [100, 100]
+    assert labels.numpy().tolist() == [[1, 0, 0], [0, 1, 0]]
+    assert sum(len(labels) for _, labels in batches) == 5
+
+
+def test_one_hot_labels_and_weights_pass_through():
+    data = tf.data.Dataset.from_tensor_slices((np.ones((2, 8), np.float32), np.eye(2), np.array([1.0, 3.0]))).batch(2)
+    _, labels, weights = next(iter(labelled_batches(data, 2)))
+    np.testing.assert_array_equal(labels, np.eye(2))
+    assert weights.numpy().tolist() == [1.0, 3.0]
+
+
+def test_other_data_is_an_error():
+    with pytest.raises(InputError, match="data of type list: expected a"):
+        labelled_batches([1, 2], 2)
