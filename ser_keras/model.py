@@ -1,0 +1,323 @@
+"""ParallelModel: convolutions and a recurrent layer side by side over one log-mel spectrogram."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from ser_keras.augmentation import RandomGain, SpecAugment
+from ser_keras.config import AudioConfig, ModelConfig
+from ser_keras.errors import InputError
+from ser_keras.features import FrameMask, LogMelSpectrogram
+
+
+@keras.saving.register_keras_serializable(package="ser_keras")
+class ParallelModel(keras.Model):
+    """Speech emotion classifier: waveforms in, one probability for each emotion out.
+
+    A functional Keras model of two branches over one log-mel spectrogram: blocks of Conv2D, batch
+    normalisation, ReLU, max-pooling and dropout, pooled to their mean and spread over time; and a
+    bidirectional LSTM pooled by additive attention. Both are concatenated in front of the softmax.
+
+    Inputs, as a dictionary: ``waveform``, float32 `(batch, samples)`, mono at ``audio.sample_rate``,
+    zero-padded at the end; ``num_samples``, int32 `(batch,)`, the true lengths. Output:
+    probabilities, float32 `(batch, num_emotions)`. Every step is masked: neither the padding nor the
+    other clips of a batch change a clip's probabilities.
+
+    Args:
+        num_emotions: number of classes.
+        emotions: names of the classes in the order of the outputs; `train_model` fills them in from
+            the data where they are not given.
+        audio: recipe of the features.
+        config: shape of the network.
+
+    Raises:
+        InputError: fewer than two emotions, or as many names as do not fit.
+
+    Example:
+        >>> model = ParallelModel(num_emotions=8)
+        >>> model.output_shape
+        (None, 8)
+    """
+
+    def __init__(
+        self,
+        num_emotions: int = 8,
+        *,
+        emotions: Sequence[str] | None = None,
+        audio: AudioConfig | dict[str, Any] | None = None,
+        config: ModelConfig | dict[str, Any] | None = None,
+        **kwargs,
+    ):
+        # === Settings ===
+        _check_classes(num_emotions, emotions)
+        audio = AudioConfig.from_dict(audio) if isinstance(audio, dict) else audio or AudioConfig()
+        config = ModelConfig.from_dict(config) if isinstance(config, dict) else config or ModelConfig()
+
+        # === Functional model ===
+        waveform = keras.Input((None,), dtype="float32", name="waveform")
+        num_samples = keras.Input((), dtype="int32", name="num_samples")
+        log_mel, mask = _front_end(waveform, num_samples, audio)
+        image, mask = _normalised_image(log_mel, mask, config)
+        summary = _conv_branch(image, mask, config)
+        context, attention = _lstm_branch(image, mask, config)
+        embedding = layers.Concatenate(name="embedding")([summary, context])
+        dropped = layers.Dropout(config.dropout, name="dropout")(embedding)
+        probabilities = layers.Dense(num_emotions, activation="softmax", dtype="float32", name="probabilities")(dropped)
+        super().__init__(inputs={"waveform": waveform, "num_samples": num_samples}, outputs=probabilities, **kwargs)
+
+        # === Config ===
+        self.num_emotions = num_emotions
+        self.emotions = None if emotions is None else tuple(emotions)
+        self.audio = audio
+        self.config = config
+        self._attention = attention
+
+    @property
+    def details(self) -> keras.Model:
+        """The same network with its inner values as outputs; the weights are shared.
+
+        A dictionary of `probabilities` `(batch, emotions)`, `attention` `(batch, steps)` (weights that
+        sum to 1 over the time of the clip, one for each ``config.lstm_pool`` frames), `embedding`
+        `(batch, features)` and `log_mel` `(batch, frames, mels)` in dB.
+        """
+        outputs = {
+            "probabilities": self.output,
+            "attention": self._attention,
+            "embedding": self.get_layer("embedding").output,
+            "log_mel": self.get_layer("log_mel").output,
+        }
+        return keras.Model(self.input, outputs, name="details")
+
+    def adapt_normalization(self, batches) -> None:
+        """Fit the normalisation of the features to recordings; call it on training data only.
+
+        Args:
+            batches: iterable of inputs, or of tuples that begin with inputs; each a dictionary of
+                `waveform` and `num_samples` as the model takes it.
+        """
+        log_mel, mask = self.get_layer("log_mel"), self.get_layer("frame_mask")
+
+        def frames(batch):
+            inputs = batch[0] if isinstance(batch, tuple) else batch
+            spectrogram = log_mel(inputs["waveform"], inputs["num_samples"])
+            return spectrogram[mask(spectrogram, inputs["num_samples"])][None]  # (1, frames, mels)
+
+        self.get_layer("normalization").adapt(map(frames, batches))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor as plain values."""
+        return {
+            "name": self.name,
+            "num_emotions": self.num_emotions,
+            "emotions": self.emotions,
+            "audio": self.audio.to_dict(),
+            "config": self.config.to_dict(),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects=None) -> "ParallelModel":
+        """Build the model that `get_config` describes."""
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="ser_keras")
+class MaskTime(layers.Layer):
+    """Set the steps that do not belong to their clip to zero."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def compute_mask(self, inputs, mask=None):
+        """Return None: what is behind this layer gets its mask explicitly."""
+        return
+
+    def call(self, inputs, mask):
+        """Return `inputs` `(batch, steps, ...)` with zeros where `mask` `(batch, steps)` is False."""
+        return inputs * ops.cast(_as_rank(mask, len(inputs.shape)), inputs.dtype)
+
+    def compute_output_shape(self, input_shape):
+        """Return the shape of the inputs."""
+        return input_shape
+
+
+@keras.saving.register_keras_serializable(package="ser_keras")
+class PoolMask(layers.Layer):
+    """Keep every n-th step of a mask, as a pooling of n steps leaves it.
+
+    Args:
+        size: steps pooled into one.
+    """
+
+    def __init__(self, size: int, **kwargs):
+        super().__init__(**kwargs)
+        self.size = size
+
+    def call(self, inputs):
+        """Return bool `(batch, steps / size)` for `(batch, steps)`."""
+        return inputs[:, :: self.size]
+
+    def compute_output_spec(self, inputs):
+        """Return the spec of a bool tensor."""
+        batch, steps = inputs.shape
+        return keras.KerasTensor((batch, None if steps is None else -(-steps // self.size)), dtype="bool")
+
+    def get_config(self):
+        """Return the arguments of the constructor."""
+        return {**super().get_config(), "size": self.size}
+
+
+@keras.saving.register_keras_serializable(package="ser_keras")
+class MaskedBatchNormalization(layers.BatchNormalization):
+    """Batch normalisation over the steps that belong to a clip; the other steps become zero."""
+
+    def call(self, inputs, mask, training=None):
+        """Return `inputs` `(batch, steps, bands, filters)` normalised where `mask` `(batch, steps)` is True."""
+        mask = mask[:, :, None]
+        normalised = super().call(inputs, training=training, mask=mask)
+        return normalised * ops.cast(mask[..., None], normalised.dtype)
+
+    def compute_mask(self, inputs, mask=None):
+        """Return None: what is behind this layer gets its mask explicitly."""
+        return
+
+
+@keras.saving.register_keras_serializable(package="ser_keras")
+class MeanRemoval(layers.Layer):
+    """Subtract each clip's own mean over time from every band.
+
+    What a microphone, a room and a voice add to all frames alike is gone; what moves is left.
+    """
+
+    def call(self, inputs, mask):
+        """Return `inputs` `(batch, steps, bands)` less their mean over the steps in `mask`."""
+        mean, _ = _masked_moments(inputs, mask)
+        return inputs - mean[:, None]
+
+    def compute_output_shape(self, input_shape):
+        """Return the shape of the inputs."""
+        return input_shape
+
+
+@keras.saving.register_keras_serializable(package="ser_keras")
+class StatisticsPooling(layers.Layer):
+    """Mean and standard deviation over the time of each clip.
+
+    After Snyder et al., "X-vectors", 2018, eq. 1 and 2.
+    """
+
+    def call(self, inputs, mask):
+        """Return `(batch, 2 * features)` for `inputs` `(batch, steps, features)`."""
+        mean, variance = _masked_moments(inputs, mask)
+        return ops.concatenate([mean, ops.sqrt(variance + 1e-5)], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        """Return `(batch, 2 * features)`."""
+        return (input_shape[0], 2 * input_shape[-1])
+
+
+@keras.saving.register_keras_serializable(package="ser_keras")
+class PadTime(layers.Layer):
+    """Append zeros (False to a mask) until the number of steps is a multiple.
+
+    All pooling behind it then starts at the same frames, whatever the length of the batch.
+
+    Args:
+        multiple: steps.
+    """
+
+    def __init__(self, multiple: int, **kwargs):
+        super().__init__(**kwargs)
+        self.multiple = multiple
+
+    def call(self, inputs):
+        """Return `inputs` `(batch, steps, ...)` with `steps` rounded up."""
+        missing = -ops.shape(inputs)[1] % self.multiple
+        return ops.pad(inputs, [[0, 0], [0, missing]] + [[0, 0]] * (len(inputs.shape) - 2))
+
+    def compute_output_shape(self, input_shape):
+        """Return the input's shape with the steps rounded up."""
+        batch, steps, *rest = input_shape
+        return (batch, None if steps is None else steps + -steps % self.multiple, *rest)
+
+    def get_config(self):
+        """Return the arguments of the constructor."""
+        return {**super().get_config(), "multiple": self.multiple}
+
+
+def _front_end(waveform, num_samples, audio: AudioConfig):
+    recipe = audio.to_dict()
+    log_mel = LogMelSpectrogram(**recipe, name="log_mel")(waveform, num_samples)  # (batch, frames, mels)
+    mask = FrameMask(audio.frame_step, name="frame_mask")(log_mel, num_samples)  # (batch, frames)
+    return log_mel, mask
+
+
+def _normalised_image(log_mel, mask, config: ModelConfig):
+    """Return two channels, `(batch, frames, mels, 2)`: as recorded, and without the clip's mean."""
+    louder = RandomGain(name="random_gain")(log_mel)
+    scaled = layers.Normalization(axis=-1, name="normalization")(louder)
+    centred = MeanRemoval(name="mean_removal")(scaled, mask)
+    image = ops.stack([scaled, centred], axis=-1)
+    image = SpecAugment(name="spec_augment")(image)
+    image = MaskTime(name="mask_image")(image, mask)
+    multiple = math.lcm(config.time_pooling, 2 * config.lstm_pool)  # 2: attention over one step is none
+    return PadTime(multiple, name="pad_image")(image), PadTime(multiple, name="pad_mask")(mask)
+
+
+def _conv_branch(x, mask, config: ModelConfig):
+    shapes = zip(config.conv_filters, config.conv_kernels, config.conv_strides, config.conv_pools, strict=True)
+    for index, (filters, kernel, stride, pool) in enumerate(shapes, 1):
+        mask = PoolMask(stride * pool, name=f"mask_{index}")(mask)
+        x = layers.Conv2D(filters, kernel, strides=stride, padding="same", use_bias=False, name=f"conv_{index}")(x)
+        x = layers.MaxPooling2D(pool, name=f"pool_{index}")(x)  # before the rest, which then costs less
+        x = MaskedBatchNormalization(momentum=0.9, name=f"norm_{index}")(x, mask)
+        x = layers.ReLU(name=f"relu_{index}")(x)
+        x = layers.Dropout(config.conv_dropout, name=f"dropout_{index}")(x)  # (batch, steps, bands, filters)
+    x = layers.Reshape((-1, x.shape[2] * x.shape[3]), name="flatten_bands")(x)
+    return StatisticsPooling(name="conv_summary")(x, mask)
+
+
+def _lstm_branch(image, mask, config: ModelConfig):
+    steps = layers.AveragePooling2D((config.lstm_pool, 1), name="lstm_pool")(image)
+    mask = PoolMask(config.lstm_pool, name="lstm_mask")(mask)
+    x = layers.Reshape((-1, steps.shape[2] * steps.shape[3]), name="lstm_input")(steps)
+    lstm = layers.LSTM(config.lstm_units, return_sequences=True)
+    x = layers.Bidirectional(lstm, name="lstm")(x, mask=mask)  # (batch, steps, 2 * lstm_units)
+    x = MaskTime(name="lstm_steps")(x, mask)
+    query = layers.GlobalAveragePooling1D(keepdims=True, name="lstm_mean")(x, mask=mask)
+    context, weights = layers.AdditiveAttention(name="attention")(
+        [
+            layers.Dense(config.attention_units, name="attention_query")(query),
+            x,
+            layers.Dense(config.attention_units, name="attention_key")(x),
+        ],
+        mask=[None, mask],
+        return_attention_scores=True,
+    )
+    return layers.Flatten(name="context")(context), ops.squeeze(weights, axis=1)
+
+
+def _masked_moments(inputs, mask):
+    """Return mean and variance over the steps in `mask`, both `(batch, features)`."""
+    weights = ops.cast(_as_rank(mask, len(inputs.shape)), inputs.dtype)
+    count = ops.maximum(ops.sum(weights, axis=1), 1)
+    mean = ops.sum(inputs * weights, axis=1) / count
+    centred = (inputs - mean[:, None]) * weights
+    return mean, ops.sum(ops.square(centred), axis=1) / count
+
+
+def _as_rank(mask, rank: int):
+    return ops.reshape(mask, (*ops.shape(mask), *(1,) * (rank - 2)))
+
+
+def _check_classes(num_emotions: int, emotions: Sequence[str] | None) -> None:
+    if num_emotions < 2:
+        raise InputError(f"num_emotions={num_emotions}: a classifier needs at least 2 emotions")
+    if emotions is not None and len(emotions) != num_emotions:
+        raise InputError(
+            f"num_emotions={num_emotions}, but there are {len(emotions)} emotions ({', '.join(emotions)}): "
+            f"num_emotions={len(emotions)} fits"
+        )

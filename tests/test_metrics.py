@@ -1,0 +1,115 @@
+"""The unweighted average recall: by hand, against scikit-learn, and in Keras the same as in NumPy."""
+
+import keras
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix
+
+from ser_keras.metrics import UnweightedAverageRecall, unweighted_average_recall
+
+
+def draw_predictions(seed, num_classes=5, size=60):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, num_classes, size)
+    return labels, np.where(rng.random(size) < 0.5, labels, rng.integers(0, num_classes, size))
+
+
+def one_hot(labels, num_classes=5):
+    return np.eye(num_classes, dtype="float32")[labels]
+
+
+def test_the_recall_of_a_rare_class_counts_as_much_as_that_of_a_frequent_one():
+    matrix = np.array([[90, 10], [1, 1]])  # recalls 0.9 and 0.5
+    assert unweighted_average_recall(matrix) == pytest.approx(0.7)
+
+
+def test_rows_are_the_true_classes():
+    assert unweighted_average_recall(np.array([[1, 3], [0, 4]])) == pytest.approx((1 / 4 + 4 / 4) / 2)
+
+
+def test_a_class_that_never_occurs_does_not_count():
+    assert unweighted_average_recall(np.array([[3, 1, 0], [0, 0, 0], [0, 2, 2]])) == pytest.approx(0.625)
+
+
+def test_nothing_counted_gives_nan():
+    assert np.isnan(unweighted_average_recall(np.zeros((3, 3), int)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_it_is_balanced_accuracy(seed):
+    labels, predictions = draw_predictions(seed)
+    matrix = confusion_matrix(labels, predictions, labels=range(5))
+    assert unweighted_average_recall(matrix) == pytest.approx(balanced_accuracy_score(labels, predictions))
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")  # that is what is tested
+def test_it_is_balanced_accuracy_where_a_class_is_missing(seed):
+    labels, predictions = draw_predictions(seed)
+    labels, predictions = labels[labels != 2], predictions[labels != 2]
+    matrix = confusion_matrix(labels, predictions, labels=range(5))
+    assert unweighted_average_recall(matrix) == pytest.approx(balanced_accuracy_score(labels, predictions))
+
+
+def test_a_stack_of_matrices_gives_the_recall_of_each():
+    stack = np.random.default_rng(0).integers(0, 4, (2, 3, 4, 4))
+    stack[0, 0] = 0
+    expected = [[unweighted_average_recall(matrix) for matrix in row] for row in stack]
+    np.testing.assert_allclose(unweighted_average_recall(stack), expected)
+
+
+def test_the_keras_metric_over_batches_equals_numpy():
+    labels, predictions = draw_predictions(0)
+    metric = UnweightedAverageRecall(5)
+    for batch in np.array_split(np.arange(len(labels)), 7):
+        metric.update_state(one_hot(labels[batch]), one_hot(predictions[batch]))
+    expected = unweighted_average_recall(confusion_matrix(labels, predictions))
+    assert float(metric.result()) == pytest.approx(expected, abs=1e-6)  # float32
+
+
+def test_the_keras_metric_leaves_out_a_class_that_never_occurs():
+    metric = UnweightedAverageRecall(3)
+    metric.update_state(one_hot([0, 0, 2], 3), one_hot([0, 1, 2], 3))
+    assert float(metric.result()) == pytest.approx(0.75)
+
+
+def test_the_keras_metric_takes_the_most_probable_class():
+    metric = UnweightedAverageRecall(3)
+    metric.update_state(one_hot([0, 1], 3), [[0.2, 0.5, 0.3], [0.3, 0.4, 0.3]])
+    assert float(metric.result()) == pytest.approx(0.5)
+
+
+def test_the_keras_metric_ignores_sample_weights():
+    metric = UnweightedAverageRecall(2)
+    metric.update_state(one_hot([0, 0, 1], 2), one_hot([0, 1, 1], 2), sample_weight=[100.0, 1.0, 0.0])
+    assert float(metric.result()) == pytest.approx(0.75)
+
+
+def test_the_keras_metric_begins_anew_after_a_reset():
+    metric = UnweightedAverageRecall(2)
+    metric.update_state(one_hot([0, 1], 2), one_hot([1, 0], 2))
+    metric.reset_state()
+    metric.update_state(one_hot([0, 1], 2), one_hot([0, 1], 2))
+    assert float(metric.result()) == 1.0
+
+
+def test_the_keras_metric_is_zero_before_the_first_batch():
+    assert float(UnweightedAverageRecall(3).result()) == 0.0
+
+
+def test_the_keras_metric_survives_its_config():
+    metric = UnweightedAverageRecall(7, name="recall")
+    restored = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric))
+    assert type(restored) is UnweightedAverageRecall
+    assert (restored.num_classes, restored.name) == (7, "recall")
+
+
+def test_the_keras_metric_is_saved_and_loaded_with_a_compiled_model(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="softmax")])
+    model.compile(loss="categorical_crossentropy", metrics=[UnweightedAverageRecall(3)])
+    inputs, targets = np.random.default_rng(0).normal(size=(12, 4)), one_hot([0, 1, 2] * 4, 3)
+    model.fit(inputs, targets, verbose=0)
+    scores = model.evaluate(inputs, targets, verbose=0, return_dict=True)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.evaluate(inputs, targets, verbose=0, return_dict=True)["uar"] == pytest.approx(scores["uar"])

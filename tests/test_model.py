@@ -1,0 +1,135 @@
+import keras
+import numpy as np
+import pytest
+from conftest import SMALL
+
+from ser_keras.config import AudioConfig, ModelConfig
+from ser_keras.errors import InputError
+from ser_keras.model import ParallelModel, StatisticsPooling
+
+LENGTHS = [24_000, 160, 9_000, 16_001, 1]
+
+
+@pytest.fixture(scope="module", params=["default", "small", "original"])
+def model(request):
+    """A model whose weights are all away from their initial zeros and ones."""
+    config = {"default": ModelConfig(), "small": SMALL, "original": ModelConfig.original()}[request.param]
+    audio = AudioConfig(num_mel_bins=128) if request.param == "original" else AudioConfig()
+    model = ParallelModel(8, audio=audio, config=config)
+    random = np.random.default_rng(0)
+    for weight in model.weights:
+        noise = random.normal(size=weight.shape) * 0.05
+        weight.assign(weight + (abs(noise) if "variance" in weight.path else noise).astype(weight.dtype))
+    model.adapt_normalization([batch()])
+    return model
+
+
+def batch(lengths=LENGTHS, padded=30_000):
+    """Clips of different lengths and loudness, and garbage behind each."""
+    random = np.random.default_rng(0)
+    waveform = np.full((len(lengths), padded), 0.7, np.float32)
+    for row, length in enumerate(lengths):
+        waveform[row, :length] = random.normal(size=length) * 0.02 * (row + 1)
+    return {"waveform": waveform, "num_samples": np.array(lengths, np.int32)}
+
+
+def alone(inputs, row):
+    length = inputs["num_samples"][row]
+    return {"waveform": inputs["waveform"][row : row + 1, :length], "num_samples": inputs["num_samples"][row : row + 1]}
+
+
+@pytest.mark.parametrize("row", range(len(LENGTHS)))
+def test_padding_and_batch_mates_change_nothing(model, row):
+    inputs = batch()
+    together, single = model.details(inputs), model.details(alone(inputs, row))
+    for name in ("probabilities", "embedding"):
+        np.testing.assert_allclose(together[name][row], single[name][0], atol=1e-5, rtol=1e-4, err_msg=name)
+    steps = single["attention"].shape[1]
+    np.testing.assert_allclose(together["attention"][row, :steps], single["attention"][0], atol=1e-5)
+    np.testing.assert_allclose(together["attention"][row, steps:], 0.0, atol=1e-7)
+
+
+def test_clips_of_one_batch_get_different_answers(model):
+    probabilities = model(batch()).numpy()
+    assert np.abs(probabilities[0] - probabilities[2]).max() > 1e-4
+
+
+def test_keras_file_round_trip_without_custom_objects(model, tmp_path):
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert isinstance(again, ParallelModel)
+    assert (again.emotions, again.audio, again.config) == (model.emotions, model.audio, model.config)
+    np.testing.assert_array_equal(again(batch()), model(batch()))
+
+
+def test_probabilities_sum_to_one(model):
+    np.testing.assert_allclose(model(batch()).numpy().sum(axis=1), 1.0, atol=1e-6)
+
+
+def test_attention_sums_to_one_over_the_clip(model):
+    np.testing.assert_allclose(model.details(batch())["attention"].numpy().sum(axis=1), 1.0, atol=1e-5)
+
+
+def test_default_has_eight_emotions_and_at_most_a_million_weights():
+    model = ParallelModel()
+    assert model.output_shape == (None, 8)
+    assert model.count_params() <= 1_000_000
+
+
+def test_it_is_a_functional_graph_of_both_branches():
+    kinds = {type(layer) for layer in ParallelModel(config=SMALL).layers}
+    assert {keras.layers.Conv2D, keras.layers.Bidirectional, keras.layers.AdditiveAttention} <= kinds
+
+
+def test_names_of_emotions_survive_the_round_trip(small_model, tmp_path):
+    small_model.save(tmp_path / "model.keras")
+    assert keras.models.load_model(tmp_path / "model.keras").emotions == ("neutral", "sad", "angry")
+
+
+def test_normalisation_gives_zero_mean_and_unit_variance_on_true_frames(small_model):
+    inputs = batch()
+    small_model.adapt_normalization([inputs])
+    scaled = keras.Model(small_model.input, small_model.get_layer("normalization").output)(inputs).numpy()
+    frames = np.concatenate([scaled[row, : 1 + length // 160] for row, length in enumerate(LENGTHS)])
+    np.testing.assert_allclose(frames.mean(axis=0), 0.0, atol=1e-3)
+    np.testing.assert_allclose(frames.std(axis=0), 1.0, atol=1e-3)
+
+
+def test_statistics_pooling_by_hand():
+    inputs = np.array([[[1.0], [3.0], [99.0]]], np.float32)
+    pooled = StatisticsPooling()(inputs, np.array([[True, True, False]]))
+    np.testing.assert_allclose(pooled, [[2.0, 1.0]], atol=1e-4)
+
+
+def test_batch_normalisation_ignores_the_padding_in_training(small_model):
+    inputs = batch([8_000, 8_000, 8_000, 8_000], padded=8_000)
+    padded = {**inputs, "waveform": np.pad(inputs["waveform"], [(0, 0), (0, 30_000)])}
+    small_model.get_layer("random_gain").max_db = 0.0
+    small_model.get_layer("spec_augment").num_masks = 0
+    norm = small_model.get_layer("norm_1")
+    results = []
+    for case in (inputs, padded):
+        norm.moving_mean.assign(np.zeros(norm.moving_mean.shape))
+        small_model(case, training=True)
+        results.append(norm.moving_mean.numpy())
+    np.testing.assert_allclose(*results, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_emotions": 1}, "num_emotions=1: a classifier needs at least 2 emotions"),
+        (
+            {"num_emotions": 3, "emotions": ("sad", "happy")},
+            r"num_emotions=3, but there are 2 emotions \(sad, happy\): num_emotions=2 fits",
+        ),
+    ],
+)
+def test_classes_that_cannot_be(arguments, message):
+    with pytest.raises(InputError, match=message):
+        ParallelModel(**arguments)
+
+
+def test_plot_shows_both_branches(small_model):
+    drawing = keras.utils.model_to_dot(small_model).to_string()
+    assert "conv_summary" in drawing and "attention" in drawing
