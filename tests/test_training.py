@@ -1,0 +1,169 @@
+import csv
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import SMALL
+
+from ser_keras.errors import InputError
+from ser_keras.evaluation import evaluate_model
+from ser_keras.model import ParallelModel
+from ser_keras.preprocessing import preprocess_data
+from ser_keras.training import class_weights, train_model
+
+QUICK = {"epochs": 2, "verbose": 0}
+
+
+def tones(num_clips=24, seed=0):
+    """Two classes that a network learns at once: a low and a high tone in noise."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(num_clips) % 2
+    phase = 2 * np.pi * np.arange(4_000) / 16_000 * np.where(labels, 3_000, 300)[:, None]
+    return (0.3 * np.sin(phase) + 0.01 * random.normal(size=phase.shape)).astype(np.float32), labels
+
+
+@pytest.fixture(scope="module")
+def trained(corpus, tmp_path_factory):
+    """A model trained for two epochs, its History, and the folder that the run wrote."""
+    keras.utils.set_random_seed(7)
+    splits = preprocess_data(corpus, batch_size=8)
+    model = ParallelModel(3, config=SMALL)
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    return model, train_model(model, splits.train, splits.val, output_dir=folder, **QUICK), folder
+
+
+def test_it_learns_the_synthetic_corpus(splits):
+    model = ParallelModel(3, config=SMALL)
+    train_model(model, splits.train, splits.val, epochs=25, learning_rate=5e-3, verbose=0)
+    assert evaluate_model(model, splits.val).unweighted_average_recall > 0.6  # chance is 0.33
+
+
+def test_names_of_the_labels_come_from_the_data(trained):
+    assert trained[0].emotions == ("neutral", "sad", "angry")
+
+
+def test_history_has_every_figure_of_every_epoch(trained):
+    history = trained[1].history
+    assert {"loss", "uar", "accuracy", "val_loss", "val_uar", "val_accuracy"} <= set(history)
+    assert all(len(values) == 2 for values in history.values())
+
+
+def test_files_of_a_run(trained):
+    model, history, folder = trained
+    with (folder / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["val_uar"]) for row in rows] == pytest.approx(history.history["val_uar"])
+    assert keras.models.load_model(folder / "model.keras").emotions == model.emotions
+    assert list((folder / "tensorboard").rglob("events.out.tfevents.*"))
+
+
+def test_normalisation_sees_training_data_only(trained, corpus):
+    by_hand = ParallelModel(3, config=SMALL)
+    by_hand.adapt_normalization(preprocess_data(corpus, batch_size=32).train)
+    weights = (model.get_layer("normalization").weights[:2] for model in (trained[0], by_hand))
+    for ours, expected in zip(*weights, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_the_same_seed_gives_the_same_weights_and_writes_nothing_unasked(trained, corpus, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    keras.utils.set_random_seed(7)
+    splits = preprocess_data(corpus, batch_size=8)
+    model = ParallelModel(3, config=SMALL)
+    train_model(model, splits.train, splits.val, **QUICK)
+    for ours, theirs in zip(model.get_weights(), trained[0].get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_takes_a_pair_of_arrays(one_hot):
+    waveforms, labels = tones()
+    labels = np.eye(2)[labels] if one_hot else labels
+    model = ParallelModel(2, config=SMALL)
+    history = train_model(model, (waveforms, labels), (waveforms, labels), epochs=12, learning_rate=5e-3, verbose=0)
+    assert max(history.history["val_uar"]) > 0.9
+
+
+def test_takes_any_dataset_with_sample_weights():
+    waveforms, labels = tones(8)
+    inputs = {"waveform": waveforms, "num_samples": np.full(len(labels), 4_000)}
+    data = tf.data.Dataset.from_tensor_slices((inputs, labels, np.ones(len(labels)))).batch(8)
+    history = train_model(ParallelModel(2, config=SMALL), data, data, **QUICK)
+    assert len(history.history["loss"]) == 2
+
+
+def test_best_weights_are_restored():
+    """The returned model scores what the best epoch scored, not what the last one did."""
+    waveforms, labels = tones()
+    model = ParallelModel(2, config=SMALL)
+    data = (waveforms, labels)
+    history = train_model(
+        model, data, data, epochs=10, learning_rate=5e-3, verbose=0, callbacks=[SpoilWeights(after=7)]
+    )
+    best = max(history.history["val_uar"])
+    assert history.history["val_uar"][-1] < best
+    assert evaluate_model(model, data).unweighted_average_recall == pytest.approx(best)
+
+
+class SpoilWeights(keras.callbacks.Callback):
+    """Make the model useless from one epoch on."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.after = after
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.epoch > self.after:
+            head = self.model.get_layer("probabilities")
+            head.kernel.assign(head.kernel * 0)
+            head.bias.assign([5.0, 0.0])
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+
+def test_training_stops_early():
+    waveforms, labels = tones()
+    data = (waveforms, labels)
+    history = train_model(
+        ParallelModel(2, config=SMALL), data, data, epochs=50, patience=2, learning_rate=5e-3, verbose=0
+    )
+    assert len(history.history["loss"]) < 50
+
+
+def test_class_weights_balance_and_ignore_absent_classes():
+    weights = class_weights(np.array([6, 2, 0]))
+    assert weights[2] == 0
+    assert weights[0] * 6 == pytest.approx(weights[1] * 2)
+    assert weights[0] * 6 + weights[1] * 2 == pytest.approx(8)
+
+
+def test_a_model_of_another_size_is_refused(splits):
+    message = (
+        r"num_emotions=8, but the data has 3 \(neutral, sad, angry\): build it with ParallelModel\(num_emotions=3\)"
+    )
+    with pytest.raises(InputError, match=message):
+        train_model(ParallelModel(8, config=SMALL), splits.train, splits.val)
+
+
+def test_other_names_are_refused(splits):
+    model = ParallelModel(3, emotions=("sad", "neutral", "angry"), config=SMALL)
+    with pytest.raises(
+        InputError, match="the model's emotions are sad, neutral, angry, the data's neutral, sad, angry"
+    ):
+        train_model(model, splits.train, splits.val)
+
+
+def test_a_label_outside_the_classes_is_refused():
+    waveforms, _ = tones(4)
+    data = (waveforms, np.array([0, 1, 2, 1]))
+    with pytest.raises(InputError, match="a label lies outside 0 to 1"):
+        train_model(ParallelModel(2, config=SMALL), data, data)
+
+
+def test_no_clip_is_refused():
+    empty = tf.data.Dataset.from_tensor_slices((np.zeros((0, 10), np.float32), np.zeros(0, np.int32))).batch(2)
+    with pytest.raises(InputError, match="the training data holds no"):
+        train_model(ParallelModel(2, config=SMALL), empty, empty)
