@@ -11,6 +11,14 @@ from ser_keras.augmentation import RandomGain, SpecAugment
 from ser_keras.config import AudioConfig, ModelConfig
 from ser_keras.errors import InputError
 from ser_keras.features import FrameMask, LogMelSpectrogram
+from ser_keras.masking import (
+    MaskedBatchNormalization,
+    MaskTime,
+    MeanRemoval,
+    PadTime,
+    PoolMask,
+    StatisticsPooling,
+)
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
@@ -123,131 +131,6 @@ class ParallelModel(keras.Model):
         return cls(**config)
 
 
-@keras.saving.register_keras_serializable(package="ser_keras")
-class MaskTime(layers.Layer):
-    """Set the steps that do not belong to their clip to zero."""
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.supports_masking = True
-
-    def compute_mask(self, inputs, mask=None):
-        """Return None: what is behind this layer gets its mask explicitly."""
-        return
-
-    def call(self, inputs, mask):
-        """Return `inputs` `(batch, steps, ...)` with zeros where `mask` `(batch, steps)` is False."""
-        return inputs * ops.cast(_as_rank(mask, len(inputs.shape)), inputs.dtype)
-
-    def compute_output_shape(self, input_shape):
-        """Return the shape of the inputs."""
-        return input_shape
-
-
-@keras.saving.register_keras_serializable(package="ser_keras")
-class PoolMask(layers.Layer):
-    """Keep every n-th step of a mask, as a pooling of n steps leaves it.
-
-    Args:
-        size: steps pooled into one.
-    """
-
-    def __init__(self, size: int, **kwargs):
-        super().__init__(**kwargs)
-        self.size = size
-
-    def call(self, inputs):
-        """Return bool `(batch, steps / size)` for `(batch, steps)`."""
-        return inputs[:, :: self.size]
-
-    def compute_output_spec(self, inputs):
-        """Return the spec of a bool tensor."""
-        batch, steps = inputs.shape
-        return keras.KerasTensor((batch, None if steps is None else -(-steps // self.size)), dtype="bool")
-
-    def get_config(self):
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), "size": self.size}
-
-
-@keras.saving.register_keras_serializable(package="ser_keras")
-class MaskedBatchNormalization(layers.BatchNormalization):
-    """Batch normalisation over the steps that belong to a clip; the other steps become zero."""
-
-    def call(self, inputs, mask, training=None):
-        """Return `inputs` `(batch, steps, bands, filters)` normalised where `mask` `(batch, steps)` is True."""
-        mask = mask[:, :, None]
-        normalised = super().call(inputs, training=training, mask=mask)
-        return normalised * ops.cast(mask[..., None], normalised.dtype)
-
-    def compute_mask(self, inputs, mask=None):
-        """Return None: what is behind this layer gets its mask explicitly."""
-        return
-
-
-@keras.saving.register_keras_serializable(package="ser_keras")
-class MeanRemoval(layers.Layer):
-    """Subtract each clip's own mean over time from every band.
-
-    What a microphone, a room and a voice add to all frames alike is gone; what moves is left.
-    """
-
-    def call(self, inputs, mask):
-        """Return `inputs` `(batch, steps, bands)` less their mean over the steps in `mask`."""
-        mean, _ = _masked_moments(inputs, mask)
-        return inputs - mean[:, None]
-
-    def compute_output_shape(self, input_shape):
-        """Return the shape of the inputs."""
-        return input_shape
-
-
-@keras.saving.register_keras_serializable(package="ser_keras")
-class StatisticsPooling(layers.Layer):
-    """Mean and standard deviation over the time of each clip.
-
-    After Snyder et al., "X-vectors", 2018, eq. 1 and 2.
-    """
-
-    def call(self, inputs, mask):
-        """Return `(batch, 2 * features)` for `inputs` `(batch, steps, features)`."""
-        mean, variance = _masked_moments(inputs, mask)
-        return ops.concatenate([mean, ops.sqrt(variance + 1e-5)], axis=-1)
-
-    def compute_output_shape(self, input_shape):
-        """Return `(batch, 2 * features)`."""
-        return (input_shape[0], 2 * input_shape[-1])
-
-
-@keras.saving.register_keras_serializable(package="ser_keras")
-class PadTime(layers.Layer):
-    """Append zeros (False to a mask) until the number of steps is a multiple.
-
-    All pooling behind it then starts at the same frames, whatever the length of the batch.
-
-    Args:
-        multiple: steps.
-    """
-
-    def __init__(self, multiple: int, **kwargs):
-        super().__init__(**kwargs)
-        self.multiple = multiple
-
-    def call(self, inputs):
-        """Return `inputs` `(batch, steps, ...)` with `steps` rounded up."""
-        missing = -ops.shape(inputs)[1] % self.multiple
-        return ops.pad(inputs, [[0, 0], [0, missing]] + [[0, 0]] * (len(inputs.shape) - 2))
-
-    def compute_output_shape(self, input_shape):
-        """Return the input's shape with the steps rounded up."""
-        batch, steps, *rest = input_shape
-        return (batch, None if steps is None else steps + -steps % self.multiple, *rest)
-
-    def get_config(self):
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), "multiple": self.multiple}
-
-
 def _front_end(waveform, num_samples, audio: AudioConfig):
     recipe = audio.to_dict()
     log_mel = LogMelSpectrogram(**recipe, name="log_mel")(waveform, num_samples)  # (batch, frames, mels)
@@ -298,19 +181,6 @@ def _lstm_branch(image, mask, config: ModelConfig):
         return_attention_scores=True,
     )
     return layers.Flatten(name="context")(context), ops.squeeze(weights, axis=1)
-
-
-def _masked_moments(inputs, mask):
-    """Return mean and variance over the steps in `mask`, both `(batch, features)`."""
-    weights = ops.cast(_as_rank(mask, len(inputs.shape)), inputs.dtype)
-    count = ops.maximum(ops.sum(weights, axis=1), 1)
-    mean = ops.sum(inputs * weights, axis=1) / count
-    centred = (inputs - mean[:, None]) * weights
-    return mean, ops.sum(ops.square(centred), axis=1) / count
-
-
-def _as_rank(mask, rank: int):
-    return ops.reshape(mask, (*ops.shape(mask), *(1,) * (rank - 2)))
 
 
 def _check_classes(num_emotions: int, emotions: Sequence[str] | None) -> None:

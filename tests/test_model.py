@@ -5,7 +5,8 @@ from conftest import SMALL
 
 from ser_keras.config import AudioConfig, ModelConfig
 from ser_keras.errors import InputError
-from ser_keras.model import ParallelModel, StatisticsPooling
+from ser_keras.masking import StatisticsPooling
+from ser_keras.model import ParallelModel
 
 LENGTHS = [24_000, 160, 9_000, 16_001, 1]
 
