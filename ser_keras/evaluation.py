@@ -1,0 +1,239 @@
+"""evaluate_model: an honest score, with its uncertainty, in one frozen Report."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from ser_keras.errors import InputError
+from ser_keras.metrics import unweighted_average_recall
+from ser_keras.plots import confusion_matrix_figure
+from ser_keras.preprocessing import labelled_batches
+
+NUM_RESAMPLES = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What a model made of recordings that it did not know; print it to read it.
+
+    Attributes:
+        emotions: names of the classes.
+        labels: true classes, int `(clips,)`.
+        probabilities: what the model gave, float32 `(clips, emotions)`.
+        speakers: speaker of each clip; empty where they are not known.
+
+    Example:
+        >>> report = Report(("happy", "sad"), np.array([0, 0, 1]), np.array([[.9, .1], [.2, .8], [.3, .7]]))
+        >>> float(report.unweighted_average_recall)
+        0.75
+    """
+
+    emotions: tuple[str, ...]
+    labels: np.ndarray
+    probabilities: np.ndarray
+    speakers: tuple[str, ...] = ()
+
+    @property
+    def predictions(self) -> np.ndarray:
+        """The most probable class of each clip, int `(clips,)`."""
+        return self.probabilities.argmax(axis=1)
+
+    @cached_property
+    def confusion_matrix(self) -> np.ndarray:
+        """Counts `(emotions, emotions)`, true emotions in rows."""
+        return confusion_matrix(self.labels, self.predictions, labels=range(len(self.emotions)))
+
+    @property
+    def unweighted_average_recall(self) -> float:
+        """Mean of the per-class recalls (UAR), over the classes that occur; 0 to 1."""
+        return float(unweighted_average_recall(self.confusion_matrix))
+
+    @property
+    def accuracy(self) -> float:
+        """Part of the clips that are right ("weighted accuracy" in SER papers); 0 to 1."""
+        return float((self.predictions == self.labels).mean())
+
+    @cached_property
+    def classes(self) -> dict[str, dict[str, float]]:
+        """For each emotion its `recall`, `precision`, `f1` and number of `clips`."""
+        rows = zip(
+            *precision_recall_fscore_support(
+                self.labels, self.predictions, labels=range(len(self.emotions)), zero_division=0
+            ),
+            strict=True,
+        )
+        return {
+            emotion: {"recall": float(r), "precision": float(p), "f1": float(f), "clips": int(n)}
+            for emotion, (p, r, f, n) in zip(self.emotions, rows, strict=True)
+        }
+
+    @cached_property
+    def per_speaker(self) -> dict[str, dict[str, float]]:
+        """For each speaker its `unweighted_average_recall` and number of `clips`."""
+        return {
+            speaker: {
+                "unweighted_average_recall": float(unweighted_average_recall(counts)),
+                "clips": int(counts.sum()),
+            }
+            for speaker, counts in self._speaker_matrices.items()
+        }
+
+    @cached_property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the UAR by bootstrap (Efron, 1979): over speakers, else over clips.
+
+        Clips of one speaker are no independent draws, so whole speakers are drawn with replacement.
+        With one speaker, or with speakers unknown, clips are drawn, and the interval is too narrow.
+        """
+        random = np.random.default_rng(0)
+        if self.resampled == "speakers":
+            matrices = np.stack(list(self._speaker_matrices.values()))  # (speakers, classes, classes)
+            draws = random.multinomial(len(matrices), np.full(len(matrices), 1 / len(matrices)), NUM_RESAMPLES)
+            resampled = np.tensordot(draws, matrices, axes=1)  # (resamples, classes, classes)
+        else:
+            counts = self.confusion_matrix
+            draws = random.multinomial(counts.sum(), counts.ravel() / counts.sum(), NUM_RESAMPLES)
+            resampled = draws.reshape(-1, *counts.shape)
+        low, high = np.nanpercentile(unweighted_average_recall(resampled), [2.5, 97.5])
+        return float(low), float(high)
+
+    @property
+    def resampled(self) -> str:
+        """What the bootstrap draws: "speakers" or "clips"."""
+        return "speakers" if len(set(self.speakers)) > 1 else "clips"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every figure as plain values for JSON."""
+        return {
+            "unweighted_average_recall": self.unweighted_average_recall,
+            "interval_95": list(self.interval),
+            "interval_over": self.resampled,
+            "accuracy": self.accuracy,
+            "num_clips": len(self.labels),
+            "emotions": list(self.emotions),
+            "classes": self.classes,
+            "confusion_matrix": self.confusion_matrix.tolist(),
+            "speakers": self.per_speaker,
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write every figure as JSON."""
+        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+
+    def draw(self, path: str | Path) -> None:
+        """Write the confusion matrix as a picture; the ending of `path` names the format."""
+        confusion_matrix_figure(self.confusion_matrix, self.emotions).savefig(path, dpi=120)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        number = f"{len(set(self.speakers))} speakers" if self.resampled == "speakers" else "clips"
+        return "\n".join(
+            [
+                f"UAR       {self.unweighted_average_recall:.3f}   "
+                f"95 % interval {low:.3f} to {high:.3f}, bootstrap over {number}",
+                f"accuracy  {self.accuracy:.3f}   {len(self.labels)} clips",
+                "",
+                *_table("emotion", ("recall", "precision", "f1", "clips"), self.classes),
+                "",
+                *self._confusion_lines(),
+                *self._speaker_lines(),
+            ]
+        )
+
+    @cached_property
+    def _speaker_matrices(self) -> dict[str, np.ndarray]:
+        speakers = np.array(self.speakers)
+        classes = range(len(self.emotions))
+        return {
+            str(speaker): confusion_matrix(
+                self.labels[speakers == speaker], self.predictions[speakers == speaker], labels=classes
+            )
+            for speaker in np.unique(speakers)
+        }
+
+    def _confusion_lines(self) -> list[str]:
+        width = max(map(len, self.emotions))
+        header = "".join(f"{emotion[:7]:>8}" for emotion in self.emotions)
+        rows = [
+            f"{emotion:<{width}}" + "".join(f"{count:>8d}" for count in counts)
+            for emotion, counts in zip(self.emotions, self.confusion_matrix, strict=True)
+        ]
+        return [f"{'true':<{width}}{header}  (predicted)", *rows]
+
+    def _speaker_lines(self) -> list[str]:
+        if not self.speakers:
+            return []
+        rows = {
+            name: {"UAR": row["unweighted_average_recall"], "clips": row["clips"]}
+            for name, row in self.per_speaker.items()
+        }
+        return ["", *_table("speaker", ("UAR", "clips"), rows)]
+
+
+def evaluate_model(model: keras.Model, test_data: Any) -> Report:
+    """Score a model on recordings of speakers that it did not hear; read the test data once, at the end.
+
+    Args:
+        model: trained `ParallelModel`.
+        test_data: dataset of `preprocess_data`, or any `tf.data.Dataset` or pair of arrays that
+            `train_model` takes. Speakers are known where it carries its ``utterances``.
+
+    Returns:
+        The frozen report.
+
+    Raises:
+        InputError: the data's emotions are not the model's, or there is no clip.
+
+    Example:
+        ```python
+        report = evaluate_model(model, test_data)
+        print(report)
+        report.save("metrics.json")
+        ```
+    """
+    emotions = _shared_emotions(model, test_data)
+    labels, probabilities = [], []
+    batches = labelled_batches(test_data, model.num_emotions)
+    signature = [batches.element_spec[0]]
+    predict = tf.function(lambda inputs: model(inputs, training=False), input_signature=signature)
+    for inputs, one_hot, *_ in batches:
+        probabilities.append(predict(inputs).numpy())
+        labels.append(one_hot.numpy().argmax(axis=1))
+    if not labels:
+        raise InputError("the test data holds no clip: give at least one")
+    speakers = _speakers(test_data, sum(map(len, labels)))
+    return Report(emotions, np.concatenate(labels), np.concatenate(probabilities), speakers)
+
+
+def _shared_emotions(model: keras.Model, test_data: Any) -> tuple[str, ...]:
+    known = getattr(model, "emotions", None)
+    named = getattr(test_data, "class_names", None)
+    if known and named and tuple(named) != tuple(known):
+        raise InputError(
+            f"the model's emotions are {', '.join(known)}, the data's {', '.join(named)}: "
+            "evaluate on data with the same emotions"
+        )
+    return tuple(known or named or map(str, range(model.num_emotions)))
+
+
+def _speakers(test_data: Any, num_clips: int) -> tuple[str, ...]:
+    """Return the speaker of each clip, or nothing where one is unknown."""
+    speakers = tuple(each.speaker_id for each in getattr(test_data, "utterances", ()))
+    return speakers if len(speakers) == num_clips and all(speakers) else ()
+
+
+def _table(name: str, columns: Sequence[str], rows: dict[str, dict[str, float]]) -> list[str]:
+    width = max(len(name), *map(len, rows))
+    lines = [f"{name:<{width}}" + "".join(f"{column:>11}" for column in columns)]
+    for label, row in rows.items():
+        cells = (f"{row[c]:>11d}" if isinstance(row[c], int) else f"{row[c]:>11.3f}" for c in columns)
+        lines.append(f"{label:<{width}}" + "".join(cells))
+    return lines

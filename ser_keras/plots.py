@@ -1,0 +1,80 @@
+"""Every picture; each function returns a matplotlib Figure that is tied to no window."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+_DARK = 0.6  # from this share on the shade is so dark that the number on it is white
+_FAINT = "0.6"
+
+
+def confusion_matrix_figure(confusion_matrix: np.ndarray, emotions: Sequence[str]) -> Figure:
+    """Draw how often each emotion was taken for which.
+
+    Args:
+        confusion_matrix: counts `(emotions, emotions)`, true emotions in rows.
+        emotions: names of the rows and columns.
+
+    Returns:
+        A figure with the counts as numbers and each row's shares as shades.
+
+    Example:
+        >>> figure = confusion_matrix_figure(np.array([[8, 0], [1, 1]]), ("happy", "sad"))
+        >>> [text.get_text() for text in figure.axes[0].texts]
+        ['8', '0', '1', '1']
+    """
+    shares = confusion_matrix / np.maximum(confusion_matrix.sum(axis=1, keepdims=True), 1)
+    size = 2.4 + 0.55 * len(emotions)
+    figure = Figure(figsize=(size + 1, size), layout="compressed")
+    axes = figure.add_subplot(xlabel="predicted emotion", ylabel="true emotion")
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(emotions)), emotions, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(emotions)), emotions)
+    _part_cells(axes, len(emotions))
+    for (row, column), count in np.ndenumerate(confusion_matrix):
+        color = "white" if shares[row, column] > _DARK else "black" if count else _FAINT
+        axes.text(column, row, f"{count:d}", ha="center", va="center", color=color)
+    bar = figure.colorbar(image, label="share of the true emotion", shrink=0.7, format=PercentFormatter(1))
+    bar.outline.set_visible(False)
+    return figure
+
+
+def history_figure(history: Mapping[str, Sequence[float]]) -> Figure:
+    """Draw loss and UAR over the epochs, training beside validation.
+
+    Args:
+        history: the `history` of Keras's History, with one value an epoch for each key.
+
+    Returns:
+        A figure with two panels; a line marks the epoch with the best validation UAR.
+    """
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    loss, uar = figure.subplots(1, 2)
+    for axes, key, label in ((loss, "loss", "loss"), (uar, "uar", "UAR")):
+        for name, prefix in (("training", ""), ("validation", "val_")):
+            values = history[prefix + key]
+            axes.plot(range(1, len(values) + 1), values, marker=".", label=name)
+        axes.set(xlabel="epoch", ylabel=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=(1, 2, 5, 10)))
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    best = int(np.argmax(history["val_uar"]))
+    uar.axvline(best + 1, color=_FAINT, linestyle=":", zorder=0)
+    uar.set_title(f"best epoch {best + 1}: validation UAR {history['val_uar'][best]:.3f}", fontsize=10)
+    uar.set_ylim(0, 1.02)
+    loss.legend(frameon=False)
+    return figure
+
+
+def _part_cells(axes: Axes, num_cells: int) -> None:
+    """Put white lines between the cells of a matrix, in place of frame and tick marks."""
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    edges = np.arange(num_cells + 1) - 0.5
+    axes.set_xticks(edges, minor=True)
+    axes.set_yticks(edges, minor=True)
+    axes.grid(which="minor", color="white", linewidth=2)
+    axes.tick_params(which="minor", length=0)

@@ -1,0 +1,320 @@
+"""The report's figures by hand and against scikit-learn, and how evaluate_model comes to them."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from ser_keras.config import ModelConfig
+from ser_keras.corpora import Utterance
+from ser_keras.errors import InputError
+from ser_keras.evaluation import Report, evaluate_model
+from ser_keras.model import ParallelModel
+
+EMOTIONS = ("happy", "sad", "angry")
+TINY = ModelConfig(
+    conv_filters=(4, 4),
+    conv_kernels=(3, 3),
+    conv_strides=(2, 1),
+    conv_pools=(2, 2),
+    lstm_units=4,
+    attention_units=4,
+)
+
+
+def report_of(labels, predictions, speakers=(), emotions=EMOTIONS):
+    probabilities = np.full((len(labels), len(emotions)), 0.1, np.float32)
+    probabilities[np.arange(len(labels)), predictions] = 0.8
+    return Report(emotions, np.array(labels), probabilities, tuple(speakers))
+
+
+def draw_report(seed=0, size=90, speakers=()):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, size)
+    return report_of(labels, np.where(rng.random(size) < 0.6, labels, rng.integers(0, 3, size)), speakers)
+
+
+def report_of_unequal_speakers(speakers):
+    """Half of the speakers are understood always, the other half never."""
+    labels = np.tile([0, 1, 2], 8 * 4)
+    right = np.repeat([True, False] * 4, 12)
+    return report_of(labels, np.where(right, labels, (labels + 1) % 3), speakers)
+
+
+@pytest.fixture
+def report():
+    #                   a                 b
+    return report_of([0, 0, 0, 0, 1, 2, 0, 1], [0, 0, 0, 1, 1, 2, 1, 0], ["a"] * 6 + ["b"] * 2)
+
+
+def test_the_recall_is_averaged_over_emotions(report):
+    assert report.unweighted_average_recall == pytest.approx((3 / 5 + 1 / 2 + 1) / 3)
+
+
+def test_accuracy_is_the_part_of_the_clips_that_are_right(report):
+    assert report.accuracy == 5 / 8
+
+
+def test_true_emotions_stand_in_the_rows_of_the_matrix(report):
+    np.testing.assert_array_equal(report.confusion_matrix, [[3, 2, 0], [1, 1, 0], [0, 0, 1]])
+
+
+def test_the_matrix_has_a_row_for_an_emotion_that_does_not_occur():
+    np.testing.assert_array_equal(report_of([0, 2], [0, 0]).confusion_matrix, [[1, 0, 0], [0, 0, 0], [1, 0, 0]])
+
+
+def test_an_emotion_that_does_not_occur_does_not_count():
+    assert report_of([0, 0, 2], [0, 1, 2]).unweighted_average_recall == 0.75
+
+
+def test_the_figures_of_each_emotion_are_those_of_scikit_learn():
+    report = draw_report()
+    precision, recall, f1, clips = precision_recall_fscore_support(report.labels, report.predictions)
+    for index, emotion in enumerate(EMOTIONS):
+        expected = {
+            "recall": recall[index],
+            "precision": precision[index],
+            "f1": f1[index],
+            "clips": clips[index],
+        }
+        assert report.classes[emotion] == pytest.approx(expected)
+
+
+def test_the_matrix_is_that_of_scikit_learn():
+    report = draw_report(seed=1)
+    np.testing.assert_array_equal(report.confusion_matrix, confusion_matrix(report.labels, report.predictions))
+
+
+def test_each_speaker_has_a_recall_of_the_emotions_that_they_spoke(report):
+    assert report.per_speaker == {
+        "a": {"unweighted_average_recall": pytest.approx((3 / 4 + 1 + 1) / 3), "clips": 6},
+        "b": {"unweighted_average_recall": 0.0, "clips": 2},
+    }
+
+
+def test_without_speakers_none_is_listed():
+    assert draw_report().per_speaker == {}
+
+
+@pytest.mark.parametrize("speakers", [(), ("a",) * 90, ("a", "b", "c") * 30], ids=["none", "one", "three"])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_interval_contains_the_recall(seed, speakers):
+    report = draw_report(seed, speakers=speakers)
+    low, high = report.interval
+    assert 0 <= low < report.unweighted_average_recall < high <= 1
+
+
+def test_the_interval_is_the_same_each_time():
+    assert draw_report().interval == draw_report().interval
+
+
+def test_the_interval_over_clips_has_the_width_of_the_binomial():
+    labels = np.repeat([0, 1], 200)
+    report = report_of(labels, np.where(np.arange(400) % 4, labels, 1 - labels), emotions=EMOTIONS[:2])
+    low, high = report.interval
+    expected = 2 * 1.96 * np.sqrt(0.75 * 0.25 / 400)
+    assert high - low == pytest.approx(expected, rel=0.1)  # 2,000 draws
+
+
+def test_speakers_that_differ_make_the_interval_wider():
+    over_clips = report_of_unequal_speakers(())
+    over_speakers = report_of_unequal_speakers(np.repeat(list("abcdefgh"), 12))
+    assert np.diff(over_speakers.interval) > 2 * np.diff(over_clips.interval)
+
+
+def test_speakers_that_are_all_alike_leave_no_interval():
+    labels = [0, 1, 2] * 4
+    low, high = report_of(labels, labels, np.repeat(list("abcd"), 3)).interval
+    assert (low, high) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("speakers", "resampled"),
+    [((), "clips"), (("a",) * 90, "clips"), (("a", "b") * 45, "speakers")],
+    ids=["none", "one", "two"],
+)
+def test_speakers_are_drawn_where_there_are_several(speakers, resampled):
+    assert draw_report(speakers=speakers).resampled == resampled
+
+
+def test_one_speaker_has_the_interval_of_speakers_unknown():
+    assert draw_report(speakers=("a",) * 90).interval == draw_report().interval
+
+
+def test_a_report_cannot_be_changed(report):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        report.labels = np.zeros(8, int)
+
+
+def test_the_table_begins_with_the_recall_and_its_interval(report):
+    low, high = report.interval
+    first = str(report).splitlines()[0]
+    assert first.split() == [
+        *("UAR", "0.700", "95", "%", "interval", f"{low:.3f}", "to", f"{high:.3f},"),
+        *("bootstrap", "over", "2", "speakers"),
+    ]
+
+
+def test_the_table_says_when_clips_were_drawn():
+    assert str(draw_report()).splitlines()[0].endswith("bootstrap over clips")
+
+
+def test_the_table_shows_every_figure(report):
+    rows = [line.split() for line in str(report).splitlines()]
+    assert ["accuracy", "0.625", "8", "clips"] in rows
+    assert ["emotion", "recall", "precision", "f1", "clips"] in rows
+    assert ["happy", "0.600", "0.750", "0.667", "5"] in rows
+    assert ["true", "happy", "sad", "angry", "(predicted)"] in rows
+    assert ["happy", "3", "2", "0"] in rows
+    assert ["speaker", "UAR", "clips"] in rows
+    assert ["a", "0.917", "6"] in rows
+
+
+def test_the_table_leaves_out_speakers_that_are_not_known():
+    assert "speaker" not in str(draw_report())
+
+
+def test_the_report_comes_back_from_json(report, tmp_path):
+    report.save(tmp_path / "metrics.json")
+    assert json.loads((tmp_path / "metrics.json").read_text()) == report.to_dict()
+
+
+def test_json_holds_every_figure_under_its_full_name(report):
+    values = report.to_dict()
+    assert values["unweighted_average_recall"] == report.unweighted_average_recall
+    assert values["accuracy"] == report.accuracy
+    assert values["emotions"] == ["happy", "sad", "angry"]
+    assert values["confusion_matrix"] == [[3, 2, 0], [1, 1, 0], [0, 0, 1]]
+    assert values["speakers"] == report.per_speaker
+    assert values["classes"] == report.classes
+    assert values["interval_95"] == list(report.interval)
+    assert values["interval_over"] == "speakers"
+    assert values["num_clips"] == 8
+
+
+def test_the_matrix_is_drawn_as_png(report, tmp_path):
+    report.draw(tmp_path / "matrix.png")
+    assert (tmp_path / "matrix.png").read_bytes().startswith(b"\x89PNG")
+
+
+# === evaluate_model ===
+
+
+@pytest.fixture(scope="module")
+def model():
+    return ParallelModel(num_emotions=3, config=TINY)
+
+
+@pytest.fixture(scope="module")
+def named_model():
+    return ParallelModel(num_emotions=3, emotions=EMOTIONS, config=TINY)
+
+
+@pytest.fixture(scope="module")
+def clips():
+    rng = np.random.default_rng(0)
+    return rng.uniform(-0.5, 0.5, (7, 4000)).astype("float32"), np.array([0, 1, 2, 0, 1, 2, 0])
+
+
+@pytest.fixture(scope="module")
+def scored(model, clips):
+    return evaluate_model(model, clips)
+
+
+def dataset_of(clips, *, batch_size=3, speakers=None, names=None):
+    dataset = tf.data.Dataset.from_tensor_slices(clips).batch(batch_size)
+    if names:
+        dataset.class_names = names
+    if speakers:
+        dataset.utterances = tuple(
+            Utterance(Path(f"{number}.wav"), "happy", speaker, "corpus") for number, speaker in enumerate(speakers)
+        )
+    return dataset
+
+
+def test_a_pair_of_arrays_is_scored_by_what_the_model_says(model, clips, scored):
+    waveforms, labels = clips
+    inputs = {"waveform": waveforms, "num_samples": np.full(7, 4000, "int32")}
+    np.testing.assert_array_equal(scored.labels, labels)
+    np.testing.assert_allclose(scored.probabilities, model(inputs, training=False), atol=1e-5)  # float32
+
+
+def test_one_hot_labels_are_the_same_as_indices(model, clips):
+    waveforms, labels = clips
+    report = evaluate_model(model, (waveforms, np.eye(3, dtype="float32")[labels]))
+    np.testing.assert_array_equal(report.labels, labels)
+
+
+def test_a_dataset_gives_the_same_report_as_arrays(model, clips, scored):
+    report = evaluate_model(model, dataset_of(clips))
+    np.testing.assert_allclose(report.probabilities, scored.probabilities, atol=1e-5)
+
+
+def test_the_batch_size_makes_no_difference(model, clips, scored):
+    one_by_one = evaluate_model(model, dataset_of(clips, batch_size=1))
+    np.testing.assert_allclose(one_by_one.probabilities, scored.probabilities, atol=1e-5)
+
+
+def test_padding_makes_no_difference(model, clips, scored):
+    waveforms, labels = clips
+    inputs = {"waveform": np.pad(waveforms, [(0, 0), (0, 999)]), "num_samples": np.full(7, 4000)}
+    report = evaluate_model(model, (inputs, labels))
+    np.testing.assert_allclose(report.probabilities, scored.probabilities, atol=1e-4)
+
+
+def test_sample_weights_do_not_change_the_score(model, clips, scored):
+    weighted = evaluate_model(model, (*clips, np.linspace(0, 1, 7)))
+    assert weighted.to_dict() == scored.to_dict()
+
+
+def test_evaluating_leaves_the_weights_as_they_are(model, clips):
+    before = [weight.numpy() for weight in model.variables]
+    evaluate_model(model, clips)
+    for old, variable in zip(before, model.variables, strict=True):
+        np.testing.assert_array_equal(old, variable.numpy())
+
+
+def test_the_emotions_are_those_of_the_model(named_model, clips):
+    assert evaluate_model(named_model, clips).emotions == EMOTIONS
+
+
+def test_the_emotions_are_those_of_the_data_where_the_model_knows_none(model, clips):
+    assert evaluate_model(model, dataset_of(clips, names=list(EMOTIONS))).emotions == EMOTIONS
+
+
+def test_the_emotions_are_numbered_where_nobody_names_them(scored):
+    assert scored.emotions == ("0", "1", "2")
+
+
+def test_the_speakers_are_those_of_the_utterances(model, clips):
+    report = evaluate_model(model, dataset_of(clips, speakers="aabbbab"))
+    assert report.speakers == tuple(f"corpus/{speaker}" for speaker in "aabbbab")
+
+
+def test_the_speakers_are_unknown_without_utterances(model, clips):
+    assert evaluate_model(model, dataset_of(clips)).speakers == ()
+
+
+def test_the_speakers_are_unknown_where_one_is(model, clips):
+    assert evaluate_model(model, dataset_of(clips, speakers=[*"aabbba", None])).speakers == ()
+
+
+def test_data_with_other_emotions_are_refused(named_model, clips):
+    with pytest.raises(InputError, match="model's emotions are happy, sad, angry, the data's sad, happy, angry: eval"):
+        evaluate_model(named_model, dataset_of(clips, names=("sad", "happy", "angry")))
+
+
+@pytest.mark.parametrize("as_data", [tuple, dataset_of], ids=["arrays", "dataset"])
+def test_data_without_a_clip_are_refused(model, clips, as_data):
+    with pytest.raises(InputError, match="the test data holds no clip"):
+        evaluate_model(model, as_data(tuple(part[:0] for part in clips)))
+
+
+@pytest.mark.parametrize("data", ["clips.wav", (np.zeros((2, 4000)),)], ids=["a path", "no labels"])
+def test_data_that_are_neither_a_dataset_nor_a_pair_are_refused(model, data):
+    with pytest.raises(InputError, match=f"data of type {type(data).__name__}: expected a tf.data.Dataset or a pair"):
+        evaluate_model(model, data)

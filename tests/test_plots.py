@@ -1,0 +1,125 @@
+"""The pictures say what the numbers say, and open no window."""
+
+import numpy as np
+import pytest
+from matplotlib import pyplot
+from matplotlib.colors import to_rgb
+
+from ser_keras.plots import confusion_matrix_figure, history_figure
+
+EMOTIONS = ("happy", "sad", "angry")
+MATRIX = np.array([[8, 2, 0], [1, 0, 1], [0, 0, 0]])
+HISTORY = {
+    "loss": [2.0, 1.5, 1.0],
+    "val_loss": [2.1, 1.7, 1.9],
+    "uar": [0.2, 0.5, 0.8],
+    "val_uar": [0.1, 0.6, 0.4],
+}
+
+
+def words(ticks):
+    return tuple(tick.get_text() for tick in ticks)
+
+
+@pytest.fixture(scope="module")
+def matrix_axes():
+    return confusion_matrix_figure(MATRIX, EMOTIONS).axes[0]
+
+
+@pytest.fixture(scope="module")
+def panels():
+    return history_figure(HISTORY).axes
+
+
+def test_every_cell_shows_its_count(matrix_axes):
+    shown = {text.get_position(): text.get_text() for text in matrix_axes.texts}
+    assert shown == {(column, row): str(count) for (row, column), count in np.ndenumerate(MATRIX)}
+
+
+def test_the_first_true_emotion_stands_at_the_top(matrix_axes):
+    assert matrix_axes.yaxis_inverted()
+
+
+def test_shades_are_shares_of_the_row(matrix_axes):
+    shades = matrix_axes.images[0].get_array()
+    np.testing.assert_allclose(shades, [[0.8, 0.2, 0], [0.5, 0, 0.5], [0, 0, 0]])
+
+
+def test_shades_mean_the_same_in_every_picture(matrix_axes):
+    assert matrix_axes.images[0].get_clim() == (0, 1)
+
+
+def test_rows_and_columns_carry_the_emotions(matrix_axes):
+    assert words(matrix_axes.get_xticklabels()) == EMOTIONS
+    assert words(matrix_axes.get_yticklabels()) == EMOTIONS
+
+
+def test_rows_are_true_and_columns_predicted(matrix_axes):
+    assert "true" in matrix_axes.get_ylabel()
+    assert "predicted" in matrix_axes.get_xlabel()
+
+
+@pytest.mark.parametrize("count", range(11))
+def test_a_number_stands_out_from_its_shade(count):
+    axes = confusion_matrix_figure(np.array([[count, 10 - count], [0, 0]]), EMOTIONS[:2]).axes[0]
+    image = axes.images[0]
+    shade = image.cmap(image.norm(count / 10))[:3]
+    assert abs(np.mean(shade) - np.mean(to_rgb(axes.texts[0].get_color()))) > 0.3
+
+
+def test_more_emotions_make_a_larger_picture():
+    large = confusion_matrix_figure(np.eye(8, dtype=int), [f"emotion {number}" for number in range(8)])
+    assert large.get_figwidth() > confusion_matrix_figure(MATRIX, EMOTIONS).get_figwidth()
+
+
+def test_no_label_of_the_matrix_is_cut_off():
+    figure = confusion_matrix_figure(np.eye(2, dtype=int), ("happy", "sad"))
+    figure.draw_without_rendering()
+    box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    assert box.x0 >= 0
+    assert box.y0 >= 0
+    assert box.x1 <= width
+    assert box.y1 <= height
+
+
+@pytest.mark.parametrize(("panel", "key"), [(0, "loss"), (1, "uar")])
+def test_a_panel_shows_training_and_validation_over_the_epochs(panels, panel, key):
+    lines = {line.get_label(): line for line in panels[panel].lines}
+    for name, values in (("training", HISTORY[key]), ("validation", HISTORY["val_" + key])):
+        np.testing.assert_allclose(lines[name].get_xydata(), list(zip((1, 2, 3), values, strict=True)))
+
+
+def test_panels_are_labelled(panels):
+    assert [axes.get_ylabel() for axes in panels] == ["loss", "UAR"]
+    assert [axes.get_xlabel() for axes in panels] == ["epoch", "epoch"]
+    assert words(panels[0].get_legend().get_texts()) == ("training", "validation")
+
+
+def test_the_best_epoch_is_marked(panels):
+    assert panels[1].get_title() == "best epoch 2: validation UAR 0.600"
+    assert list(panels[1].lines[-1].get_xdata()) == [2, 2]
+
+
+@pytest.mark.parametrize("num_epochs", [1, 2, 40])
+def test_epochs_are_marked_in_whole_numbers(num_epochs):
+    figure = history_figure({key: np.linspace(0.1, 0.9, num_epochs) for key in HISTORY})
+    figure.draw_without_rendering()
+    ticks = figure.axes[0].get_xticks()
+    np.testing.assert_array_equal(ticks, np.round(ticks))
+
+
+@pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
+@pytest.mark.parametrize(
+    ("draw", "values"), [(confusion_matrix_figure, (MATRIX, EMOTIONS)), (history_figure, (HISTORY,))]
+)
+def test_a_figure_is_written_in_the_format_of_its_ending(tmp_path, draw, values, ending):
+    path = tmp_path / f"figure.{ending}"
+    draw(*values).savefig(path)
+    assert ending.encode() in path.read_bytes()[:400].lower()
+
+
+def test_no_window_is_opened():
+    before = pyplot.get_fignums()
+    confusion_matrix_figure(MATRIX, EMOTIONS)
+    history_figure(HISTORY)
+    assert pyplot.get_fignums() == before
