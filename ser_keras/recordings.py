@@ -5,9 +5,7 @@ as many splits from the result as an evaluation needs.
 """
 
 import hashlib
-import logging
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -21,8 +19,7 @@ from ser_keras.audio import decode_audio
 from ser_keras.config import DataConfig
 from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
-
-logger = logging.getLogger(__name__)
+from ser_keras.files import write_bytes
 
 LONGEST_FILE_SECONDS = 4 * 3600.0
 """A longer file is refused: its samples alone would fill about 1 GB."""
@@ -143,7 +140,7 @@ class _DiskStore:
         file = self._file(utterance)
         self._files.append(str(file))
         if not file.is_file():
-            _write_whole(file, samples.tobytes())
+            write_bytes(file, samples.tobytes())
 
     def reader(self) -> Callable[[tf.Tensor], tf.Tensor]:
         files = tf.constant(self._files)
@@ -224,10 +221,3 @@ def _nothing_left(rejected: Sequence[Rejected]) -> str:
         f"none of {len(rejected)} recordings can be used; the first is {first.path}: {first.reason}; "
         "expected are WAV, FLAC, MP3, Ogg or AIFF files with sound"
     )
-
-
-def _write_whole(file: Path, content: bytes) -> None:
-    """Write a file so that it is either whole or not there."""
-    with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as part:
-        part.write(content)
-    Path(part.name).replace(file)

@@ -77,7 +77,7 @@ def test_a_value_that_json_does_not_know_leaves_the_old_file(tmp_path):
 
 @pytest.mark.parametrize(
     "cell",
-    ["plain", "one, two", 'say "ah"', "line\nbreak", " spaces ", "", "ünï/cødé.wav"],
+    ["plain", "one, two", 'say "ah"', "line\nbreak", "carriage\rreturn", "both\r\n", " spaces ", "", "ünï/cødé.wav"],
 )
 def test_a_cell_comes_back_from_a_table(tmp_path, cell):
     write_csv(tmp_path / "table.csv", ("path", "reason"), [(cell, "why"), ("next", cell)])
@@ -87,7 +87,7 @@ def test_a_cell_comes_back_from_a_table(tmp_path, cell):
 
 def test_a_file_name_that_is_no_utf8_keeps_its_bytes(tmp_path):
     write_csv(tmp_path / "table.csv", ("path",), [(b"b\xf6se.wav".decode(errors="surrogateescape"),)])
-    assert (tmp_path / "table.csv").read_bytes() == b"path\nb\xf6se.wav\n"
+    assert (tmp_path / "table.csv").read_bytes() == b"path\r\nb\xf6se.wav\r\n"
 
 
 def test_a_missing_value_is_an_empty_cell(tmp_path):
