@@ -1,6 +1,7 @@
-"""Layers that disturb the features in training and pass them on unchanged otherwise."""
+"""What disturbs the recordings in training, and does nothing otherwise."""
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 
@@ -114,3 +115,34 @@ class SpecAugment(keras.layers.Layer):
             "num_masks": self.num_masks,
             "seed": self.seed,
         }
+
+
+def mix_up(batches: tf.data.Dataset, alpha: float, *, seed: int = 0) -> tf.data.Dataset:
+    """Mix each clip of a batch with its neighbour, and their labels alike.
+
+    After Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018, on waveforms. The longer of
+    the two lengths becomes that of the mixture.
+
+    Args:
+        batches: dataset of ``({"waveform", "num_samples"}, one-hot labels)``, shuffled, with any further
+            elements left as they are.
+        alpha: both parameters of the Beta distribution from which each clip's share is drawn.
+        seed: integer, for repeatable draws.
+
+    Returns:
+        A dataset of the same form, with other draws in each epoch.
+    """
+    draws = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2, drop_remainder=True)
+
+    def mix(batch, draw):
+        inputs, labels, *rest = batch
+        gamma = tf.random.stateless_gamma([2, tf.shape(labels)[0], 1], draw, alpha)
+        share = tf.math.divide_no_nan(gamma[0], gamma[0] + gamma[1])  # (batch, 1), Beta(alpha, alpha)
+        waveform, lengths = inputs["waveform"], inputs["num_samples"]
+        mixed = {
+            "waveform": share * waveform + (1 - share) * tf.roll(waveform, 1, axis=0),
+            "num_samples": tf.maximum(lengths, tf.roll(lengths, 1, axis=0)),
+        }
+        return mixed, share * labels + (1 - share) * tf.roll(labels, 1, axis=0), *rest
+
+    return tf.data.Dataset.zip(batches, draws).map(mix, tf.data.AUTOTUNE)

@@ -50,8 +50,14 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Return the settings that `to_dict` wrote."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        """Return the settings that `to_dict` wrote.
+
+        Raises:
+            InputError: a name is no field, as in the file of a newer version, or a value cannot work.
+        """
+        return cls().replace(
+            **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        )
 
 
 @dataclass(frozen=True)
@@ -189,11 +195,14 @@ class TrainConfig(Config):
     warmup_fraction: float = _setting(0.1, "part of all steps in which the learning rate rises, 0 to 1")
     weight_decay: float = _setting(1e-2, "decoupled weight decay of AdamW")
     label_smoothing: float = _setting(0.1, "part of the target spread over all emotions, 0 to 1")
+    mixup: float = _setting(0.3, "alpha of the Beta distribution that mixes two clips and their labels; 0: off")
+    ema_momentum: float = _setting(0.97, "share of the past in the running average of the weights; 0: off")
     class_weights: bool = _setting(True, "weigh each emotion by the inverse of its frequency")
 
     def __post_init__(self) -> None:
         for name in ("epochs", "patience", "learning_rate"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
-        for name in ("warmup_fraction", "label_smoothing"):
+        for name in ("warmup_fraction", "label_smoothing", "ema_momentum"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 or more and less than 1")
-        _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        for name in ("weight_decay", "mixup"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")

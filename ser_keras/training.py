@@ -8,11 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ser_keras.augmentation import mix_up
 from ser_keras.config import TrainConfig
 from ser_keras.errors import InputError
 from ser_keras.metrics import UnweightedAverageRecall
 from ser_keras.model import ParallelModel
-from ser_keras.preprocessing import labelled_batches
+from ser_keras.preprocessing import check_labels, labelled_batches
 
 
 def train_model(
@@ -63,8 +64,9 @@ def train_model(
     model.adapt_normalization(train)
     _compile(model, config, steps * config.epochs)
     weighted = config.class_weights and len(train.element_spec) == 2
+    mixed = mix_up(train, config.mixup) if config.mixup else train
     return model.fit(
-        train,
+        mixed,
         validation_data=val,
         epochs=config.epochs,
         shuffle=False,  # the dataset shuffles itself
@@ -111,8 +113,7 @@ def _count_labels(train: tf.data.Dataset, num_emotions: int) -> tuple[np.ndarray
     """Return how often each label occurs, and the number of batches."""
     counts, steps = np.zeros(num_emotions), 0
     for _, labels, *_ in train:
-        if not np.isclose(labels.numpy().sum(axis=1), 1).all():
-            raise InputError(f"a label lies outside 0 to {num_emotions - 1}: num_emotions={num_emotions} does not fit")
+        check_labels(labels, num_emotions)
         counts += labels.numpy().sum(axis=0)
         steps += 1
     if not steps:
@@ -129,7 +130,13 @@ def _compile(model: keras.Model, config: TrainConfig, total_steps: int) -> None:
         decay_steps=max(1, total_steps - warmup),
         alpha=0.01,
     )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay, global_clipnorm=1.0)
+    optimizer = keras.optimizers.AdamW(
+        schedule,
+        weight_decay=config.weight_decay,
+        global_clipnorm=1.0,
+        use_ema=config.ema_momentum > 0,
+        ema_momentum=config.ema_momentum or 0.99,
+    )
     optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
     model.compile(
         optimizer=optimizer,
@@ -142,6 +149,7 @@ def _callbacks(config: TrainConfig, output_dir: str | Path | None) -> list[keras
     best = {"monitor": "val_uar", "mode": "max"}
     callbacks: list[keras.callbacks.Callback] = [
         keras.callbacks.TerminateOnNaN(),
+        *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema_momentum else []),
         keras.callbacks.EarlyStopping(**best, patience=config.patience, restore_best_weights=True),
     ]
     if output_dir is not None:

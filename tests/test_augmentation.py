@@ -1,8 +1,9 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from ser_keras.augmentation import RandomGain, SpecAugment
+from ser_keras.augmentation import RandomGain, SpecAugment, mix_up
 
 LAYERS = [RandomGain(6.0, seed=1), SpecAugment(seed=1)]
 
@@ -39,3 +40,29 @@ def test_masks_cover_whole_bands_of_at_most_their_fraction():
     assert frames.max() <= 20 + 1 and bands.max() <= 12 + 1  # a band may touch one more step than its width
     assert frames.max() > 15 and bands.max() > 9
     np.testing.assert_array_equal(gone, gone.all(axis=2)[:, :, None] | gone.all(axis=1)[:, None, :])
+
+
+def clips_to_mix():
+    """Two clips that say what they are: ones and twos, of different length and label."""
+    waveform = np.array([[1.0, 1.0, 1.0, 0.0], [2.0, 2.0, 0.0, 0.0]], np.float32)
+    inputs = {"waveform": waveform, "num_samples": np.array([3, 2], np.int32)}
+    return tf.data.Dataset.from_tensors((inputs, np.eye(2, dtype=np.float32))).repeat(50)
+
+
+def test_mixing_shares_samples_and_labels_alike():
+    shares = []
+    for inputs, labels in mix_up(clips_to_mix(), 0.5, seed=1).as_numpy_iterator():
+        share = labels[:, [0]]  # of the clip of ones
+        np.testing.assert_allclose(inputs["waveform"][:, :2], np.repeat(share + 2 * (1 - share), 2, axis=1), atol=1e-5)
+        np.testing.assert_allclose(labels.sum(axis=1), 1.0, atol=1e-6)
+        assert inputs["num_samples"].tolist() == [3, 3]
+        shares.append(labels[0, 0])
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.15) and np.std(shares) > 0.2
+
+
+def test_mixing_repeats_with_the_seed_and_differs_between_epochs():
+    batches = mix_up(clips_to_mix(), 0.5, seed=1)
+    first, second = (np.array([labels for _, labels in batches.as_numpy_iterator()]) for _ in range(2))
+    again = np.array([labels for _, labels in mix_up(clips_to_mix(), 0.5, seed=1).as_numpy_iterator()])
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, second)

@@ -13,6 +13,7 @@ from ser_keras.preprocessing import preprocess_data
 from ser_keras.training import class_weights, train_model
 
 QUICK = {"epochs": 2, "verbose": 0}
+DIRECT = {"learning_rate": 5e-3, "mixup": 0.0, "ema_momentum": 0.0, "verbose": 0}  # for runs of a few steps
 
 
 def tones(num_clips=24, seed=0):
@@ -82,7 +83,7 @@ def test_takes_a_pair_of_arrays(one_hot):
     waveforms, labels = tones()
     labels = np.eye(2)[labels] if one_hot else labels
     model = ParallelModel(2, config=SMALL)
-    history = train_model(model, (waveforms, labels), (waveforms, labels), epochs=12, learning_rate=5e-3, verbose=0)
+    history = train_model(model, (waveforms, labels), (waveforms, labels), epochs=12, **DIRECT)
     assert max(history.history["val_uar"]) > 0.9
 
 
@@ -99,9 +100,7 @@ def test_best_weights_are_restored():
     waveforms, labels = tones()
     model = ParallelModel(2, config=SMALL)
     data = (waveforms, labels)
-    history = train_model(
-        model, data, data, epochs=10, learning_rate=5e-3, verbose=0, callbacks=[SpoilWeights(after=7)]
-    )
+    history = train_model(model, data, data, epochs=10, callbacks=[SpoilWeights(after=7)], **DIRECT)
     best = max(history.history["val_uar"])
     assert history.history["val_uar"][-1] < best
     assert evaluate_model(model, data).unweighted_average_recall == pytest.approx(best)
@@ -127,10 +126,27 @@ class SpoilWeights(keras.callbacks.Callback):
 def test_training_stops_early():
     waveforms, labels = tones()
     data = (waveforms, labels)
-    history = train_model(
-        ParallelModel(2, config=SMALL), data, data, epochs=50, patience=2, learning_rate=5e-3, verbose=0
-    )
+    history = train_model(ParallelModel(2, config=SMALL), data, data, epochs=50, patience=2, **DIRECT)
     assert len(history.history["loss"]) < 50
+
+
+def test_validation_and_result_use_the_average_of_the_weights():
+    """With the average the returned weights are not those of the last step."""
+    data = tones(8)
+    model = ParallelModel(2, config=SMALL)
+    last = LastWeights()
+    settings = {**DIRECT, "ema_momentum": 0.9}
+    history = train_model(model, data, data, epochs=3, callbacks=[last], **settings)
+    kernel = model.get_layer("probabilities").kernel
+    assert not np.allclose(kernel, last.kernel)
+    assert evaluate_model(model, data).unweighted_average_recall == pytest.approx(max(history.history["val_uar"]))
+
+
+class LastWeights(keras.callbacks.Callback):
+    """Remember the weights as the optimizer left them."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.kernel = self.model.get_layer("probabilities").kernel.numpy()
 
 
 def test_class_weights_balance_and_ignore_absent_classes():
