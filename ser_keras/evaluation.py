@@ -1,6 +1,5 @@
 """evaluate_model: an honest score, with its uncertainty, in one frozen Report."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,9 +12,10 @@ import tensorflow as tf
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from ser_keras.errors import InputError
+from ser_keras.files import write_json
 from ser_keras.metrics import unweighted_average_recall
 from ser_keras.plots import confusion_matrix_figure
-from ser_keras.preprocessing import labelled_batches
+from ser_keras.preprocessing import check_labels, labelled_batches
 
 NUM_RESAMPLES = 2000
 
@@ -126,7 +126,7 @@ class Report:
 
     def save(self, path: str | Path) -> None:
         """Write every figure as JSON."""
-        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+        write_json(path, self.to_dict())
 
     def draw(self, path: str | Path) -> None:
         """Write the confusion matrix as a picture; the ending of `path` names the format."""
@@ -160,7 +160,7 @@ class Report:
         }
 
     def _confusion_lines(self) -> list[str]:
-        width = max(map(len, self.emotions))
+        width = max(len("true"), *map(len, self.emotions))
         header = "".join(f"{emotion[:7]:>8}" for emotion in self.emotions)
         rows = [
             f"{emotion:<{width}}" + "".join(f"{count:>8d}" for count in counts)
@@ -205,6 +205,7 @@ def evaluate_model(model: keras.Model, test_data: Any) -> Report:
     signature = [batches.element_spec[0]]
     predict = tf.function(lambda inputs: model(inputs, training=False), input_signature=signature)
     for inputs, one_hot, *_ in batches:
+        check_labels(one_hot, model.num_emotions)
         probabilities.append(predict(inputs).numpy())
         labels.append(one_hot.numpy().argmax(axis=1))
     if not labels:
@@ -216,6 +217,11 @@ def evaluate_model(model: keras.Model, test_data: Any) -> Report:
 def _shared_emotions(model: keras.Model, test_data: Any) -> tuple[str, ...]:
     known = getattr(model, "emotions", None)
     named = getattr(test_data, "class_names", None)
+    if named and len(named) != model.num_emotions:
+        raise InputError(
+            f"the model has num_emotions={model.num_emotions}, but the data has {len(named)} "
+            f"({', '.join(named)}): evaluate on data with the same emotions"
+        )
     if known and named and tuple(named) != tuple(known):
         raise InputError(
             f"the model's emotions are {', '.join(known)}, the data's {', '.join(named)}: "

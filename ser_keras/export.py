@@ -8,6 +8,8 @@ package. It consists of core TensorFlow ops only, so that TF Serving loads it as
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -65,7 +67,8 @@ def export_model(model: ParallelModel, directory: str | Path) -> Path:
     except OSError as error:
         raise InputError(f"{directory}: cannot be written ({error.strerror}); give another directory") from error
     try:
-        tf.saved_model.save(module, str(part), signatures=module.signatures())
+        with _quiet():
+            tf.saved_model.save(module, str(part), signatures=module.signatures())
         _write_assets(model, part)
         part.chmod(0o755)
         part.rename(directory)
@@ -133,6 +136,18 @@ class _ServedModel(tf.Module):
             "emotions": emotions,
             "error": errors,
         }
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep TensorFlow from announcing the temporary folder's name."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("WARNING")
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _write_assets(model: ParallelModel, directory: Path) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 
-def unweighted_average_recall(confusion_matrix: np.ndarray) -> float:
+def unweighted_average_recall(confusion_matrix: np.ndarray) -> np.ndarray:
     """Return the mean of the per-class recalls (UAR).
 
     It is scikit-learn's `balanced_accuracy_score`: a class that never occurs does not count.

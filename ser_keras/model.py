@@ -42,7 +42,8 @@ class ParallelModel(keras.Model):
         config: shape of the network.
 
     Raises:
-        InputError: fewer than two emotions, or as many names as do not fit.
+        InputError: fewer than two emotions, as many names as do not fit, or too few mel bands for the
+            pools.
 
     Example:
         >>> model = ParallelModel(num_emotions=8)
@@ -63,6 +64,8 @@ class ParallelModel(keras.Model):
         _check_classes(num_emotions, emotions)
         audio = AudioConfig.from_dict(audio) if isinstance(audio, dict) else audio or AudioConfig()
         config = ModelConfig.from_dict(config) if isinstance(config, dict) else config or ModelConfig()
+
+        _check_bands(audio, config)
 
         # === Functional model ===
         waveform = keras.Input((None,), dtype="float32", name="waveform")
@@ -190,4 +193,13 @@ def _check_classes(num_emotions: int, emotions: Sequence[str] | None) -> None:
         raise InputError(
             f"num_emotions={num_emotions}, but there are {len(emotions)} emotions ({', '.join(emotions)}): "
             f"num_emotions={len(emotions)} fits"
+        )
+
+
+def _check_bands(audio: AudioConfig, config: ModelConfig) -> None:
+    """The pools shrink frequency as much as time: some band must be left."""
+    if audio.num_mel_bins < config.time_pooling:
+        raise InputError(
+            f"num_mel_bins={audio.num_mel_bins}: conv_strides and conv_pools shrink the bands {config.time_pooling} "
+            "times; take more bands or smaller pools"
         )

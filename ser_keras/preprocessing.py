@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from ser_keras.config import AudioConfig, DataConfig
@@ -170,6 +171,12 @@ def labelled_batches(data: Any, num_emotions: int, *, batch_size: int = DataConf
         lambda inputs, labels, *weights: (_as_inputs(inputs), _one_hot(labels, num_emotions), *weights),
         tf.data.AUTOTUNE,
     )
+
+
+def check_labels(one_hot: tf.Tensor, num_emotions: int) -> None:
+    """Refuse a batch of `labelled_batches` with an index that no class has: it has no 1 in its row."""
+    if not np.isclose(one_hot.numpy().sum(axis=1), 1).all():
+        raise InputError(f"a label lies outside 0 to {num_emotions - 1}: num_emotions={num_emotions} does not fit")
 
 
 def _as_inputs(inputs: Any) -> dict[str, tf.Tensor]:

@@ -318,3 +318,21 @@ def test_data_without_a_clip_are_refused(model, clips, as_data):
 def test_data_that_are_neither_a_dataset_nor_a_pair_are_refused(model, data):
     with pytest.raises(InputError, match=f"data of type {type(data).__name__}: expected a tf.data.Dataset or a pair"):
         evaluate_model(model, data)
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_a_label_that_the_model_does_not_have_is_refused(model, clips, label):
+    with pytest.raises(InputError, match="a label lies outside 0 to 2: num_emotions=3 does not fit"):
+        evaluate_model(model, (clips[0], np.full(7, label)))
+
+
+def test_data_with_another_number_of_emotions_are_refused(model, clips):
+    with pytest.raises(InputError, match=r"num_emotions=3, but the data has 2 \(happy, sad\)"):
+        evaluate_model(model, dataset_of(clips, names=EMOTIONS[:2]))
+
+
+def test_the_matrix_is_aligned_where_names_are_short():
+    lines = str(report_of([0, 1], [0, 1], emotions=("0", "1"))).splitlines()
+    header = next(line for line in lines if line.startswith("true"))
+    row = lines[lines.index(header) + 1]
+    assert len(row) == len(header.removesuffix("  (predicted)"))

@@ -131,6 +131,11 @@ def test_classes_that_cannot_be(arguments, message):
         ParallelModel(**arguments)
 
 
+def test_too_few_bands_for_the_pools():
+    with pytest.raises(InputError, match="num_mel_bins=8: conv_strides and conv_pools shrink the bands 16 times"):
+        ParallelModel(audio=AudioConfig(num_mel_bins=8))
+
+
 def test_plot_shows_both_branches(small_model):
     drawing = keras.utils.model_to_dot(small_model).to_string()
     assert "conv_summary" in drawing and "attention" in drawing
