@@ -1,0 +1,70 @@
+"""The command line: `ser-keras <verb>`, the same as `python -m ser_keras <verb>`.
+
+One small module a verb: each adds its flags with `add_flags` and does its work in `run`. Nothing here
+imports TensorFlow before a verb runs, so that `--help` is quick.
+"""
+
+import argparse
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import NoReturn
+
+from ser_keras import __version__
+from ser_keras.cli import predict, train
+from ser_keras.errors import InputError
+
+VERBS = {"train": train, "predict": predict}
+
+DESCRIPTION = "Speech emotion recognition: labelled recordings in, a served model out."
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        arguments: the words after the program's name; those of the process where None.
+
+    Returns:
+        The exit code: 0 done, 2 something in what the user gave, 130 interrupted. A fault of the
+        program itself keeps its traceback.
+    """
+    parser = _Parser(prog="ser-keras", description=DESCRIPTION)
+    parser.add_argument("--version", action="version", version=__version__)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser)
+    for name, module in VERBS.items():
+        summary = (module.__doc__ or "").split("\n")[0]
+        module.add_flags(verbs.add_parser(name, help=summary, description=summary))
+    options = parser.parse_args(arguments)
+    _quieten_libraries()
+    try:
+        VERBS[options.verb].run(options)
+    except (InputError, OSError) as error:
+        print(f"ser-keras {options.verb}: {_one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"ser-keras {options.verb}: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _quieten_libraries() -> None:
+    """Leave the terminal to our own lines: TensorFlow reports missing GPUs at length otherwise."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())

@@ -1,0 +1,66 @@
+"""Command-line flags made from the fields of the settings classes, and settings made from flags."""
+
+import argparse
+import dataclasses
+import types
+import typing
+from typing import Any, TypeVar
+
+from ser_keras.config import Config
+
+ConfigType = TypeVar("ConfigType", bound=Config)
+
+
+def add_config_flags(parser: argparse.ArgumentParser, config_class: type[Config], title: str) -> None:
+    """Add one flag for each field, with its help, unit and default.
+
+    Args:
+        parser: receives a group of flags.
+        config_class: the settings class.
+        title: heading of the group.
+
+    Example:
+        >>> from ser_keras.config import TrainConfig
+        >>> parser = argparse.ArgumentParser()
+        >>> add_config_flags(parser, TrainConfig, "training")
+        >>> config_from_flags(TrainConfig, parser.parse_args(["--epochs", "3", "--no-class-weights"])).epochs
+        3
+    """
+    group = parser.add_argument_group(title)
+    hints = typing.get_type_hints(config_class)
+    for field in dataclasses.fields(config_class):
+        flag = "--" + field.name.replace("_", "-")
+        help_text = (field.metadata["help"] + _shown(field.default)).replace("%", "%%")
+        group.add_argument(flag, default=field.default, help=help_text, **_parsing(hints[field.name], field))
+
+
+def config_from_flags(config_class: type[ConfigType], options: argparse.Namespace) -> ConfigType:
+    """Return the settings that the parsed flags ask for.
+
+    Raises:
+        InputError: a value cannot work.
+    """
+    values = {field.name: getattr(options, field.name) for field in dataclasses.fields(config_class)}
+    return config_class(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def _parsing(hint: Any, field: dataclasses.Field) -> dict[str, Any]:
+    """Return what argparse needs to read a value of this type."""
+    if hint is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    if field.metadata["choices"]:
+        return {"choices": field.metadata["choices"]}
+    metavar = "TEXT"
+    if typing.get_origin(hint) is tuple:
+        return {"type": typing.get_args(hint)[0], "nargs": "+", "metavar": "N"}
+    if isinstance(hint, types.UnionType):
+        hint = next(member for member in typing.get_args(hint) if member is not type(None))
+    if hint in (int, float):
+        metavar = "N" if hint is int else "X"
+    return {"type": hint, "metavar": metavar}
+
+
+def _shown(default: Any) -> str:
+    if default is None:
+        return ""
+    return f" (default: {' '.join(map(str, default)) if isinstance(default, tuple) else default})"

@@ -1,0 +1,187 @@
+"""Train on a folder of recordings, score unseen speakers, export a SavedModel."""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ser_keras.cli.flags import add_config_flags, config_from_flags
+from ser_keras.config import AudioConfig, DataConfig, ModelConfig, TrainConfig
+from ser_keras.errors import InputError
+
+if TYPE_CHECKING:
+    from ser_keras.evaluation import Report
+    from ser_keras.preprocessing import Splits
+
+CONFIGS = {"data": DataConfig, "audio": AudioConfig, "model": ModelConfig, "training": TrainConfig}
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `train`."""
+    parser.usage = "ser-keras train [--dataset-path DIR ...] [--output-dir DIR] [--SETTING VALUE ...]"
+    parser.add_argument(
+        "--dataset-path",
+        nargs="+",
+        metavar="DIR",
+        help="corpus folder, folder with one folder a label, or manifest; several are joined "
+        "(default: a small synthetic corpus)",
+    )
+    parser.add_argument("--output-dir", metavar="DIR", help="run directory to make (default: runs/NAME-TIME)")
+    parser.add_argument(
+        "--num-emotions", type=int, metavar="N", help="stop unless the data has this number of emotions"
+    )
+    for title, config_class in CONFIGS.items():
+        add_config_flags(parser, config_class, title)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Do the whole job and leave a run directory that holds everything to predict, evaluate and serve."""
+    configs = {title: config_from_flags(config_class, options) for title, config_class in CONFIGS.items()}
+    with _new_directory(_output_dir(options)) as directory:
+        _run_in(directory, options, configs)
+
+
+def _run_in(directory: Path, options: argparse.Namespace, configs: dict[str, Any]) -> None:
+    import keras
+
+    from ser_keras.evaluation import evaluate_model
+    from ser_keras.export import export_model
+    from ser_keras.model import ParallelModel
+    from ser_keras.plots import history_figure
+    from ser_keras.preprocessing import preprocess_data
+    from ser_keras.training import train_model
+
+    started = time.monotonic()
+    keras.utils.set_random_seed(configs["data"].seed)
+    splits = preprocess_data(_dataset(options, directory), config=configs["data"], audio=configs["audio"])
+    model = ParallelModel(
+        options.num_emotions or len(splits.emotions),
+        emotions=splits.emotions,
+        audio=configs["audio"],
+        config=configs["model"],
+    )
+    _describe_data(splits)
+    _write_inputs(directory, options, configs, splits)
+    history = train_model(
+        model,
+        splits.train,
+        splits.val,
+        config=configs["training"],
+        output_dir=directory,
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+    model.save(directory / "model.keras")
+    report = evaluate_model(model, splits.test)
+    report.save(directory / "metrics.json")
+    report.draw(directory / "confusion_matrix.png")
+    history_figure(history.history).savefig(directory / "history.png", dpi=120)
+    export_model(model, directory / "export" / "1")
+    _write_environment(directory, time.monotonic() - started)
+    _describe_result(directory, report, splits, time.monotonic() - started)
+
+
+def _dataset(options: argparse.Namespace, directory: Path) -> list[str] | Path:
+    """Return the recordings to train on; without any, a synthetic corpus in the run directory."""
+    if options.dataset_path:
+        return options.dataset_path
+    from ser_keras.synthetic import make_corpus
+
+    print(f"No --dataset-path: making a synthetic corpus in {directory / 'corpus'}", flush=True)
+    return make_corpus(directory / "corpus")
+
+
+def _output_dir(options: argparse.Namespace) -> Path:
+    if options.output_dir:
+        return Path(options.output_dir)
+    name = Path(options.dataset_path[0]).resolve().stem if options.dataset_path else "synthetic"
+    return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+@contextmanager
+def _new_directory(directory: Path) -> Iterator[Path]:
+    """Make the run directory before the work begins; take it away again if nothing came to lie in it."""
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise InputError(f"{directory}: exists already; a run is never overwritten, give another --output-dir")
+    made = [each for each in (directory, *directory.parents) if not each.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        yield directory
+    finally:
+        for each in made:
+            if not each.is_dir() or any(each.iterdir()):
+                break
+            each.rmdir()
+
+
+def _write_inputs(directory: Path, options: argparse.Namespace, configs: dict[str, Any], splits: "Splits") -> None:
+    """Write what the run was made from: settings, each file's side, files left out."""
+    from ser_keras.files import write_csv, write_json
+
+    settings = {title: config.to_dict() for title, config in configs.items()}
+    write_json(directory / "config.json", {"dataset_path": options.dataset_path, **settings})
+    write_csv(
+        directory / "split.csv",
+        ("path", "start_seconds", "end_seconds", "emotion", "speaker", "side"),
+        (
+            (each.path, each.start_seconds, each.end_seconds, each.emotion, each.speaker_id, side)
+            for side, utterances in splits.split._asdict().items()
+            for each in utterances
+        ),
+    )
+    write_csv(directory / "rejected.csv", ("path", "reason"), ((each.path, each.reason) for each in splits.rejected))
+
+
+def _describe_data(splits: "Splits") -> None:
+    print(f"{len(splits.emotions)} emotions: {', '.join(splits.emotions)}")
+    for side, utterances in splits.split._asdict().items():
+        speakers = sorted({each.speaker_id for each in utterances if each.speaker_id})
+        print(f"{side:<5} {len(utterances):>6} clips, {len(speakers)} speakers: {', '.join(speakers[:12])}", flush=True)
+
+
+def _write_environment(directory: Path, seconds: float) -> None:
+    """Write what the run ran on, and what it took."""
+    import importlib.metadata
+    import platform
+    import resource
+
+    import tensorflow as tf
+
+    from ser_keras.files import write_json
+
+    packages = ("ser-keras", "tensorflow", "tensorflow-io", "keras", "librosa", "numpy", "scikit-learn", "soundfile")
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    environment = {
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "devices": [device.name for device in tf.config.list_logical_devices()],
+        "packages": versions,
+        "seconds": round(seconds, 1),
+        "peak_memory_mib": round(peak),
+    }
+    write_json(directory / "environment.json", environment)
+
+
+def _describe_result(directory: Path, report: "Report", splits: "Splits", seconds: float) -> None:
+    """Print the score, try the export on one clip, and say where everything lies."""
+    from ser_keras.inference import Predictor
+
+    clip = splits.split.test[0]
+    prediction = Predictor(directory / "export" / "1").predict(clip.path)
+    print(f"\nScore on the test recordings, read once:\n\n{report}\n")
+    print(f"The exported model says of {clip.path}:")
+    print(f"  {prediction.label} ({prediction.confidence:.0%}); its label is {clip.emotion}\n")
+    print(f"Run directory  {directory}   ({seconds:.0f} s)")
+    print("  export/1     SavedModel for TF Serving")
+    print("  model.keras  the same model for Keras")
+    print("  metrics.json, confusion_matrix.png, history.png, split.csv, rejected.csv")

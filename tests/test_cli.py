@@ -1,0 +1,212 @@
+import csv
+import json
+import subprocess
+import sys
+
+import keras
+import matplotlib.image
+import numpy as np
+import pytest
+import soundfile
+from conftest import SMALL
+
+from ser_keras.cli import main
+from ser_keras.evaluation import evaluate_model
+from ser_keras.preprocessing import preprocess_data
+
+NETWORK = [
+    word
+    for name, value in SMALL.to_dict().items()
+    for word in ("--" + name.replace("_", "-"), *map(str, value if isinstance(value, list) else [value]))
+]
+QUICK = ["--epochs", "2", "--batch-size", "8", *NETWORK]
+
+
+@pytest.fixture(scope="module")
+def run(corpus, tmp_path_factory):
+    """A run directory that the command line made."""
+    directory = tmp_path_factory.mktemp("runs") / "run"
+    assert main(["train", "--dataset-path", str(corpus), "--output-dir", str(directory), *QUICK]) == 0
+    return directory
+
+
+def fails(capsys, *arguments):
+    """Run a command that must fail, and return its one line."""
+    capsys.readouterr()
+    assert main([*map(str, arguments)]) == 2
+    captured = capsys.readouterr()
+    (line,) = captured.err.strip().split("\n")
+    assert "Traceback" not in line
+    return line
+
+
+def test_run_directory_is_whole(run):
+    expected = {
+        *("config.json", "metrics.json", "history.csv", "model.keras", "export", "confusion_matrix.png"),
+        *("history.png", "split.csv", "rejected.csv", "environment.json", "tensorboard"),
+    }
+    assert {path.name for path in run.iterdir()} == expected
+    assert (run / "export" / "1" / "saved_model.pb").is_file()
+
+
+def test_metrics_are_those_of_the_saved_model_on_the_test_side(run, corpus):
+    metrics = json.loads((run / "metrics.json").read_text())
+    splits = preprocess_data(corpus, batch_size=8)
+    report = evaluate_model(keras.models.load_model(run / "model.keras"), splits.test)
+    assert metrics["unweighted_average_recall"] == pytest.approx(report.unweighted_average_recall)
+    assert metrics["accuracy"] == pytest.approx(report.accuracy)
+    assert metrics["emotions"] == ["neutral", "sad", "angry"]
+    assert metrics["confusion_matrix"] == report.confusion_matrix.tolist()
+    assert set(metrics["speakers"]) == {each.speaker_id for each in splits.split.test}
+
+
+def test_split_csv_names_each_file_s_side(run, corpus):
+    with (run / "split.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 48
+    split = preprocess_data(corpus, batch_size=8).split
+    assert {row["path"] for row in rows if row["side"] == "test"} == {str(each.path) for each in split.test}
+
+
+def test_settings_and_environment_are_kept(run, corpus):
+    config = json.loads((run / "config.json").read_text())
+    assert config["training"]["epochs"] == 2 and config["dataset_path"] == [str(corpus)]
+    environment = json.loads((run / "environment.json").read_text())
+    assert environment["packages"]["keras"] == keras.__version__
+    assert environment["seconds"] > 0 and environment["peak_memory_mib"] > 0
+
+
+@pytest.mark.parametrize("name", ["confusion_matrix.png", "history.png"])
+def test_pictures_are_pictures(run, name):
+    assert np.ptp(matplotlib.image.imread(run / name)) > 0.5
+
+
+def test_a_second_run_never_overwrites_a_first(run, corpus, capsys):
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    line = fails(capsys, "train", "--dataset-path", corpus, "--output-dir", run, *QUICK)
+    assert f"{run}: exists already" in line
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+def test_predict_reads_a_run_directory(run, corpus, capsys):
+    clip = next(corpus.rglob("*.wav"))
+    assert main(["predict", str(clip), "--model", str(run)]) == 0
+    label, confidence, path = capsys.readouterr().out.split()
+    assert label in ("neutral", "sad", "angry") and path == str(clip)
+    assert 1 / 3 <= float(confidence) <= 1
+
+
+def test_rejected_files_are_listed(tmp_path, corpus, noise):
+    rows = ["path,emotion,speaker"]
+    for speaker in "abc":
+        for emotion in ("happy", "sad"):
+            name = f"{speaker}_{emotion}.wav"
+            soundfile.write(tmp_path / name, noise(8_000, seed=len(rows)), 16_000)
+            rows.append(f"{name},{emotion},{speaker}")
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    rows.append("broken.wav,sad,a")
+    (tmp_path / "manifest.csv").write_text("\n".join(rows))
+    out = tmp_path / "run"
+    assert main(["train", "--dataset-path", str(tmp_path / "manifest.csv"), "--output-dir", str(out), *QUICK]) == 0
+    with (out / "rejected.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert row["path"].endswith("broken.wav") and row["reason"]
+
+
+def manifest(folder, text, files=()):
+    for name in files:
+        soundfile.write(folder / name, np.random.default_rng(0).normal(size=8_000) * 0.1, 16_000)
+    (folder / "manifest.csv").write_text(text)
+    return folder
+
+
+def bad_inputs(folder, name):
+    """Make a dataset that cannot be used and return it."""
+    match name:
+        case "empty folder":
+            return folder
+        case "text files":
+            (folder / "notes.txt").write_text("hello")
+        case "unknown label":
+            soundfile.write(folder / "03-01-09-01-01-01-01.wav", np.zeros(8_000), 16_000)
+            soundfile.write(folder / "03-01-08-01-01-01-01.wav", np.zeros(8_000), 16_000)
+        case "one class":
+            manifest(
+                folder, "path,emotion,speaker\na.wav,sad,1\nb.wav,sad,2\nc.wav,sad,3\n", ["a.wav", "b.wav", "c.wav"]
+            )
+        case "one speaker":
+            manifest(folder, "path,emotion,speaker\na.wav,sad,1\nb.wav,happy,1\n", ["a.wav", "b.wav"])
+        case "missing path":
+            manifest(folder, "path,emotion\na.wav,sad\nb.wav,happy\n", ["a.wav"])
+        case "missing columns":
+            manifest(folder, "file,label\na.wav,sad\n", ["a.wav"])
+        case "no such folder":
+            return folder / "nowhere"
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "remedy"),
+    [
+        ("empty folder", "data", "expected"),
+        ("text files", ".txt", "expected"),
+        ("unknown label", "03-01-09-01-01-01-01.wav", "09"),
+        ("one class", "all 3 recordings are labelled 'sad'", "at least 2"),
+        ("one speaker", "1 found (manifest/1), 3 needed", "--split random"),
+        ("missing path", "b.wav", "manifest.csv"),
+        ("missing columns", "manifest.csv", "path"),
+        ("no such folder", "nowhere", ""),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, capsys, name, found, remedy):
+    (tmp_path / "data").mkdir()
+    line = fails(
+        capsys,
+        *("train", "--dataset-path", bad_inputs(tmp_path / "data", name), "--output-dir", tmp_path / "a" / "run"),
+        *QUICK,
+    )
+    assert found in line and remedy in line
+    assert not (tmp_path / "a").exists()
+
+
+def test_another_number_of_emotions_is_one_line_and_leaves_nothing(tmp_path, corpus, capsys):
+    out = tmp_path / "run"
+    line = fails(capsys, "train", "--dataset-path", corpus, "--output-dir", out, "--num-emotions", 8, *QUICK)
+    assert "num_emotions=8, but there are 3 emotions (neutral, sad, angry): num_emotions=3 fits" in line
+    assert not out.exists()
+
+
+def test_a_place_that_cannot_be_written_is_found_before_the_work(tmp_path, corpus, capsys):
+    (tmp_path / "file").touch()
+    line = fails(capsys, "train", "--dataset-path", corpus, "--output-dir", tmp_path / "file" / "run", *QUICK)
+    assert str(tmp_path / "file") in line
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--epochs", "0"], "epochs=0: expected more than 0"),
+        (["--fft-length", "100"], "fft_length=100"),
+        (["--cache", ""], "cache=''"),
+    ],
+)
+def test_settings_that_cannot_work_are_one_line(tmp_path, corpus, capsys, flags, message):
+    assert message in fails(capsys, "train", "--dataset-path", corpus, "--output-dir", tmp_path / "run", *flags)
+
+
+def test_an_unknown_flag_is_one_line_and_exit_code_2(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "--epoch-count", "3"])
+    assert stopped.value.code == 2
+    assert len(capsys.readouterr().err.strip().split("\n")) == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["-m", "ser_keras.train"], ["-m", "ser_keras", "train"], ["-c", "from ser_keras.cli import main; main()"]],
+)
+def test_every_entry_has_the_same_help(command):
+    arguments = ["train", "--help"] if command[0] == "-c" else ["--help"]
+    done = subprocess.run([sys.executable, *command, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("usage: ser-keras train")
+    assert "--dataset-path" in done.stdout and "(default: 32)" in done.stdout
