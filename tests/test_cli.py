@@ -113,6 +113,22 @@ def test_rejected_files_are_listed(tmp_path, corpus, noise):
     assert row["path"].endswith("broken.wav") and row["reason"]
 
 
+def test_segments_of_long_files_train_as_well(tmp_path, corpus, noise, capsys):
+    rows = ["path,emotion,speaker,start_seconds,end_seconds"]
+    for number, speaker in enumerate("abc"):
+        soundfile.write(tmp_path / f"{speaker}.wav", noise(32_000, seed=number), 16_000)
+        rows += [f"{speaker}.wav,happy,{speaker},0,1", f"{speaker}.wav,sad,{speaker},1,2"]
+    (tmp_path / "manifest.csv").write_text("\n".join(rows))
+    out = tmp_path / "run"
+    assert main(["train", "--dataset-path", str(tmp_path), "--output-dir", str(out), *QUICK]) == 0
+    assert "Run directory" in capsys.readouterr().out
+    with (out / "split.csv").open() as file:
+        assert {(row["start_seconds"], row["end_seconds"]) for row in csv.DictReader(file)} == {
+            ("0.0", "1.0"),
+            ("1.0", "2.0"),
+        }
+
+
 def manifest(folder, text, files=()):
     for name in files:
         soundfile.write(folder / name, np.random.default_rng(0).normal(size=8_000) * 0.1, 16_000)

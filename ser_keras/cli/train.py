@@ -14,6 +14,7 @@ from ser_keras.config import AudioConfig, DataConfig, ModelConfig, TrainConfig
 from ser_keras.errors import InputError
 
 if TYPE_CHECKING:
+    from ser_keras.corpora import Utterance
     from ser_keras.evaluation import Report
     from ser_keras.preprocessing import Splits
 
@@ -174,14 +175,23 @@ def _write_environment(directory: Path, seconds: float) -> None:
 
 def _describe_result(directory: Path, report: "Report", splits: "Splits", seconds: float) -> None:
     """Print the score, try the export on one clip, and say where everything lies."""
-    from ser_keras.inference import Predictor
-
-    clip = splits.split.test[0]
-    prediction = Predictor(directory / "export" / "1").predict(clip.path)
     print(f"\nScore on the test recordings, read once:\n\n{report}\n")
-    print(f"The exported model says of {clip.path}:")
-    print(f"  {prediction.label} ({prediction.confidence:.0%}); its label is {clip.emotion}\n")
+    whole_files = [each for each in splits.split.test if each.start_seconds is None and each.end_seconds is None]
+    if whole_files:
+        _try_export(directory / "export" / "1", whole_files[0])
     print(f"Run directory  {directory}   ({seconds:.0f} s)")
     print("  export/1     SavedModel for TF Serving")
     print("  model.keras  the same model for Keras")
     print("  metrics.json, confusion_matrix.png, history.png, split.csv, rejected.csv")
+
+
+def _try_export(export: Path, clip: "Utterance") -> None:
+    from ser_keras.inference import Predictor
+
+    try:
+        prediction = Predictor(export).predict(clip.path)
+    except InputError as error:  # a recording longer than a server takes at once
+        print(f"The exported model does not take {error}\n")
+        return
+    print(f"The exported model says of {clip.path}:")
+    print(f"  {prediction.label} ({prediction.confidence:.0%}); its label is {clip.emotion}\n")
