@@ -18,6 +18,7 @@ from ser_keras.plots import confusion_matrix_figure
 from ser_keras.preprocessing import check_labels, labelled_batches
 
 NUM_RESAMPLES = 2000
+FEW_SPEAKERS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,11 +135,10 @@ class Report:
 
     def __str__(self) -> str:
         low, high = self.interval
-        number = f"{len(set(self.speakers))} speakers" if self.resampled == "speakers" else "clips"
         return "\n".join(
             [
                 f"UAR       {self.unweighted_average_recall:.3f}   "
-                f"95 % interval {low:.3f} to {high:.3f}, bootstrap over {number}",
+                f"95 % interval {low:.3f} to {high:.3f}, bootstrap over {self._drawn()}",
                 f"accuracy  {self.accuracy:.3f}   {len(self.labels)} clips",
                 "",
                 *_table("emotion", ("recall", "precision", "f1", "clips"), self.classes),
@@ -158,6 +158,13 @@ class Report:
             )
             for speaker in np.unique(speakers)
         }
+
+    def _drawn(self) -> str:
+        """Say what the bootstrap drew, and where that was little."""
+        if self.resampled == "clips":
+            return "clips"
+        number = len(set(self.speakers))
+        return f"{number} speakers" + (": too few for a sure interval" if number < FEW_SPEAKERS else "")
 
     def _confusion_lines(self) -> list[str]:
         width = max(len("true"), *map(len, self.emotions))

@@ -155,7 +155,7 @@ def test_the_table_begins_with_the_recall_and_its_interval(report):
     first = str(report).splitlines()[0]
     assert first.split() == [
         *("UAR", "0.700", "95", "%", "interval", f"{low:.3f}", "to", f"{high:.3f},"),
-        *("bootstrap", "over", "2", "speakers"),
+        *"bootstrap over 2 speakers: too few for a sure interval".split(),
     ]
 
 
@@ -336,3 +336,13 @@ def test_the_matrix_is_aligned_where_names_are_short():
     header = next(line for line in lines if line.startswith("true"))
     row = lines[lines.index(header) + 1]
     assert len(row) == len(header.removesuffix("  (predicted)"))
+
+
+@pytest.mark.parametrize(
+    ("number", "ending"), [(4, "over 4 speakers: too few for a sure interval"), (5, "over 5 speakers")]
+)
+def test_an_interval_over_few_speakers_says_so(number, ending):
+    labels = np.tile([0, 1], number)
+    speakers = [f"s{index // 2}" for index in range(2 * number)]
+    report = Report(("happy", "sad"), labels, np.eye(2)[labels], tuple(speakers))
+    assert str(report).splitlines()[0].endswith(ending)
