@@ -152,11 +152,8 @@ def test_a_report_cannot_be_changed(report):
 
 def test_the_table_begins_with_the_recall_and_its_interval(report):
     low, high = report.interval
-    first = str(report).splitlines()[0]
-    assert first.split() == [
-        *("UAR", "0.700", "95", "%", "interval", f"{low:.3f}", "to", f"{high:.3f},"),
-        *"bootstrap over 2 speakers: too few for a sure interval".split(),
-    ]
+    score = f"UAR 0.700 95 % interval {low:.3f} to {high:.3f}, bootstrap over 2 speakers: too few for a sure interval"
+    assert " ".join(str(report).splitlines()[0].split()) == score
 
 
 def test_the_table_says_when_clips_were_drawn():
