@@ -14,8 +14,10 @@ HEAVY = {"tensorflow", "tensorflow_io", "keras", "librosa", "matplotlib", "sklea
 
 ORDER = (
     *("__init__", "errors", "files", "labels", "config"),
-    *("naming", "manifest", "corpora"),
-    *("splits.sides", "splits.parts", "splits.folds", "splits.audit", "splits", "synthetic"),
+    *("corpora.utterance", "corpora.listing", "corpora.naming", "corpora.table", "corpora.recognition"),
+    *("corpora.iemocap", "corpora.published", "corpora.manifest", "corpora.reading", "corpora"),
+    *("splits.sides", "splits.parts", "splits.folds", "splits.audit", "splits"),
+    *("synthesis", "synthetic"),
     *("resampling", "wav", "audio", "recordings"),
     *("features", "augmentation", "masking", "preprocessing"),
     *("model", "metrics", "training", "plots", "evaluation", "export", "inference"),

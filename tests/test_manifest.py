@@ -5,8 +5,9 @@ import json
 import pytest
 
 from ser_keras.corpora import read_corpus
+from ser_keras.corpora.iemocap import read_evaluations
+from ser_keras.corpora.manifest import read_manifest
 from ser_keras.errors import InputError
-from ser_keras.manifest import read_evaluations, read_manifest
 
 
 @pytest.fixture

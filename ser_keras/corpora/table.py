@@ -1,19 +1,12 @@
 """How the publishers name the files of their corpora, and what the names mean: one row a corpus."""
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 
-Groups = dict[str, str]
+from ser_keras.corpora.naming import Corpus, Groups
 
 
 def _codes(pairs: str, left_out: str = "") -> dict[str, str | None]:
     return dict(pair.split("=") for pair in pairs.split()) | dict.fromkeys(left_out.split())
-
-
-def _not_told(groups: Groups) -> None:
-    return None
 
 
 def _stated(groups: Groups) -> str:
@@ -27,48 +20,6 @@ def _odd_is_male(groups: Groups) -> str:
 def _women(speakers: str) -> Callable[[Groups], str]:
     women = frozenset(speakers.split())
     return lambda groups: "female" if groups["speaker"].upper() in women else "male"
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """How one publisher names the files of a corpus, and what the names mean.
-
-    Attributes:
-        name: The name in `Utterance.corpus` and in the `corpus` argument.
-        title: The name in messages.
-        source: Where the corpus and its naming are described.
-        example: A file as the publisher names it.
-        naming: A pattern of the name without extension (and its folder, where the folder matters),
-            with the groups `speaker`, `emotion`, `text` and `gender` as far as the name tells them.
-        codes: The emotion of each code; None for labels that are left out by design.
-        gender: The gender, from the pattern's groups.
-        speaker: A template of the speaker's code.
-        speaker_case: The publisher's case of that code.
-        text: A template of the sentence's code; None where the name does not tell the words.
-        text_case: The publisher's case of that code.
-    """
-
-    name: str
-    title: str
-    source: str
-    example: str
-    naming: str
-    codes: dict[str, str | None]
-    gender: Callable[[Groups], str | None] = _not_told
-    speaker: str = "{speaker}"
-    speaker_case: Callable[[str], str] = str.upper
-    text: str | None = None
-    text_case: Callable[[str], str] = str.lower
-
-    @cached_property
-    def pattern(self) -> re.Pattern[str]:
-        """The compiled naming: matches `folder/name`, in any case."""
-        return re.compile(rf"(?:[^/]*/)?(?P<key>{self.naming})", re.IGNORECASE)
-
-    @cached_property
-    def emotions(self) -> dict[str, str | None]:
-        """The codes in lower case."""
-        return {code.lower(): emotion for code, emotion in self.codes.items()}
 
 
 CORPORA: tuple[Corpus, ...] = (
@@ -218,3 +169,5 @@ CORPORA: tuple[Corpus, ...] = (
         speaker="{session}{gender}",
     ),
 )
+
+CORPORA_BY_NAME = {corpus.name: corpus for corpus in CORPORA}

@@ -1,15 +1,13 @@
-"""Labels that are written in a file: CSV and JSONL manifests, and IEMOCAP's evaluation files.
+"""Labels that are written in a file: a CSV or JSONL manifest, a table with one utterance a row.
 
-A manifest is a table with one utterance a row. `path` (relative to the manifest's folder) and `emotion`
-are needed; `speaker`, `split`, `start_seconds`, `end_seconds`, `text`, `gender` and `corpus` may be
-given. Several rows may cut segments out of one file.
+`path` (relative to the manifest's folder) and `emotion` are needed; `speaker`, `split`, `start_seconds`,
+`end_seconds`, `text`, `gender` and `corpus` may be given. Several rows may cut segments out of one file.
 """
 
 import csv
 import io
 import json
 import math
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,9 +19,8 @@ REQUIRED_COLUMNS = ("path", "emotion")
 OPTIONAL_COLUMNS = ("speaker", "split", "start_seconds", "end_seconds", "text", "gender", "corpus")
 SPLITS = ("train", "val", "test")
 
+_MANIFESTS = ("manifest.csv", "manifest.jsonl")
 _GENDERS = {"": None, "male": "male", "m": "male", "female": "female", "f": "female"}
-# [6.2901 - 8.2357]	Ses01F_impro01_F000	neu	[2.5000, 2.5000, 2.5000]
-_EVALUATION = re.compile(r"^\[[\d.]+ - [\d.]+\]\s+(\w+)\s+(\w+)\s+\[", re.MULTILINE)
 
 
 def read_manifest(path: str | Path) -> list[dict[str, Any]]:
@@ -57,25 +54,18 @@ def read_manifest(path: str | Path) -> list[dict[str, Any]]:
     return [row for _, row in rows]
 
 
-def read_evaluations(paths: Iterable[Path]) -> dict[str, str]:
-    r"""Read the label of each turn from IEMOCAP's `Session*/dialog/EmoEvaluation/*.txt`.
-
-    Args:
-        paths: The evaluation files.
-
-    Returns:
-        The publisher's three-letter label (such as `neu`) by the turn's name.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "Ses01F_impro01.txt"
-        >>> line = "[6.2901 - 8.2357]\tSes01F_impro01_F000\tneu\t[2.5000, 2.5000, 2.5000]"
-        >>> _ = path.write_text(line)
-        >>> read_evaluations([path])
-        {'Ses01F_impro01_F000': 'neu'}
-    """
-    texts = (path.read_text(encoding="utf-8", errors="replace") for path in paths)
-    return {turn: label for text in texts for turn, label in _EVALUATION.findall(text)}
+def find_manifest(root: Path, name: str | None) -> Path | None:
+    """Return the manifest that a path is or that a folder holds; None where the corpus is read without one."""
+    if root.is_file():
+        if name in (None, "manifest") and root.suffix.lower() in (".csv", ".jsonl"):
+            return root
+        raise InputError(f"{root}: a file; expected a folder of audio files, or a manifest (.csv or .jsonl)")
+    found = [root / file for file in _MANIFESTS if (root / file).is_file()]
+    if name == "manifest" and not found:
+        raise InputError(f"{root}: no manifest; expected {' or '.join(_MANIFESTS)} in it, or its own path")
+    if name in (None, "manifest") and len(found) > 1:
+        raise InputError(f"{root}: two manifests, {' and '.join(_MANIFESTS)}; give the path of the right one")
+    return found[0] if found and name in (None, "manifest") else None
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
