@@ -109,9 +109,10 @@ class _MemoryStore:
 
     def reader(self) -> Callable[[tf.Tensor], tf.Tensor]:
         bounds = tf.constant(np.cumsum([0, *map(len, self._clips)]))
+        joined = np.concatenate(self._clips)
+        self._clips.clear()  # before the next copy: the corpus is never in memory three times
         with tf.device("CPU"):
-            samples = tf.constant(np.concatenate(self._clips))
-        self._clips.clear()
+            samples = tf.constant(joined)
         return lambda index: samples[bounds[index] : bounds[index + 1]]
 
 
