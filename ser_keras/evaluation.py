@@ -12,7 +12,7 @@ import tensorflow as tf
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from ser_keras.errors import InputError
-from ser_keras.files import write_json
+from ser_keras.files import whole_file, write_json
 from ser_keras.metrics import unweighted_average_recall
 from ser_keras.plots import confusion_matrix_figure
 from ser_keras.preprocessing import check_labels, labelled_batches
@@ -131,7 +131,8 @@ class Report:
 
     def draw(self, path: str | Path) -> None:
         """Write the confusion matrix as a picture; the ending of `path` names the format."""
-        confusion_matrix_figure(self.confusion_matrix, self.emotions).savefig(path, dpi=120)
+        with whole_file(path) as part:
+            confusion_matrix_figure(self.confusion_matrix, self.emotions).savefig(part, dpi=120)
 
     def __str__(self) -> str:
         low, high = self.interval

@@ -72,9 +72,11 @@ def export_model(model: ParallelModel, directory: str | Path) -> Path:
         _write_assets(model, part)
         part.chmod(0o755)
         part.rename(directory)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
+    except tf.errors.OpError as error:  # how TensorFlow reports a full disk
+        reason = str(error.message).rpartition(";")[2].strip()
+        raise InputError(f"{directory}: cannot be written ({reason}); give another directory") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)  # gone already where all went well
     return directory
 
 

@@ -3,28 +3,41 @@
 import csv
 import io
 import json
-import tempfile
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 
-def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write `content` to a temporary name beside `path`, then rename it.
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`, and rename what was written there when all went well.
+
+    Args:
+        path: the file to make or replace.
+
+    Yields:
+        A path in the same folder with the same ending.
 
     Raises:
-        OSError: the disk is full or may not be written; `path` is as it was.
+        OSError: the disk is full or may not be written; it names `path`, which is as it was.
     """
     path = Path(path)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-        part = Path(file.name)
+    part = path.with_name(f".{os.getpid()}-{path.name}")
     try:
-        part.write_bytes(content)
-        part.chmod(0o644)
-        part.replace(path)  # closed by now: Windows renames no open file
-    except BaseException:
+        yield part
+        part.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    finally:
         part.unlink(missing_ok=True)
-        raise
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write a file."""
+    with whole_file(path) as part:
+        part.write_bytes(content)
 
 
 def write_json(path: str | Path, value: Any) -> None:

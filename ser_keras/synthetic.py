@@ -5,6 +5,7 @@ A score on this corpus says that the pipeline works, and nothing about real spee
 """
 
 import csv
+import io
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ser_keras.errors import InputError
+from ser_keras.files import write_bytes
 from ser_keras.synthesis import SENTENCES, STYLES, Voice, check_emotions, draw_voice, synthesize_clip
 
 PARAMETERS_FILE = "synthetic.json"
@@ -137,4 +139,6 @@ def _write_clip(
 
     sample_rate, channel_gains = recorder
     clip = synthesize_clip(emotion, voice, rng, text=text, sample_rate=sample_rate)
-    soundfile.write(path, np.outer(clip, channel_gains), sample_rate, subtype="PCM_16")
+    file = io.BytesIO()  # a full disk is an OSError from Python, and one of libsndfile's own from soundfile
+    soundfile.write(file, np.outer(clip, channel_gains), sample_rate, format="WAV", subtype="PCM_16")
+    write_bytes(path, file.getvalue())

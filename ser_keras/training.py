@@ -11,6 +11,7 @@ import tensorflow as tf
 from ser_keras.augmentation import mix_up
 from ser_keras.config import TrainConfig
 from ser_keras.errors import InputError
+from ser_keras.files import whole_file
 from ser_keras.metrics import UnweightedAverageRecall
 from ser_keras.model import ParallelModel
 from ser_keras.preprocessing import check_labels, labelled_batches
@@ -74,6 +75,16 @@ def train_model(
         callbacks=[*_callbacks(config, output_dir), *callbacks],
         verbose=verbose,
     )
+
+
+def save_model(model: keras.Model, path: str | Path) -> None:
+    """Save a model as a `.keras` file that is whole or not there.
+
+    Raises:
+        OSError: the disk is full or may not be written.
+    """
+    with whole_file(path) as part:
+        model.save(part)
 
 
 def class_weights(counts: np.ndarray) -> dict[int, float]:
@@ -145,18 +156,31 @@ def _compile(model: keras.Model, config: TrainConfig, total_steps: int) -> None:
     )
 
 
+class _SaveBest(keras.callbacks.Callback):
+    """Save the model whenever the validation UAR is the best so far; a file that is there is whole."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self._path = path
+        self._best = -np.inf
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs["val_uar"] > self._best:
+            self._best = logs["val_uar"]
+            save_model(self.model, self._path)
+
+
 def _callbacks(config: TrainConfig, output_dir: str | Path | None) -> list[keras.callbacks.Callback]:
-    best = {"monitor": "val_uar", "mode": "max"}
     callbacks: list[keras.callbacks.Callback] = [
         keras.callbacks.TerminateOnNaN(),
         *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema_momentum else []),
-        keras.callbacks.EarlyStopping(**best, patience=config.patience, restore_best_weights=True),
+        keras.callbacks.EarlyStopping("val_uar", mode="max", patience=config.patience, restore_best_weights=True),
     ]
     if output_dir is not None:
         folder = Path(output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         callbacks += [
-            keras.callbacks.ModelCheckpoint(folder / "model.keras", **best, save_best_only=True),
+            _SaveBest(folder / "model.keras"),
             keras.callbacks.CSVLogger(folder / "history.csv"),
             keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
         ]

@@ -155,6 +155,16 @@ def test_a_failed_export_leaves_nothing(model, tmp_path, monkeypatch):
     assert list((tmp_path / "ser").iterdir()) == []
 
 
+def test_a_full_disk_is_one_line(model, tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise tf.errors.ResourceExhaustedError(None, None, "part/variables; No space left on device")
+
+    monkeypatch.setattr(tf.saved_model, "save", fail)
+    with pytest.raises(InputError, match=r"ser/1: cannot be written \(No space left on device\)"):
+        export_model(model, tmp_path / "ser" / "1")
+    assert list((tmp_path / "ser").iterdir()) == []
+
+
 def test_a_place_that_cannot_be_written_is_an_error(model, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="file/ser/1: cannot be written"):

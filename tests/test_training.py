@@ -10,7 +10,7 @@ from ser_keras.errors import InputError
 from ser_keras.evaluation import evaluate_model
 from ser_keras.model import ParallelModel
 from ser_keras.preprocessing import preprocess_data
-from ser_keras.training import class_weights, train_model
+from ser_keras.training import class_weights, save_model, train_model
 
 QUICK = {"epochs": 2, "verbose": 0}
 DIRECT = {"learning_rate": 5e-3, "mixup": 0.0, "ema_momentum": 0.0, "verbose": 0}  # for runs of a few steps
@@ -147,6 +147,19 @@ class LastWeights(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.kernel = self.model.get_layer("probabilities").kernel.numpy()
+
+
+def test_a_full_disk_names_the_file_and_leaves_no_half_of_it(small_model, tmp_path, monkeypatch):
+    def fill_the_disk(self, path):
+        path.write_bytes(b"half a model")
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "model.keras"
+    path.write_bytes(b"the one before")
+    monkeypatch.setattr(ParallelModel, "save", fill_the_disk)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/model\.keras'"):
+        save_model(small_model, path)
+    assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"the one before"]
 
 
 def test_class_weights_balance_and_ignore_absent_classes():

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ser_keras import __version__
 from ser_keras.cli.flags import add_config_flags, config_from_flags
 from ser_keras.config import AudioConfig, DataConfig, ModelConfig, TrainConfig
 from ser_keras.errors import InputError
@@ -51,10 +52,11 @@ def _run_in(directory: Path, options: argparse.Namespace, configs: dict[str, Any
 
     from ser_keras.evaluation import evaluate_model
     from ser_keras.export import export_model
+    from ser_keras.files import whole_file
     from ser_keras.model import ParallelModel
     from ser_keras.plots import history_figure
     from ser_keras.preprocessing import preprocess_data
-    from ser_keras.training import train_model
+    from ser_keras.training import save_model, train_model
 
     started = time.monotonic()
     keras.utils.set_random_seed(configs["data"].seed)
@@ -75,11 +77,12 @@ def _run_in(directory: Path, options: argparse.Namespace, configs: dict[str, Any
         output_dir=directory,
         verbose=1 if sys.stdout.isatty() else 2,
     )
-    model.save(directory / "model.keras")
+    save_model(model, directory / "model.keras")
     report = evaluate_model(model, splits.test)
     report.save(directory / "metrics.json")
     report.draw(directory / "confusion_matrix.png")
-    history_figure(history.history).savefig(directory / "history.png", dpi=120)
+    with whole_file(directory / "history.png") as part:
+        history_figure(history.history).savefig(part, dpi=120)
     export_model(model, directory / "export" / "1")
     _write_environment(directory, time.monotonic() - started)
     _describe_result(directory, report, splits, time.monotonic() - started)
@@ -153,8 +156,8 @@ def _write_environment(directory: Path, seconds: float) -> None:
 
     from ser_keras.files import write_json
 
-    packages = ("ser-keras", "tensorflow", "tensorflow-io", "keras", "librosa", "numpy", "scikit-learn", "soundfile")
-    versions = {}
+    packages = ("tensorflow", "tensorflow-io", "keras", "librosa", "numpy", "scikit-learn", "soundfile")
+    versions = {"ser-keras": __version__}
     for package in packages:
         try:
             versions[package] = importlib.metadata.version(package)
