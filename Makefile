@@ -25,8 +25,9 @@ bench: $(STAMP) ## Measure speed beside librosa, soxr and Model.predict
 clean: ## Remove the virtual environment and what the tools left
 	rm -rf $(VENV) .pytest_cache .ruff_cache build *.egg-info
 
+# Warnings are off because setuptools explains its editable installs at length, every time.
 $(STAMP): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[test,lint]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[test,lint]'
 	touch $@
