@@ -62,10 +62,8 @@ class Predictor:
             FileNotFoundError: there is no such file.
         """
         path = Path(path)
-        contents = path.read_bytes()
-        if contents[:4] == b"RIFF":
-            answer = self._signatures["serving_default"](audio_bytes=tf.constant([contents]))
-        else:
+        answer = self._signatures["serving_default"](audio_bytes=tf.constant([path.read_bytes()]))
+        if answer["error"][0] != b"":  # no plain WAV
             waveform = load_audio(path, sample_rate=self.sample_rate)
             answer = self._signatures["waveform"](
                 waveform=tf.constant(waveform[None]), num_samples=tf.constant([len(waveform)], tf.int32)

@@ -186,6 +186,11 @@ def test_predictor_gives_the_same_for_wav_and_flac(exported, noise, tmp_path):
     assert list(wav.probabilities.values()) == pytest.approx(list(flac.probabilities.values()), abs=1e-6)
 
 
+def test_predictor_reads_a_wav_that_the_graph_does_not(exported, noise, tmp_path):
+    soundfile.write(tmp_path / "law.wav", noise(12_000), 16_000, subtype="ULAW")
+    assert Predictor(exported).predict(tmp_path / "law.wav").label in ("neutral", "sad", "angry")
+
+
 def test_predictor_names_the_file_that_it_cannot_read(exported, tmp_path):
     (tmp_path / "bad.wav").write_bytes(b"RIFFxxxxWAVEjunk")
     with pytest.raises(InputError, match=r"bad\.wav: "):
