@@ -5,6 +5,7 @@ as many splits from the result as an evaluation needs.
 """
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from ser_keras.config import DataConfig
 from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
 from ser_keras.files import write_bytes
+
+logger = logging.getLogger(__name__)
 
 LONGEST_FILE_SECONDS = 4 * 3600.0
 """A longer file is refused: its samples alone would fill about 1 GB."""
@@ -92,6 +95,8 @@ def load_recordings(
         seconds[utterance] = len(samples) / sample_rate
     if not kept:
         raise InputError(_nothing_left(rejected))
+    if num_cut := sum(each >= config.max_seconds for each in seconds.values()):
+        logger.warning("%d recordings: only the first %g s are used (max_seconds)", num_cut, config.max_seconds)
     return Recordings(tuple(kept), tuple(rejected), fingerprints, seconds, sample_rate, store.reader())
 
 
@@ -105,7 +110,7 @@ class _MemoryStore:
         return None
 
     def keep(self, utterance: Utterance, samples: np.ndarray) -> None:
-        self._clips.append(samples)
+        self._clips.append(samples.copy())  # a part of a long file would keep the whole in memory
 
     def reader(self) -> Callable[[tf.Tensor], tf.Tensor]:
         bounds = tf.constant(np.cumsum([0, *map(len, self._clips)]))

@@ -111,9 +111,10 @@ def test_a_segment_behind_the_end_is_left_out(good):
     assert "start_seconds=7.0 lies behind the end of the file at 1.00 s" in loaded.rejected[0].reason
 
 
-def test_only_the_beginning_of_a_long_recording_is_used(good):
+def test_only_the_beginning_of_a_long_recording_is_used_and_that_is_said(good, caplog):
     loaded = load(good, max_seconds=0.5)
     assert set(loaded.seconds.values()) == {0.5, 0.1}
+    assert "2 recordings: only the first 0.5 s are used" in caplog.text
 
 
 def test_the_disk_cache_is_used_again(good, tmp_path, monkeypatch):
