@@ -46,6 +46,8 @@ def train_model(
 
     Returns:
         Keras's History: one value an epoch of `loss`, `uar`, `accuracy` and their `val_` counterparts.
+        Those of training are taken on augmented clips, mixed ones with ``mixup``, and can be worse than
+        those of validation: they say nothing of how well the training clips themselves are known.
 
     Raises:
         InputError: the data's emotions are not the model's.
