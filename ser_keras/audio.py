@@ -7,7 +7,6 @@ text and an empty waveform, and its neighbours in the batch or the pipeline rema
 """
 
 import functools
-import io
 import struct
 import warnings
 from pathlib import Path
@@ -25,10 +24,11 @@ from ser_keras.wav import (
     LARGEST_SAMPLE,
     LOWEST_SAMPLE_RATE,
     DecodedAudio,
+    WavHeader,
     decode_wav,
+    read_frames,
 )
 
-_SAMPLES_AT_ONCE = 2**20
 _MP3_RATES = (44_100, 48_000, 32_000)  # of MPEG-1; MPEG-2 has the half of each, MPEG-2.5 the quarter
 _MP3_DIVISORS = {3: 1, 2: 2, 0: 4}
 
@@ -67,6 +67,20 @@ def wav_to_waveform(contents: tf.Tensor, *, sample_rate: int = 16_000, max_secon
         'too long: 1.0 s, at most 0.5 s'
     """
     return _at_rate(decode_wav(contents, max_seconds=max_seconds), sample_rate)
+
+
+def frames_to_waveform(contents: tf.Tensor, header: WavHeader, *, sample_rate: int = 16_000) -> Waveform:
+    """Does what `wav_to_waveform` does with a file whose header was read before.
+
+    Args:
+        contents: the file's bytes, string scalar.
+        header: what `ser_keras.wav.read_header` gave for them.
+        sample_rate: rate of the waveform that comes out, in Hz.
+
+    Returns:
+        The samples and an error text, see `Waveform`.
+    """
+    return _at_rate(read_frames(contents, header), sample_rate)
 
 
 def decode_audio(contents: tf.Tensor, *, sample_rate: int = 16_000, max_seconds: float = 600.0) -> Waveform:
@@ -186,26 +200,16 @@ def _check_length(num_frames: int, rate: int, max_seconds: float) -> None:
 
 
 def _read_by_soundfile(contents: bytes, max_seconds: float) -> tuple[np.ndarray, int]:
-    import soundfile
+    from ser_keras.sound_files import mono_blocks, open_sound
 
     blocks = [np.zeros(0, np.float32)]
-    with soundfile.SoundFile(_File(contents)) as file:
+    with open_sound(contents) as file:
         _check_length(0, file.samplerate, max_seconds)
-        # Block by block: the length that a header claims must not decide about memory.
-        step = max(_SAMPLES_AT_ONCE // file.channels, 1)
-        while sum(map(len, blocks)) <= max_seconds * file.samplerate:
-            block = file.read(step, dtype="float32", always_2d=True)  # (time, channels)
-            if len(block) == 0:
+        for block in mono_blocks(file):
+            blocks.append(block)
+            if sum(map(len, blocks)) > max_seconds * file.samplerate:
                 break
-            blocks.append(block.mean(axis=1))
         return np.concatenate(blocks), file.samplerate
-
-
-class _File(io.BytesIO):
-    """Bytes in which a place before the first, as damaged headers ask for, is the first."""
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return super().seek(max(offset, 0) if whence == io.SEEK_SET else offset, whence)
 
 
 def _not_audio(contents: bytes, error: Exception) -> str:

@@ -10,18 +10,13 @@ import math
 from dataclasses import dataclass
 from typing import Any, Self
 
-from ser_keras.errors import InputError
+from ser_keras.errors import InputError, require
 
 SPLITS = ("auto", "speaker", "random", "manifest")
 
 
 def _setting(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:
     return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
-
-
-def _require(holds: bool, name: str, value: Any, expected: str) -> None:
-    if not holds:
-        raise InputError(f"{name}={value!r}: expected {expected}")
 
 
 class Config:
@@ -79,21 +74,21 @@ class AudioConfig(Config):
     log_offset: float = _setting(1e-7, "added to the mel power before the logarithm: the floor of the scale")
 
     def __post_init__(self) -> None:
-        _require(4_000 <= self.sample_rate <= 384_000, "sample_rate", self.sample_rate, "4000 to 384000 Hz")
-        _require(self.frame_length > 0, "frame_length", self.frame_length, "more than 0 samples")
-        _require(0 < self.frame_step <= self.frame_length, "frame_step", self.frame_step, "1 to frame_length")
+        require(4_000 <= self.sample_rate <= 384_000, "sample_rate", self.sample_rate, "4000 to 384000 Hz")
+        require(self.frame_length > 0, "frame_length", self.frame_length, "more than 0 samples")
+        require(0 < self.frame_step <= self.frame_length, "frame_step", self.frame_step, "1 to frame_length")
         even = self.fft_length % 2 == 0
-        _require(
+        require(
             even and self.fft_length >= self.frame_length,
             "fft_length",
             self.fft_length,
             f"an even number of at least frame_length={self.frame_length}",
         )
-        _require(self.num_mel_bins > 0, "num_mel_bins", self.num_mel_bins, "more than 0 bands")
+        require(self.num_mel_bins > 0, "num_mel_bins", self.num_mel_bins, "more than 0 bands")
         nyquist = self.sample_rate / 2
-        _require(0 <= self.min_hz < self.max_hz, "min_hz", self.min_hz, f"0 to max_hz={self.max_hz}")
-        _require(self.max_hz <= nyquist, "max_hz", self.max_hz, f"at most half of sample_rate, {nyquist} Hz")
-        _require(self.log_offset > 0, "log_offset", self.log_offset, "more than 0")
+        require(0 <= self.min_hz < self.max_hz, "min_hz", self.min_hz, f"0 to max_hz={self.max_hz}")
+        require(self.max_hz <= nyquist, "max_hz", self.max_hz, f"at most half of sample_rate, {nyquist} Hz")
+        require(self.log_offset > 0, "log_offset", self.log_offset, "more than 0")
 
     @property
     def frames_per_second(self) -> float:
@@ -118,16 +113,16 @@ class DataConfig(Config):
     seed: int = _setting(0, "seed of the split, the weights and the order of training")
 
     def __post_init__(self) -> None:
-        _require(self.split in SPLITS, "split", self.split, " or ".join(SPLITS))
+        require(self.split in SPLITS, "split", self.split, " or ".join(SPLITS))
         for name in ("val_fraction", "test_fraction"):
-            _require(0 < getattr(self, name) < 1, name, getattr(self, name), "more than 0 and less than 1")
+            require(0 < getattr(self, name) < 1, name, getattr(self, name), "more than 0 and less than 1")
         total = self.val_fraction + self.test_fraction
-        _require(total < 1, "val_fraction + test_fraction", total, "less than 1, so that something is left to train on")
-        _require(self.batch_size > 0, "batch_size", self.batch_size, "more than 0 clips")
-        _require(self.min_seconds >= 0, "min_seconds", self.min_seconds, "0 or more")
-        _require(self.max_seconds > self.min_seconds, "max_seconds", self.max_seconds, "more than min_seconds")
-        _require(self.crop_seconds > 0, "crop_seconds", self.crop_seconds, "more than 0")
-        _require(bool(self.cache), "cache", self.cache, "'memory' or a folder")
+        require(total < 1, "val_fraction + test_fraction", total, "less than 1, so that something is left to train on")
+        require(self.batch_size > 0, "batch_size", self.batch_size, "more than 0 clips")
+        require(self.min_seconds >= 0, "min_seconds", self.min_seconds, "0 or more")
+        require(self.max_seconds > self.min_seconds, "max_seconds", self.max_seconds, "more than min_seconds")
+        require(self.crop_seconds > 0, "crop_seconds", self.crop_seconds, "more than 0")
+        require(bool(self.cache), "cache", self.cache, "'memory' or a folder")
 
 
 @dataclass(frozen=True)
@@ -150,16 +145,16 @@ class ModelConfig(Config):
     dropout: float = _setting(0.3, "dropout before the softmax, 0 to 1")
 
     def __post_init__(self) -> None:
-        _require(len(self.conv_filters) > 0, "conv_filters", self.conv_filters, "at least one block")
+        require(len(self.conv_filters) > 0, "conv_filters", self.conv_filters, "at least one block")
         for name in ("conv_filters", "conv_kernels", "conv_strides", "conv_pools"):
             values = getattr(self, name)
             fits = len(values) == len(self.conv_filters)
-            _require(fits, name, values, f"one for each of conv_filters={self.conv_filters}")
-            _require(min(values) > 0, name, values, "numbers above 0")
+            require(fits, name, values, f"one for each of conv_filters={self.conv_filters}")
+            require(min(values) > 0, name, values, "numbers above 0")
         for name in ("lstm_pool", "lstm_units", "attention_units"):
-            _require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
+            require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
         for name in ("conv_dropout", "dropout"):
-            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 or more and less than 1")
+            require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 or more and less than 1")
 
     @classmethod
     def original(cls) -> Self:
@@ -201,8 +196,49 @@ class TrainConfig(Config):
 
     def __post_init__(self) -> None:
         for name in ("epochs", "patience", "learning_rate"):
-            _require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
+            require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
         for name in ("warmup_fraction", "label_smoothing", "ema_momentum"):
-            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 or more and less than 1")
+            require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 or more and less than 1")
         for name in ("weight_decay", "mixup"):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+
+
+@dataclass(frozen=True)
+class ExportConfig(Config):
+    """What an exported model accepts, and what its server is made ready for.
+
+    Example:
+        >>> ExportConfig().max_batch_size
+        32
+    """
+
+    max_seconds: float = _setting(600.0, "longest recording that is answered as a whole, in seconds")
+    max_timeline_seconds: float = _setting(3_600.0, "longest recording that gets a timeline, in seconds")
+    window_seconds: float = _setting(3.0, "length of a timeline's window, in seconds")
+    hop_seconds: float = _setting(1.0, "distance between the windows of a timeline, in seconds")
+    batch_sizes: tuple[int, ...] = _setting((1, 8, 32), "sizes to which the server fills its batches, ascending")
+
+    def __post_init__(self) -> None:
+        require(self.max_seconds > 0, "max_seconds", self.max_seconds, "more than 0")
+        require(self.window_seconds > 0, "window_seconds", self.window_seconds, "more than 0")
+        require(
+            0 < self.hop_seconds <= self.window_seconds,
+            "hop_seconds",
+            self.hop_seconds,
+            f"more than 0 and at most window_seconds={self.window_seconds}",
+        )
+        for name in ("window_seconds", "max_timeline_seconds"):
+            require(getattr(self, name) <= 3_600 * 24, name, getattr(self, name), "at most a day")
+        require(
+            self.window_seconds <= self.max_timeline_seconds,
+            "max_timeline_seconds",
+            self.max_timeline_seconds,
+            f"at least window_seconds={self.window_seconds}",
+        )
+        ascending = len(self.batch_sizes) > 0 and list(self.batch_sizes) == sorted(set(self.batch_sizes))
+        require(ascending and self.batch_sizes[0] > 0, "batch_sizes", self.batch_sizes, "numbers above 0, ascending")
+
+    @property
+    def max_batch_size(self) -> int:
+        """Most items that a server puts into one batch."""
+        return self.batch_sizes[-1]

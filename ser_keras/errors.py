@@ -8,3 +8,18 @@ class InputError(ValueError):
     is at fault its path is in it. The command line prints that line and exits with code 2; every
     other exception is a fault of ours and keeps its traceback.
     """
+
+
+def require(holds: bool, name: str, value: object, expected: str) -> None:
+    """Refuse a value that cannot work.
+
+    Raises:
+        InputError: unless `holds`.
+
+    Example:
+        >>> require(-1 > 0, "epochs", -1, "more than 0")
+        Traceback (most recent call last):
+        ser_keras.errors.InputError: epochs=-1: expected more than 0
+    """
+    if not holds:
+        raise InputError(f"{name}={value!r}: expected {expected}")

@@ -48,6 +48,17 @@ def resample(waveform: tf.Tensor, sample_rate: tf.Tensor, target_rate: int = 16_
     )
 
 
+def resampled_length(num_samples: tf.Tensor, sample_rate: tf.Tensor, target_rate: int = 16_000) -> tf.Tensor:
+    """Returns how many samples `resample` makes of so many, int64 of the shape of its arguments.
+
+    Example:
+        >>> int(resampled_length(44_101, 44_100))
+        16001
+    """
+    scaled = tf.cast(num_samples, tf.int64) * target_rate
+    return -(-scaled // tf.cast(sample_rate, tf.int64))
+
+
 class _Plan(NamedTuple):
     """Sizes of a block in samples, at the rate that comes in and at the one that goes out."""
 
@@ -82,7 +93,7 @@ def _convert(waveform: tf.Tensor, sample_rate: tf.Tensor, target_rate: int) -> t
         fn_output_signature=tf.TensorSpec([None, None], tf.float32),
         parallel_iterations=1,
     )  # (groups, blocks, hop)
-    return tf.reshape(converted, [-1])[: _converted_length(waveform, sample_rate, target_rate)]
+    return tf.reshape(converted, [-1])[: resampled_length(tf.size(waveform), sample_rate, target_rate)]
 
 
 def _plan(sample_rate: tf.Tensor, target_rate: int) -> _Plan:
@@ -143,8 +154,3 @@ def _response(plan: _Plan) -> tf.Tensor:
     gain = 0.5 * tf.math.erfc(59.3 * distance * (1 + 98 * distance**2))
     scale = tf.cast(plan.block_out, tf.float32) / tf.cast(plan.block_in, tf.float32)
     return tf.complex(gain * scale, 0.0)
-
-
-def _converted_length(waveform: tf.Tensor, sample_rate: tf.Tensor, target_rate: int) -> tf.Tensor:
-    scaled = tf.size(waveform, tf.int64) * target_rate
-    return -(-scaled // tf.cast(sample_rate, tf.int64))

@@ -51,6 +51,26 @@ class DecodedAudio(NamedTuple):
     error: tf.Tensor
 
 
+class WavHeader(NamedTuple):
+    """What has to be known to read a file's samples, as scalars, and how many there are.
+
+    Attributes:
+        data: where the samples begin, int64.
+        encoding: how they are encoded, int64: a number of this module.
+        num_channels: int64.
+        num_frames: samples of each channel, int64; 0 where there is an error.
+        sample_rate: in Hz, int32; 0 where there is an error.
+        error: string; empty where all is well.
+    """
+
+    data: tf.Tensor
+    encoding: tf.Tensor
+    num_channels: tf.Tensor
+    num_frames: tf.Tensor
+    sample_rate: tf.Tensor
+    error: tf.Tensor
+
+
 def decode_wav(contents: tf.Tensor, *, max_seconds: float = 600.0) -> DecodedAudio:
     """Reads the bytes of a WAV file.
 
@@ -75,20 +95,59 @@ def decode_wav(contents: tf.Tensor, *, max_seconds: float = 600.0) -> DecodedAud
         >>> decode_wav(tf.constant("ID3...")).error.numpy().decode()
         "not a WAV file: begins with 'ID3.', expected 'RIFF'; send WAV"
     """
-    header = _read_header(contents)
-    error = _first_fault(_header_faults(contents, header, max_seconds))
-    readable = tf.equal(error, "")
-    waveform = tf.cond(readable, lambda: _read_frames(contents, header), lambda: tf.zeros([0]))
-    # Integers need no look: only floats can be damaged.
-    is_sound = tf.cond(header.encoding > 3, lambda: _is_sound(waveform), lambda: tf.constant(True))
-    error = tf.where(is_sound, error, DAMAGED_SAMPLES)
+    return read_frames(contents, read_header(contents, max_seconds=max_seconds))
+
+
+def read_header(contents: tf.Tensor, *, max_seconds: float = 600.0) -> WavHeader:
+    """Reads what a WAV file says of itself, without its samples.
+
+    Use it with `read_frames` where the lengths of many files have to be known before the first is read.
+
+    Args:
+        contents: the file's bytes, string scalar.
+        max_seconds: a longer recording is an error.
+
+    Returns:
+        Where the samples lie, or an error text. The number of frames is what the bytes hold, whatever
+        the header claims.
+    """
+    chunks = _read_chunks(contents)
+    error = _first_fault(_faults(contents, chunks, max_seconds))
     good = tf.equal(error, "")
+    return WavHeader(
+        chunks.data,
+        tf.maximum(chunks.encoding, 0),
+        chunks.num_channels,
+        tf.where(good, chunks.num_frames, 0),
+        tf.where(good, tf.cast(chunks.sample_rate, tf.int32), 0),
+        error,
+    )
+
+
+def read_frames(contents: tf.Tensor, header: WavHeader) -> DecodedAudio:
+    """Reads the samples of a WAV file whose header was read before.
+
+    Args:
+        contents: the file's bytes, string scalar.
+        header: what `read_header` gave for them.
+
+    Returns:
+        The waveform, its rate and an error text: the header's, or that the samples are damaged.
+    """
+    readable = tf.equal(header.error, "")
+    waveform = tf.cond(readable, lambda: _mix_channels(contents, header), lambda: tf.zeros([0]))
+    # Integers need no look: only floats can be damaged.
+    is_sound = tf.cond(header.encoding >= _FIRST_FLOAT, lambda: _is_sound(waveform), lambda: tf.constant(True))
     waveform = tf.cond(is_sound, lambda: waveform, lambda: tf.zeros([0]))
-    return DecodedAudio(waveform, tf.where(good, tf.cast(header.sample_rate, tf.int32), 0), error)
+    return DecodedAudio(
+        waveform,
+        tf.where(is_sound, header.sample_rate, 0),
+        tf.where(is_sound, header.error, DAMAGED_SAMPLES),
+    )
 
 
-class _Header(NamedTuple):
-    """What the chunks say, as int64 scalars; offsets are 0 where a chunk is missing."""
+class _Chunks(NamedTuple):
+    """What the two chunks say, as int64 scalars; offsets are 0 where a chunk is missing."""
 
     fmt: tf.Tensor
     data: tf.Tensor
@@ -100,19 +159,15 @@ class _Header(NamedTuple):
     num_frames: tf.Tensor
     is_wave: tf.Tensor
 
-    @property
-    def frame_bytes(self) -> tf.Tensor:
-        return self.num_channels * ((self.bits + 7) // 8)
 
-
-def _read_header(contents: tf.Tensor) -> _Header:
+def _read_chunks(contents: tf.Tensor) -> _Chunks:
     is_wave, fmt, data, data_size = _find_chunks(contents)
     fields = _numbers(contents, fmt, tf.uint16, 13)
     tag, num_channels, bits = fields[0], fields[1], fields[7]
     tag = tf.where(tf.equal(tag, _EXTENSIBLE), fields[12], tag)  # the first field of the sub-format's GUID
-    encoding = _encoding(tag, bits)
-    header = _Header(fmt, data, tag, num_channels, fields[2] + fields[3] * 2**16, bits, encoding, data_size, is_wave)
-    return header._replace(num_frames=data_size // tf.maximum(header.frame_bytes, 1))
+    num_frames = data_size // tf.maximum(num_channels * ((bits + 7) // 8), 1)
+    sample_rate = fields[2] + fields[3] * 2**16
+    return _Chunks(fmt, data, tag, num_channels, sample_rate, bits, _encoding(tag, bits), num_frames, is_wave)
 
 
 def _find_chunks(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -166,24 +221,24 @@ def _encoding(tag: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
     return tf.where(is_integer, (bits - 1) // 8, tf.where(is_float, 3 + bits // 32, -1))
 
 
-def _header_faults(
-    contents: tf.Tensor, header: _Header, max_seconds: float
+def _faults(
+    contents: tf.Tensor, chunks: _Chunks, max_seconds: float
 ) -> list[tuple[tf.Tensor, Callable[[], tf.Tensor]]]:
-    """What can be wrong with a header, the gravest first: condition and text."""
+    """What can be wrong with a file, the gravest first: condition and text."""
     text = tf.strings.as_string
-    rate = tf.cast(tf.maximum(header.sample_rate, 1), tf.float64)
-    seconds = tf.cast(header.num_frames, tf.float64) / rate
+    rate = tf.cast(tf.maximum(chunks.sample_rate, 1), tf.float64)
+    seconds = tf.cast(chunks.num_frames, tf.float64) / rate
     allowed = tf.minimum(tf.constant(max_seconds, tf.float64), _MOST_FRAMES / rate)
-    has_rate = (header.sample_rate >= LOWEST_SAMPLE_RATE) & (header.sample_rate <= HIGHEST_SAMPLE_RATE)
+    has_rate = (chunks.sample_rate >= LOWEST_SAMPLE_RATE) & (chunks.sample_rate <= HIGHEST_SAMPLE_RATE)
     return [
         (tf.equal(tf.strings.length(contents), 0), lambda: "empty: 0 bytes; send WAV"),
-        (~header.is_wave, lambda: _join("not a WAV file: begins with '", _printable(contents), _SEND_WAV)),
-        (tf.equal(header.fmt, 0), lambda: "no 'fmt ' chunk in the WAV file: cut off or damaged"),
-        (header.encoding < 0, lambda: _join(_encoding_name(header), _EXPECTED_ENCODINGS)),
-        (tf.equal(header.num_channels, 0), lambda: "0 channels in the WAV header, at least 1 expected"),
-        (~has_rate, lambda: _join("sample rate ", text(header.sample_rate), _EXPECTED_RATES)),
-        (tf.equal(header.data, 0), lambda: "no 'data' chunk in the WAV file: cut off or damaged"),
-        (tf.equal(header.num_frames, 0), lambda: "no samples in the WAV file"),
+        (~chunks.is_wave, lambda: _join("not a WAV file: begins with '", _printable(contents), _SEND_WAV)),
+        (tf.equal(chunks.fmt, 0), lambda: "no 'fmt ' chunk in the WAV file: cut off or damaged"),
+        (chunks.encoding < 0, lambda: _join(_encoding_name(chunks), _EXPECTED_ENCODINGS)),
+        (tf.equal(chunks.num_channels, 0), lambda: "0 channels in the WAV header, at least 1 expected"),
+        (~has_rate, lambda: _join("sample rate ", text(chunks.sample_rate), _EXPECTED_RATES)),
+        (tf.equal(chunks.data, 0), lambda: "no 'data' chunk in the WAV file: cut off or damaged"),
+        (tf.equal(chunks.num_frames, 0), lambda: "no samples in the WAV file"),
         (
             seconds > allowed,
             lambda: _join("too long: ", text(seconds, precision=1), " s, at most ", text(allowed, precision=1), " s"),
@@ -211,16 +266,17 @@ def _printable(contents: tf.Tensor) -> tf.Tensor:
     return tf.strings.reduce_join(tf.where(tf.strings.regex_full_match(characters, "[ -~]"), characters, "?"))
 
 
-def _encoding_name(header: _Header) -> tf.Tensor:
+def _encoding_name(chunks: _Chunks) -> tf.Tensor:
     tags = tf.constant([-1, *_OTHER_ENCODINGS], tf.int64)
     names = tf.constant(["", *(f" ({name})" for name in _OTHER_ENCODINGS.values())])
-    name = names[tf.argmax(tf.cast(tf.equal(tags, header.tag), tf.int32))]
+    name = names[tf.argmax(tf.cast(tf.equal(tags, chunks.tag), tf.int32))]
     text = tf.strings.as_string
-    return _join("WAVE format tag ", text(header.tag), name, " with ", text(header.bits))
+    return _join("WAVE format tag ", text(chunks.tag), name, " with ", text(chunks.bits))
 
 
-def _read_frames(contents: tf.Tensor, header: _Header) -> tf.Tensor:
-    body = tf.strings.substr(contents, header.data, header.num_frames * header.frame_bytes)
+def _mix_channels(contents: tf.Tensor, header: WavHeader) -> tf.Tensor:
+    sample_bytes = tf.constant(_SAMPLE_BYTES, tf.int64)[header.encoding]
+    body = tf.strings.substr(contents, header.data, header.num_frames * header.num_channels * sample_bytes)
     samples = tf.switch_case(tf.cast(header.encoding, tf.int32), [lambda read=read: read(body) for read in _DECODERS])
     frames = tf.reshape(samples, tf.stack([header.num_frames, header.num_channels]))  # (time, channels)
     return tf.cond(tf.equal(header.num_channels, 1), lambda: samples, lambda: tf.reduce_mean(frames, axis=1))  # (time,)
@@ -253,6 +309,8 @@ def _read_float64(body: tf.Tensor) -> tf.Tensor:
 
 
 _DECODERS = (_read_uint8, _read_int16, _read_int24, _read_int32, _read_float32, _read_float64)
+_SAMPLE_BYTES = (1, 2, 3, 4, 4, 8)
+_FIRST_FLOAT = 4
 
 
 def _is_sound(waveform: tf.Tensor) -> tf.Tensor:

@@ -5,10 +5,11 @@ import json
 
 import pytest
 
-from ser_keras.config import AudioConfig, Config, DataConfig, ModelConfig, TrainConfig
+from ser_keras.cli import train
+from ser_keras.config import AudioConfig, Config, DataConfig, ExportConfig, ModelConfig, TrainConfig
 from ser_keras.errors import InputError
 
-CONFIGS = (AudioConfig, DataConfig, ModelConfig, TrainConfig)
+CONFIGS = (AudioConfig, DataConfig, ModelConfig, TrainConfig, ExportConfig)
 each_config = pytest.mark.parametrize("config_class", CONFIGS)
 
 
@@ -30,9 +31,9 @@ def test_every_field_has_a_help_text(config_class):
     assert all(field.metadata["help"] for field in dataclasses.fields(config_class))
 
 
-def test_no_two_classes_share_a_field():
-    names = [field.name for config_class in CONFIGS for field in dataclasses.fields(config_class)]
-    assert len(names) == len(set(names))  # each is a flag of one command
+def test_no_two_classes_of_the_train_command_share_a_field():
+    names = [field.name for config_class in train.CONFIGS.values() for field in dataclasses.fields(config_class)]
+    assert len(names) == len(set(names))  # each is a flag
 
 
 @each_config
@@ -198,3 +199,19 @@ def test_the_original_shape_pools_more_than_ours():
 
 def test_every_settings_class_is_tested_here():
     assert set(CONFIGS) == set(Config.__subclasses__())
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"max_seconds": 0}, "max_seconds=0: expected more than 0"),
+        ({"hop_seconds": 4.0}, "hop_seconds=4.0: expected more than 0 and at most window_seconds=3.0"),
+        ({"hop_seconds": 0.0}, "hop_seconds=0.0: expected more than 0"),
+        ({"max_timeline_seconds": 1.0}, "max_timeline_seconds=1.0: expected at least window_seconds=3.0"),
+        ({"batch_sizes": (8, 1)}, r"batch_sizes=\(8, 1\): expected numbers above 0, ascending"),
+        ({"batch_sizes": ()}, r"batch_sizes=\(\): expected"),
+    ],
+)
+def test_an_export_that_cannot_work_is_refused(values, message):
+    with pytest.raises(InputError, match=message):
+        ExportConfig(**values)

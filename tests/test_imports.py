@@ -13,7 +13,7 @@ PACKAGE = Path(ser_keras.__file__).parent
 HEAVY = {"tensorflow", "tensorflow_io", "keras", "librosa", "matplotlib", "sklearn", "soundfile"}
 
 ORDER = (
-    *("__init__", "errors", "files", "labels", "config"),
+    *("__init__", "errors", "files", "labels", "config", "sound_files"),
     *("corpora.utterance", "corpora.listing", "corpora.naming", "corpora.table", "corpora.recognition"),
     *("corpora.iemocap", "corpora.published", "corpora.manifest", "corpora.reading", "corpora"),
     *("splits.sides", "splits.parts", "splits.folds", "splits.audit", "splits"),
