@@ -14,6 +14,7 @@ HEAVY = {"tensorflow", "tensorflow_io", "keras", "librosa", "matplotlib", "sklea
 
 ORDER = (
     *("__init__", "errors", "files", "labels", "config", "sound_files"),
+    *("prediction", "protocol", "transports", "client"),
     *("corpora.utterance", "corpora.listing", "corpora.naming", "corpora.table", "corpora.recognition"),
     *("corpora.iemocap", "corpora.published", "corpora.manifest", "corpora.reading", "corpora"),
     *("splits.sides", "splits.parts", "splits.folds", "splits.audit", "splits"),
@@ -105,6 +106,11 @@ def test_imports_name_the_package():
 
 def test_importing_the_package_loads_no_library():
     assert loaded_by("import ser_keras").isdisjoint(HEAVY | {"numpy"})
+
+
+def test_importing_the_client_loads_neither_tensorflow_nor_a_transport():
+    loaded = loaded_by("import ser_keras.client")
+    assert loaded.isdisjoint((HEAVY - {"soundfile"}) | {"requests", "grpc", "google"})
 
 
 def test_importing_the_command_line_loads_no_heavy_library():

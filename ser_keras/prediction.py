@@ -1,0 +1,233 @@
+"""What a model says of recordings, and how a batch of its outputs is read.
+
+The exported graph gives arrays with the batch in front, padded to the longest recording. Here they
+become one small object a recording, without the padding. Whoever runs the graph, a server far away or
+this very process, the answer is the same.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+Source = str | Path | None
+"""Where a recording came from: its path, or None for bytes and arrays."""
+
+Outputs = Mapping[str, np.ndarray]
+"""What a signature gave for a batch: arrays by name, the batch in front, strings as bytes or str."""
+
+
+def _nothing() -> np.ndarray:
+    return np.zeros(0, np.float32)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The emotion of one recording.
+
+    Attributes:
+        source: the recording's path; None where it came as bytes or as an array.
+        label: the most probable emotion; empty where there is an error.
+        confidence: its probability, 0 to 1; NaN where there is an error.
+        probabilities: probability of each emotion, in the model's order; empty where there is an error.
+        attention: weight of each step of time, float32 `(steps,)`; they sum to 1.
+        attention_seconds: middle of each step, in seconds, float32 `(steps,)`.
+        error: why the recording cannot be used; empty where all is well.
+
+    Example:
+        >>> print(Prediction("clip.wav", "sad", 0.75, {"calm": 0.25, "sad": 0.75}))
+        clip.wav: sad (0.75)
+        >>> print(Prediction("clip.wav", error="no samples in the file"))
+        clip.wav: no samples in the file
+    """
+
+    source: Source
+    label: str = ""
+    confidence: float = math.nan
+    probabilities: dict[str, float] = field(default_factory=dict)
+    attention: np.ndarray = field(default_factory=_nothing, repr=False, compare=False)
+    attention_seconds: np.ndarray = field(default_factory=_nothing, repr=False, compare=False)
+    error: str = ""
+
+    def __str__(self) -> str:
+        return _about(self.source, self.error or _verdict(self))
+
+
+@dataclass(frozen=True)
+class Window:
+    """The emotion of a part of a recording.
+
+    Attributes:
+        start_seconds: where it begins, in seconds.
+        end_seconds: where it ends, in seconds.
+        label: the most probable emotion.
+        confidence: its probability, 0 to 1.
+        probabilities: probability of each emotion, in the model's order.
+
+    Example:
+        >>> print(Window(0.0, 3.0, "sad", 0.75, {"calm": 0.25, "sad": 0.75}))
+        0.0 to 3.0 s: sad (0.75)
+    """
+
+    start_seconds: float
+    end_seconds: float
+    label: str
+    confidence: float
+    probabilities: dict[str, float]
+
+    def __str__(self) -> str:
+        return f"{self.start_seconds:.1f} to {self.end_seconds:.1f} s: {_verdict(self)}"
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The emotions along one recording.
+
+    Attributes:
+        source: the recording's path; None where it came as bytes or as an array.
+        windows: its parts, in order of time; empty where there is an error.
+        error: why the recording cannot be used; empty where all is well.
+
+    Example:
+        >>> print(Timeline("talk.wav", (Window(0.0, 3.0, "sad", 0.75, {"calm": 0.25, "sad": 0.75}),)))
+        talk.wav:
+          0.0 to 3.0 s: sad (0.75)
+    """
+
+    source: Source
+    windows: tuple[Window, ...] = ()
+    error: str = ""
+
+    def __str__(self) -> str:
+        if self.error:
+            return _about(self.source, self.error)
+        return "\n  ".join([f"{self.source or 'recording'}:", *map(str, self.windows)])
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What the model knows of one recording before it decides.
+
+    Attributes:
+        source: the recording's path; None where it came as bytes or as an array.
+        features: float32 `(features,)`; NaN or empty where there is an error.
+        error: why the recording cannot be used; empty where all is well.
+    """
+
+    source: Source
+    features: np.ndarray = field(default_factory=_nothing, repr=False, compare=False)
+    error: str = ""
+
+
+def predictions_of(outputs: Outputs, sources: Sequence[Source]) -> list[Prediction]:
+    """Read what `serving_default` or `waveform` gave for a batch.
+
+    Args:
+        outputs: arrays by name: ``label``, ``confidence``, ``probabilities``, ``emotions``,
+            ``attention``, ``attention_seconds`` and ``error``.
+        sources: the path of each recording, or None.
+
+    Returns:
+        One prediction a recording, in order; attention ends where the recording ends.
+
+    Raises:
+        KeyError: an output is missing.
+        ValueError: there are not as many rows as sources.
+
+    Example:
+        >>> outputs = {"label": [b"sad"], "confidence": [0.75], "probabilities": [[0.25, 0.75]],
+        ...     "emotions": [[b"calm", b"sad"]], "attention": [[0.5, 0.5, 0.0]],
+        ...     "attention_seconds": [[0.1, 0.3, 0.5]], "error": [b""]}
+        >>> predictions_of(outputs, ["clip.wav"])
+        [Prediction(source='clip.wav', label='sad', confidence=0.75,
+            probabilities={'calm': 0.25, 'sad': 0.75}, error='')]
+    """
+    names = ("label", "confidence", "probabilities", "emotions", "attention", "attention_seconds", "error")
+    return [_prediction(source, *row) for source, row in _rows(outputs, names, sources)]
+
+
+def timelines_of(outputs: Outputs, sources: Sequence[Source]) -> list[Timeline]:
+    """Read what `timeline` gave for a batch.
+
+    Args:
+        outputs: arrays by name: ``label``, ``confidence``, ``probabilities``, ``start_seconds``,
+            ``end_seconds``, ``num_windows``, ``emotions`` and ``error``.
+        sources: the path of each recording, or None.
+
+    Returns:
+        One timeline a recording, in order, with the windows that it has.
+
+    Raises:
+        KeyError: an output is missing.
+        ValueError: there are not as many rows as sources.
+    """
+    names = ("start_seconds", "end_seconds", "label", "confidence", "probabilities", "num_windows", "emotions", "error")
+    return [_timeline(source, *row) for source, row in _rows(outputs, names, sources)]
+
+
+def embeddings_of(outputs: Outputs, sources: Sequence[Source]) -> list[Embedding]:
+    """Read what `embedding` gave for a batch.
+
+    Args:
+        outputs: arrays by name: ``embedding`` and ``error``.
+        sources: the path of each recording, or None.
+
+    Returns:
+        One embedding a recording, in order.
+
+    Raises:
+        KeyError: an output is missing.
+        ValueError: there are not as many rows as sources.
+    """
+    rows = _rows(outputs, ("embedding", "error"), sources)
+    return [Embedding(source, np.asarray(features, np.float32), _text(error)) for source, (features, error) in rows]
+
+
+def _rows(outputs: Outputs, names: Sequence[str], sources: Sequence[Source]):
+    """Pair each source with its row of every output."""
+    columns = (outputs[name] for name in names)
+    return zip(sources, zip(*columns, strict=True), strict=True)
+
+
+def _prediction(source, label, confidence, probabilities, emotions, attention, attention_seconds, error) -> Prediction:
+    if error := _text(error):
+        return Prediction(source, error=error)
+    attention = np.asarray(attention, np.float32)
+    steps = len(np.trim_zeros(attention, "b"))
+    return Prediction(
+        source,
+        _text(label),
+        float(confidence),
+        _by_name(emotions, probabilities),
+        attention[:steps],
+        np.asarray(attention_seconds, np.float32)[:steps],
+    )
+
+
+def _timeline(source, starts, ends, labels, confidences, probabilities, num_windows, emotions, error) -> Timeline:
+    if error := _text(error):
+        return Timeline(source, error=error)
+    rows = zip(starts, ends, labels, confidences, probabilities, strict=True)
+    windows = [
+        Window(float(start), float(end), _text(label), float(confidence), _by_name(emotions, each))
+        for start, end, label, confidence, each in rows
+    ]
+    return Timeline(source, tuple(windows[: int(num_windows)]))
+
+
+def _by_name(emotions: Sequence[bytes | str], probabilities: Sequence[float]) -> dict[str, float]:
+    return {_text(name): float(value) for name, value in zip(emotions, probabilities, strict=True)}
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _verdict(answer: Prediction | Window) -> str:
+    return f"{answer.label} ({answer.confidence:.2f})"
+
+
+def _about(source: Source, text: str) -> str:
+    return text if source is None else f"{source}: {text}"

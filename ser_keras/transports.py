@@ -1,0 +1,244 @@
+"""How a client talks to TF Serving: REST by requests, gRPC by grpcio.
+
+Both give the same arrays, and the same one-line errors. A broken connection is tried again by the
+libraries' own means; an answer of the server, good or bad, is final.
+"""
+
+import base64
+import importlib
+import json
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import numpy as np
+
+from ser_keras.errors import InputError, require
+from ser_keras.prediction import Outputs
+
+_FIRST_WAIT_SECONDS = 0.2  # before the second attempt; it doubles from then on
+
+
+class ServingError(Exception):
+    """The server could not be asked, or its answer is of no use.
+
+    The message is one line that says which server, what happened and what to do.
+    """
+
+
+@dataclass(frozen=True)
+class Server:
+    """Whom to ask, and what to say where that fails.
+
+    Attributes:
+        address: as `EmotionClient` takes it.
+        model: its name there.
+        version: of the model; the newest where it is None.
+        timeout_seconds: longest wait for an answer, in seconds.
+        retries: attempts after the first.
+    """
+
+    address: str
+    model: str
+    version: int | None
+    timeout_seconds: float
+    retries: int
+
+    def unreachable(self, reason: object) -> ServingError:
+        """Return the error for a server that does not answer."""
+        remedy = "check the address and that the server runs; REST is mostly at port 8501, gRPC at 8500"
+        return self._fault(f"cannot be reached ({_line(reason)})", remedy)
+
+    def late(self) -> ServingError:
+        """Return the error for an answer that takes too long."""
+        return self._fault(f"no answer within {self.timeout_seconds:g} s", "raise timeout_seconds or lower batch_size")
+
+    def refusal(self, signature: str, code: str, words: str) -> ServingError:
+        """Return the error for an answer that is an error, and say what to do."""
+        version = "" if self.version is None else f", version {self.version}"
+        if code in ("HTTP 404", "NOT_FOUND"):
+            remedy = f"model {self.model!r}{version} is not served there: check model and version"
+        elif "signature" in words.lower():
+            remedy = (
+                f"the served model has no {signature!r} as asked for: export it again with this version of ser-keras"
+            )
+        elif "batch size" in words.lower():
+            remedy = "lower batch_size"
+        elif code == "UNIMPLEMENTED":
+            remedy = "that is no TF Serving: check the address"
+        else:
+            remedy = "the server's log says more"
+        return self._fault(f"answered {code}: {_line(words)}", remedy)
+
+    def strange(self, signature: str, error: Exception) -> ServingError:
+        """Return the error for an answer that is none of such a model."""
+        what = f"missing {error}" if isinstance(error, KeyError) else _line(error)
+        remedy = "check the address, and that an export of this version of ser-keras is served there"
+        return self._fault(f"its answer to {signature!r} is none of such a model ({what})", remedy)
+
+    def _fault(self, what: str, remedy: str) -> ServingError:
+        return ServingError(f"{self.address}: {what}; {remedy}")
+
+
+def _line(words: object) -> str:
+    """Someone else's words on one line: a proxy may send a whole page."""
+    text = " ".join(str(words).split()) or "without a word"
+    return text if len(text) <= 300 else f"{text[:300]}..."
+
+
+def connect(server: Server) -> "_Rest | _Grpc":
+    """Choose the transport by the address.
+
+    Raises:
+        InputError: the address is none, or the transport's library is not installed.
+    """
+    scheme, has_scheme, _ = server.address.rpartition("://")
+    scheme = scheme if has_scheme else "grpc"
+    parts = urlsplit(server.address if has_scheme else f"grpc://{server.address}")
+    is_rest = scheme in ("http", "https")
+    try:
+        is_whole = bool(parts.hostname) and (is_rest or parts.port is not None)
+    except ValueError:  # a port that is no number
+        is_whole = False
+    expected = "http://host:8501, https://host:8501, grpc://host:8500, grpcs://host:8500 or host:8500"
+    require(is_whole and (is_rest or scheme in ("grpc", "grpcs")), "address", server.address, expected)
+    return _Rest(server) if is_rest else _Grpc(server, parts.netloc, is_secure=scheme == "grpcs")
+
+
+def _load(library: str) -> ModuleType:
+    try:
+        return importlib.import_module(library)
+    except ImportError as error:
+        raise InputError(f"{library} is not installed; pip install 'ser-keras[client]'") from error
+
+
+class _Rest:
+    """REST, by requests."""
+
+    def __init__(self, server: Server):
+        self._server, self._requests = server, _load("requests")
+        version = "" if server.version is None else f"/versions/{server.version}"
+        self._url = f"{server.address.rstrip('/')}/v1/models/{quote(server.model, safe='')}{version}:predict"
+        self._session = self._requests.Session()
+        adapter = self._requests.adapters.HTTPAdapter(max_retries=_connection_retry(server.retries))
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+
+    def outputs(self, signature: str, audio_bytes: list[bytes]) -> Outputs:
+        encoded = [{"b64": base64.b64encode(each).decode()} for each in audio_bytes]
+        body = json.dumps({"signature_name": signature, "inputs": {"audio_bytes": encoded}})
+        response = self._post(body.encode())
+        if response.status_code != 200:
+            raise self._server.refusal(signature, f"HTTP {response.status_code}", _error_in(response.text))
+        try:
+            return {name: np.asarray(value) for name, value in json.loads(response.content)["outputs"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self._server.strange(signature, error) from error
+
+    def _post(self, body: bytes) -> Any:
+        headers = {"Content-Type": "application/json"}
+        timeout = self._server.timeout_seconds
+        try:
+            return self._session.post(self._url, body, headers=headers, timeout=timeout, allow_redirects=False)
+        except self._requests.ReadTimeout as error:
+            raise self._server.late() from error
+        except self._requests.RequestException as error:
+            raise self._server.unreachable(_root(error)) from error
+
+    def close(self) -> None:
+        self._session.close()
+
+
+def _connection_retry(retries: int) -> Any:
+    """Retry a connection that breaks; neither a slow answer, nor an answer of any status."""
+    from urllib3.exceptions import ReadTimeoutError
+    from urllib3.util import Retry
+
+    class ConnectionRetry(Retry):
+        def increment(self, *args, error=None, **kwargs):
+            if isinstance(error, ReadTimeoutError):
+                raise error
+            return super().increment(*args, error=error, **kwargs)
+
+    return ConnectionRetry(
+        total=retries,
+        backoff_factor=_FIRST_WAIT_SECONDS,
+        allowed_methods={"POST"},
+        status_forcelist=(),
+        respect_retry_after_header=False,
+    )
+
+
+def _root(error: BaseException) -> BaseException:
+    """The first cause: what the operating system said."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return error
+
+
+def _error_in(text: str) -> str:
+    """The words in TF Serving's ``{"error": ...}``, or all that came."""
+    try:
+        return str(json.loads(text)["error"])
+    except (ValueError, KeyError, TypeError):
+        return text
+
+
+class _Grpc:
+    """gRPC, by grpcio and the messages of `ser_keras.protocol`."""
+
+    def __init__(self, server: Server, target: str, *, is_secure: bool):
+        self._server, self._grpc = server, _load("grpc")
+        _load("google.protobuf")
+        from ser_keras import protocol
+
+        self._protocol = protocol
+        options = _channel_options(server.retries)
+        if is_secure:
+            self._channel = self._grpc.secure_channel(target, self._grpc.ssl_channel_credentials(), options)
+        else:
+            self._channel = self._grpc.insecure_channel(target, options)
+        self._predict = self._channel.unary_unary(
+            protocol.PREDICT_METHOD,
+            request_serializer=protocol.PredictRequest.SerializeToString,
+            response_deserializer=protocol.PredictResponse.FromString,
+        )
+
+    def outputs(self, signature: str, audio_bytes: list[bytes]) -> Outputs:
+        server, codes = self._server, self._grpc.StatusCode
+        inputs = {"audio_bytes": np.array(audio_bytes, object)}
+        request = self._protocol.predict_request(server.model, signature, inputs, server.version)
+        try:
+            return self._protocol.outputs_of(self._predict(request, timeout=server.timeout_seconds))
+        except self._grpc.RpcError as error:
+            if error.code() is codes.DEADLINE_EXCEEDED:
+                raise server.late() from error
+            if error.code() is codes.UNAVAILABLE:
+                raise server.unreachable(error.details()) from error
+            raise server.refusal(signature, error.code().name, error.details() or "") from error
+        except ValueError as error:
+            raise server.strange(signature, error) from error
+
+    def close(self) -> None:
+        self._channel.close()
+
+
+def _channel_options(retries: int) -> list[tuple[str, Any]]:
+    policy = {
+        "maxAttempts": retries + 1,
+        "initialBackoff": f"{_FIRST_WAIT_SECONDS}s",
+        "maxBackoff": "5s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    }
+    method = {"name": [{"service": "tensorflow.serving.PredictionService"}]}
+    method |= {"retryPolicy": policy} if retries else {}
+    return [
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_receive_message_length", -1),
+        ("grpc.service_config", json.dumps({"methodConfig": [method]})),
+        ("grpc.per_rpc_retry_buffer_size", 2**31 - 1),  # a larger request is not tried again
+        ("grpc.initial_reconnect_backoff_ms", 100),  # else attempts fail without a new connection
+        ("grpc.max_reconnect_backoff_ms", 1_000),
+    ]
