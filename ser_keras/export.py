@@ -5,139 +5,177 @@ emotions: nothing has to be rebuilt where it is served, and it runs without Kera
 package. It consists of core TensorFlow ops only, so that TF Serving loads it as it is.
 """
 
-import json
+import errno
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import jinja2
 import keras
 import tensorflow as tf
 
-from ser_keras.audio import wav_to_waveform
+from ser_keras import __version__
+from ser_keras.config import ExportConfig
 from ser_keras.errors import InputError
+from ser_keras.export_check import check_export
+from ser_keras.files import write_bytes, write_json
 from ser_keras.model import ParallelModel
+from ser_keras.model_card import read_run
+from ser_keras.serving import ServedModel
+from ser_keras.warmup import FILE_NAME, write_warmup
 
-MAX_SECONDS = 600.0
-"""A longer recording is answered with an error, so that memory for a request is bounded."""
+if TYPE_CHECKING:
+    from ser_keras.evaluation import Report
+
+SERVER_FILES = ("models.config", "batching.config", "monitoring.config", "docker-compose.yml")
+"""What `tensorflow_model_server` reads beside the versions of a model."""
 
 
-def export_model(model: ParallelModel, directory: str | Path) -> Path:
-    """Write a SavedModel with the signatures `serving_default` and `waveform`.
+def export_model(
+    model: ParallelModel,
+    directory: str | Path,
+    *,
+    name: str | None = None,
+    run: str | Path | None = None,
+    report: "Report | None" = None,
+    config: ExportConfig | None = None,
+) -> Path:
+    """Write a version of a model for TF Serving, and check that it gives what the live model gives.
 
-    `serving_default` takes ``audio_bytes``, string `(batch,)`: WAV files of any common encoding, rate
-    and number of channels. `waveform` takes ``waveform``, float32 `(batch, time)` at the model's sample
-    rate, zero-padded at the end, and ``num_samples``, int32 `(batch,)`. Both answer with ``label``,
-    string `(batch,)`; ``confidence``, float32 `(batch,)`; ``probabilities``, float32 `(batch,
-    emotions)`; ``emotions``, string `(batch, emotions)` in the same order; and ``error``, string
-    `(batch,)`, empty where all is well. An item with an error has an empty label and NaN
-    probabilities, and its neighbours are what they are without it.
+    The SavedModel has four signatures. `serving_default` takes ``audio_bytes``, string `(batch,)`: WAV
+    files of any common encoding, rate and number of channels. `waveform` takes ``waveform``, float32
+    `(batch, time)`, ``num_samples``, int32 `(batch,)`, what lies behind it is ignored, and
+    ``sample_rate``, int32 `(batch,)`, in Hz. Both answer with
+
+    - ``label``, string `(batch,)`, and ``confidence``, its probability, float32 `(batch,)`;
+    - ``probabilities``, float32, and ``emotions``, their names, string, both `(batch, emotions)`;
+    - ``attention``, float32 `(batch, steps)`: weights over time that sum to 1, zero behind a clip's end;
+      and ``attention_seconds``, where the middle of each step is;
+    - ``error``, string `(batch,)`, empty where all is well.
+
+    `timeline` takes ``audio_bytes`` and classifies windows: ``label``, ``confidence``, ``start_seconds``
+    and ``end_seconds``, `(batch, windows)`, ``probabilities``, `(batch, windows, emotions)`,
+    ``num_windows``, int32 `(batch,)`, ``emotions`` and ``error``. What lies behind `num_windows` is empty
+    or NaN. `embedding` takes ``audio_bytes`` and gives ``embedding``, `(batch, features)`, the vector
+    in front of the last layer, and ``error``.
+
+    An item with an error has an empty label and NaN numbers; its neighbours are what they are without it.
+
+    Beside the version lie `models.config`, `batching.config`, `monitoring.config` and
+    `docker-compose.yml`, written where they are missing; within it the names of the emotions and the
+    recipe (`assets/`), warm-up requests (`assets.extra/`) and a model card (`README.md`).
 
     Args:
         model: trained model that knows its emotions.
-        directory: where to write it; for TF Serving the last part is a version number, as in
-            ``exports/ser/1``. It must not exist yet.
+        directory: the model's folder, as in ``models/ser``, which gets the next version number; or a
+            version in it, as in ``models/ser/7``, which must not exist.
+        name: of the model on the server; that of its folder where it is None.
+        run: directory of the training run, for the data and the score in the model card.
+        report: score for the model card, where there is no run.
+        config: lengths that are accepted, windows of the timeline, sizes of batches.
 
     Returns:
-        The directory.
+        The version's directory.
 
     Raises:
-        InputError: the model does not know its emotions, `directory` exists, or it cannot be written.
+        InputError: the model does not know its emotions, the version exists or cannot be written, or what
+            was written does not give what the model gives. No version is left then.
 
     Example:
         ```python
-        export_model(model, "exports/ser/1")
-        served = tf.saved_model.load("exports/ser/1").signatures["serving_default"]
+        version = export_model(model, "models/ser")
+        served = tf.saved_model.load(version).signatures["serving_default"]
         served(audio_bytes=tf.constant([wav_bytes]))["label"]
         ```
     """
-    directory = Path(directory)
     if model.emotions is None:
         raise InputError(
             "the model does not know the names of its emotions: train it with train_model on data of "
             "preprocess_data, or build it with ParallelModel(num_emotions, emotions=[...])"
         )
+    config = config or ExportConfig()
+    base, version = _base_and_version(Path(directory))
+    facts = _facts(model, config, _server_name(name, base)) | _figures(run, report)
+    with _temporary_directory(base) as part:
+        _save(ServedModel(model, config), facts, part)
+        write_warmup(
+            part / "assets.extra" / FILE_NAME,
+            model=facts["name"],
+            batch_sizes=config.batch_sizes,
+            sample_rate=model.audio.sample_rate,
+        )
+        check_export(model, part)
+        _write_server_files(base, facts)
+        return _publish(part, base, version, facts)
+
+
+def _base_and_version(directory: Path) -> tuple[Path, Path | None]:
+    """Tell a model's folder, which gets the next number, from a version in it."""
+    if not directory.name.isdecimal():
+        return directory, None
     if directory.exists():
         raise InputError(f"{directory}: exists already; a version is never overwritten, give another directory")
-    module = _ServedModel(model)
+    return directory.parent, directory
+
+
+def _server_name(name: str | None, base: Path) -> str:
+    if name is None:
+        return re.sub(r"[^A-Za-z0-9_-]+", "-", base.resolve().name).strip("-") or "ser"
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise InputError(f"name={name!r}: expected letters, digits, '-' and '_', as it becomes a part of addresses")
+    return name
+
+
+def _facts(model: ParallelModel, config: ExportConfig, name: str) -> dict[str, Any]:
+    """Return what programs and people want to know of the model, as plain values."""
+    return {
+        "name": name,
+        "emotions": list(model.emotions),
+        "audio": model.audio.to_dict(),
+        "model": model.config.to_dict(),
+        "serving": config.to_dict(),
+        "num_weights": model.count_params(),
+        "num_features": model.get_layer("embedding").output.shape[-1],
+        "versions": {"ser_keras": __version__, "keras": keras.__version__, "tensorflow": tf.__version__},
+    }
+
+
+def _figures(run: str | Path | None, report: "Report | None") -> dict[str, Any]:
+    figures = {"data": None, "metrics": None} if run is None else read_run(run)
+    return figures if report is None else {**figures, "metrics": report.to_dict()}
+
+
+@contextmanager
+def _temporary_directory(base: Path) -> Iterator[Path]:
+    """Give a folder beside the versions, where no server looks; what is left in it at the end is removed."""
+    part = None
     try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+        base.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=".version-", dir=base))
+        yield part
     except OSError as error:
-        raise InputError(f"{directory}: cannot be written ({error.strerror}); give another directory") from error
-    try:
-        with _quiet():
-            tf.saved_model.save(module, str(part), signatures=module.signatures())
-        _write_assets(model, part)
-        part.chmod(0o755)
-        part.rename(directory)
+        raise InputError(f"{base}: cannot be written ({error.strerror or error}); give another directory") from error
     except tf.errors.OpError as error:  # how TensorFlow reports a full disk
         reason = str(error.message).rpartition(";")[2].strip()
-        raise InputError(f"{directory}: cannot be written ({reason}); give another directory") from error
+        raise InputError(f"{base}: cannot be written ({reason}); give another directory") from error
     finally:
-        shutil.rmtree(part, ignore_errors=True)  # gone already where all went well
-    return directory
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
 
 
-class _ServedModel(tf.Module):
-    """The graph behind the signatures."""
-
-    def __init__(self, model: ParallelModel):
-        super().__init__(name="ser_keras")
-        self._predict = lambda inputs: model(inputs, training=False)
-        self._sample_rate = model.audio.sample_rate
-        self._names = tf.constant(model.emotions)
-        self.weights = [variable.value for variable in model.variables]
-
-    def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
-        """Trace both signatures."""
-        audio_bytes = tf.TensorSpec([None], tf.string, "audio_bytes")
-        waveform = tf.TensorSpec([None, None], tf.float32, "waveform")
-        num_samples = tf.TensorSpec([None], tf.int32, "num_samples")
-        return {
-            "serving_default": self.from_bytes.get_concrete_function(audio_bytes),
-            "waveform": self.from_waveform.get_concrete_function(waveform, num_samples),
-        }
-
-    @tf.function
-    def from_bytes(self, audio_bytes):
-        """Decode each item by itself, so that none can harm another, and classify them together."""
-        waveforms, errors = tf.map_fn(
-            lambda contents: tuple(wav_to_waveform(contents, sample_rate=self._sample_rate, max_seconds=MAX_SECONDS)),
-            audio_bytes,
-            fn_output_signature=(tf.RaggedTensorSpec([None], tf.float32, 0), tf.TensorSpec([], tf.string)),
-        )
-        return self._answer(waveforms.to_tensor(), tf.cast(waveforms.row_lengths(), tf.int32), errors)
-
-    @tf.function
-    def from_waveform(self, waveform, num_samples):
-        """Classify waveforms at the model's rate."""
-        inside = tf.sequence_mask(num_samples, tf.shape(waveform)[1])
-        finite = tf.reduce_all(tf.math.is_finite(waveform) | ~inside, axis=1)
-        found = tf.strings.as_string(num_samples)
-        length = tf.strings.as_string(tf.shape(waveform)[1])
-        fits = (num_samples > 0) & (num_samples <= tf.shape(waveform)[1])
-        errors = tf.where(finite, "", "the waveform holds NaN or infinite samples")
-        errors = tf.where(
-            fits, errors, "num_samples=" + found + ": expected 1 to " + length + ", the waveform's length"
-        )
-        return self._answer(waveform, num_samples, errors)
-
-    def _answer(self, waveform, num_samples, errors):
-        good = tf.equal(errors, "")
-        num_samples = tf.where(good, num_samples, 0)  # a bad item is classified as silence, then blanked
-        probabilities = self._predict({"waveform": waveform, "num_samples": num_samples})
-        emotions = tf.repeat(self._names[None], tf.shape(probabilities)[0], axis=0)  # (batch, emotions)
-        labels = tf.gather(self._names, tf.argmax(probabilities, axis=1))
-        probabilities = tf.where(good[:, None], probabilities, float("nan"))
-        return {
-            "label": tf.where(good, labels, ""),
-            "confidence": tf.reduce_max(probabilities, axis=1),
-            "probabilities": probabilities,
-            "emotions": emotions,
-            "error": errors,
-        }
+def _save(module: ServedModel, facts: dict[str, Any], part: Path) -> None:
+    """Write the SavedModel, with names and recipe as its assets."""
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        labels, recipe = Path(folder) / "labels.txt", Path(folder) / "model.json"
+        write_bytes(labels, "".join(f"{emotion}\n" for emotion in facts["emotions"]).encode())
+        write_json(recipe, facts)
+        module.assets = [tf.saved_model.Asset(str(path)) for path in (labels, recipe)]
+        tf.saved_model.save(module, str(part), signatures=module.signatures())
+    (part / "assets.extra").mkdir()
 
 
 @contextmanager
@@ -152,16 +190,34 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _write_assets(model: ParallelModel, directory: Path) -> None:
-    """Put names and recipe beside the graph, for people and programs that do not load it."""
-    card = {
-        "emotions": model.emotions,
-        "audio": model.audio.to_dict(),
-        "model": model.config.to_dict(),
-        "max_seconds": MAX_SECONDS,
-        "keras": keras.__version__,
-        "tensorflow": tf.__version__,
-    }
-    extra = directory / "assets.extra"
-    extra.mkdir()
-    (extra / "model.json").write_text(json.dumps(card, indent=2) + "\n")
+def _write_server_files(base: Path, facts: dict[str, Any]) -> None:
+    """Write what the server reads beside the versions; a file that somebody may have changed stays."""
+    for name in SERVER_FILES:
+        if not (base / name).exists():
+            write_bytes(base / name, _render(name, **facts))
+
+
+def _publish(part: Path, base: Path, version: Path | None, facts: dict[str, Any]) -> Path:
+    """Rename what was written to its version; another process may have taken the number meanwhile."""
+    part.chmod(0o755)
+    while True:
+        target = version or base / str(_next_version(base))
+        write_bytes(part / "README.md", _render("model_card.md", version=target.name, **facts))
+        try:
+            return part.rename(target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            if version is not None:
+                raise InputError(f"{version}: exists already; another export was quicker") from error
+
+
+def _next_version(base: Path) -> int:
+    return max((int(each.name) for each in base.iterdir() if each.name.isdecimal()), default=0) + 1
+
+
+def _render(template: str, **facts: Any) -> bytes:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("ser_keras"), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    )
+    return environment.get_template(template).render(facts).encode()

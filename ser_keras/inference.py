@@ -1,30 +1,15 @@
-"""Predictor: files in, labels out, by the exported graph."""
+"""Predictor: files in, labels and timelines out, by the exported graph."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from ser_keras.audio import load_audio
 from ser_keras.errors import InputError
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the model says of one recording.
-
-    Attributes:
-        path: the file.
-        label: the most probable emotion.
-        confidence: its probability, 0 to 1.
-        probabilities: probability of each emotion, in the model's order.
-    """
-
-    path: Path
-    label: str
-    confidence: float
-    probabilities: dict[str, float]
+from ser_keras.prediction import Prediction, Timeline, predictions_of, timelines_of
+from ser_keras.sound_files import encode_wav
 
 
 class Predictor:
@@ -36,7 +21,7 @@ class Predictor:
         directory: of the SavedModel, as `export_model` returned it.
 
     Raises:
-        InputError: there is no SavedModel in `directory`.
+        InputError: there is no SavedModel in `directory`, or not one of `export_model`.
 
     Example:
         ```python
@@ -48,11 +33,14 @@ class Predictor:
     def __init__(self, directory: str | Path):
         if not tf.saved_model.contains_saved_model(str(directory)):
             raise InputError(f"{directory}: holds no SavedModel; give a directory that export_model wrote")
+        recipe = Path(directory) / "assets" / "model.json"
+        if not recipe.is_file():
+            raise InputError(f"{recipe}: no such file; expected an export of this version of ser_keras")
+        facts = json.loads(recipe.read_text())
         self._model = tf.saved_model.load(str(directory))
-        self._signatures = self._model.signatures
-        card = json.loads((Path(directory) / "assets.extra" / "model.json").read_text())
-        self.emotions = tuple(card["emotions"])
-        self.sample_rate = card["audio"]["sample_rate"]
+        self.emotions = tuple(facts["emotions"])
+        self.sample_rate = facts["audio"]["sample_rate"]
+        self._max_seconds = max(facts["serving"]["max_seconds"], facts["serving"]["max_timeline_seconds"])
 
     def predict(self, path: str | Path) -> Prediction:
         """Return the emotion of one recording.
@@ -61,15 +49,26 @@ class Predictor:
             InputError: the file cannot be decoded; the message names it and says why.
             FileNotFoundError: there is no such file.
         """
-        path = Path(path)
-        answer = self._signatures["serving_default"](audio_bytes=tf.constant([path.read_bytes()]))
+        return predictions_of(self._ask("serving_default", Path(path)), [Path(path)])[0]
+
+    def timeline(self, path: str | Path) -> Timeline:
+        """Return the emotions along one recording, window by window.
+
+        Raises:
+            InputError: the file cannot be decoded; the message names it and says why.
+            FileNotFoundError: there is no such file.
+        """
+        return timelines_of(self._ask("timeline", Path(path)), [Path(path)])[0]
+
+    def _ask(self, signature: str, path: Path) -> dict[str, np.ndarray]:
+        answer = self._run(signature, path.read_bytes())
         if answer["error"][0] != b"":  # no plain WAV
-            waveform = load_audio(path, sample_rate=self.sample_rate)
-            answer = self._signatures["waveform"](
-                waveform=tf.constant(waveform[None]), num_samples=tf.constant([len(waveform)], tf.int32)
-            )
-        if error := answer["error"][0].numpy().decode():
+            waveform = load_audio(path, sample_rate=self.sample_rate, max_seconds=self._max_seconds)
+            answer = self._run(signature, encode_wav(waveform, self.sample_rate))
+        if error := answer["error"][0].decode():
             raise InputError(f"{path}: {error}")
-        names = [name.decode() for name in answer["emotions"][0].numpy()]
-        probabilities = dict(zip(names, answer["probabilities"][0].numpy().tolist(), strict=True))
-        return Prediction(path, answer["label"][0].numpy().decode(), max(probabilities.values()), probabilities)
+        return answer
+
+    def _run(self, signature: str, contents: bytes) -> dict[str, np.ndarray]:
+        outputs = self._model.signatures[signature](audio_bytes=tf.constant([contents]))
+        return {name: value.numpy() for name, value in outputs.items()}

@@ -1,7 +1,9 @@
 """ParallelModel: convolutions and a recurrent layer side by side over one log-mel spectrogram."""
 
 import math
+import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -132,6 +134,34 @@ class ParallelModel(keras.Model):
     def from_config(cls, config: dict[str, Any], custom_objects=None) -> "ParallelModel":
         """Build the model that `get_config` describes."""
         return cls(**config)
+
+
+def load_model(path: str | Path) -> ParallelModel:
+    """Load a model that `save_model` or `ser-keras train` wrote.
+
+    Args:
+        path: a ``.keras`` file, or a run directory, whose ``model.keras`` is taken.
+
+    Raises:
+        InputError: there is no such file, it is damaged, or it holds another kind of model.
+
+    Example:
+        ```python
+        model = load_model("runs/ravdess")
+        ```
+    """
+    path = Path(path)
+    path = path / "model.keras" if path.is_dir() else path
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected a .keras file or a run directory of `ser-keras train`")
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"{path}: cannot be loaded ({reason}); expected a model that save_model wrote") from error
+    if not isinstance(model, ParallelModel):
+        raise InputError(f"{path}: holds a {type(model).__name__}; expected a ParallelModel")
+    return model
 
 
 def _front_end(waveform, num_samples, audio: AudioConfig):

@@ -6,8 +6,10 @@ import keras
 import numpy as np
 import pytest
 import soundfile
+import tensorflow as tf
 
-from ser_keras.config import ModelConfig
+from ser_keras.config import ExportConfig, ModelConfig
+from ser_keras.export import export_model
 from ser_keras.model import ParallelModel
 from ser_keras.preprocessing import preprocess_data
 from ser_keras.synthetic import make_corpus
@@ -49,7 +51,40 @@ def small_model():
     return ParallelModel(3, emotions=("neutral", "sad", "angry"), config=SMALL)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def restless_model(corpus):
+    """A model with fitted normalisation and random weights: as hard to reproduce as a trained one."""
+    keras.utils.set_random_seed(0)
+    model = ParallelModel(3, emotions=("neutral", "sad", "angry"), config=SMALL)
+    model.adapt_normalization(preprocess_data(corpus).train)
+    random = np.random.default_rng(0)
+    for weight in model.trainable_weights:
+        weight.assign(weight + 0.1 * random.normal(size=weight.shape))
+    return model
+
+
+@pytest.fixture(scope="session")
+def exported(restless_model, tmp_path_factory):
+    """The folder of version 1 of `restless_model`; longer recordings than 20 s are too long for it."""
+    config = ExportConfig(max_seconds=20.0, max_timeline_seconds=60.0, batch_sizes=(1, 4))
+    return export_model(restless_model, tmp_path_factory.mktemp("models") / "ser", config=config)
+
+
+@pytest.fixture(scope="session")
+def served(exported):
+    """Return a function from a signature's name and inputs to NumPy outputs, by the loaded export."""
+    loaded = tf.saved_model.load(str(exported))
+
+    def ask(signature, **inputs):
+        outputs = loaded.signatures[signature](**{name: tf.constant(value) for name, value in inputs.items()})
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    ask.signatures = loaded.signatures
+    ask.loaded = loaded  # it must outlive its signatures
+    return ask
+
+
+@pytest.fixture(scope="session")
 def noise():
     """Return a function from a number of samples to noise of speech's level."""
 
@@ -59,7 +94,7 @@ def noise():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def wav_bytes():
     """Return a function from samples to the bytes of a WAV file."""
 

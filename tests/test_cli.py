@@ -226,3 +226,38 @@ def test_every_entry_has_the_same_help(command):
     done = subprocess.run([sys.executable, *command, *arguments], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("usage: ser-keras train")
     assert "--dataset-path" in done.stdout and "(default: 32)" in done.stdout
+
+
+def test_export_writes_a_version_with_the_figures_of_the_run(run, tmp_path, capsys):
+    arguments = ["export", "--run", str(run), "--output-dir", str(tmp_path / "models" / "ser")]
+    assert main([*arguments, "--window-seconds", "2", "--batch-sizes", "1", "2"]) == 0
+    version = tmp_path / "models" / "ser" / "1"
+    assert capsys.readouterr().out.startswith(f"{version}   checked against the live model")
+    card = (version / "README.md").read_text()
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert f"| {metrics['unweighted_average_recall']:.3f} |" in card
+    assert "Corpus: corpus." in card and "No speaker of one side was heard on another" in card
+    assert "in windows of 2.0 s every 1.0 s" in card
+    assert "max_batch_size { value: 2 }" in (version.parent / "batching.config").read_text()
+
+
+def test_the_export_of_a_run_has_its_figures_too(run):
+    assert "No speaker of one side was heard on another" in (run / "export" / "1" / "README.md").read_text()
+    assert 'name: "ser"' in (run / "export" / "models.config").read_text()
+
+
+def test_export_needs_a_run(tmp_path, capsys):
+    line = fails(capsys, "export", "--run", tmp_path, "--output-dir", tmp_path / "models")
+    assert f"{tmp_path / 'model.keras'}: no such file; expected a .keras file or a run directory" in line
+    assert not (tmp_path / "models").exists()
+
+
+def test_export_says_that_a_model_is_damaged(tmp_path, capsys):
+    (tmp_path / "model.keras").write_bytes(b"PK damaged")
+    line = fails(capsys, "export", "--run", tmp_path, "--output-dir", tmp_path / "models")
+    assert f"{tmp_path / 'model.keras'}: cannot be loaded" in line
+
+
+def test_export_refuses_windows_that_leave_gaps(run, tmp_path, capsys):
+    line = fails(capsys, "export", "--run", run, "--output-dir", tmp_path / "models", "--hop-seconds", "5")
+    assert "hop_seconds=5.0: expected more than 0 and at most window_seconds=3.0" in line

@@ -1,3 +1,5 @@
+"""export_model: what is written, that it is checked, that nothing is lost, and Predictor, which runs it."""
+
 import json
 import subprocess
 import sys
@@ -6,13 +8,18 @@ import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
+import yaml
+from google.protobuf import text_format
+from serving_messages import BatchingParameters, MonitoringConfig
+from tensorflow_serving.apis import prediction_log_pb2
+from tensorflow_serving.config import model_server_config_pb2
 
+from ser_keras import export, export_check
 from ser_keras.errors import InputError
 from ser_keras.evaluation import evaluate_model
 from ser_keras.export import export_model
 from ser_keras.inference import Predictor
 from ser_keras.model import ParallelModel
-from ser_keras.preprocessing import preprocess_data
 
 WITHOUT_KERAS = """
 import sys
@@ -26,105 +33,22 @@ np.save(sys.argv[2], served(audio_bytes=tf.constant(contents))["probabilities"].
 """
 
 
-@pytest.fixture(scope="module")
-def model(corpus):
-    """A model with fitted normalisation and random weights: as hard to reproduce as a trained one."""
-    from conftest import SMALL
-
-    model = ParallelModel(3, emotions=("neutral", "sad", "angry"), config=SMALL)
-    model.adapt_normalization(preprocess_data(corpus).train)
-    random = np.random.default_rng(0)
-    for weight in model.trainable_weights:
-        weight.assign(weight + 0.1 * random.normal(size=weight.shape))
-    return model
+@pytest.fixture
+def unchecked(monkeypatch):
+    """Leave out the look at what was written, which takes a process of its own."""
+    monkeypatch.setattr(export, "check_export", lambda model, directory: 0.0)
 
 
-@pytest.fixture(scope="module")
-def exported(model, tmp_path_factory):
-    return export_model(model, tmp_path_factory.mktemp("exports") / "ser" / "1")
-
-
-@pytest.fixture(scope="module")
-def signatures(exported):
-    loaded = tf.saved_model.load(str(exported))
-    return loaded.signatures, loaded  # the module must outlive its signatures
-
-
-def serve(signatures, contents):
-    return {name: value.numpy() for name, value in signatures[0]["serving_default"](audio_bytes=contents).items()}
-
-
-def test_the_export_alone_gives_what_evaluate_model_gave(model, exported, splits, tmp_path):
-    report = evaluate_model(model, splits.test)
+def test_the_export_alone_gives_what_evaluate_model_gave(restless_model, exported, splits, tmp_path):
+    report = evaluate_model(restless_model, splits.test)
     paths = [str(each.path) for each in splits.split.test]
     command = [sys.executable, "-c", WITHOUT_KERAS, str(exported), str(tmp_path / "out.npy"), *paths]
     subprocess.run(command, check=True, capture_output=True)
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), report.probabilities, atol=1e-5)
 
 
-def test_both_signatures_agree_with_the_live_model(model, signatures, noise, wav_bytes):
-    samples = noise(20_000)
-    live = model({"waveform": samples[None], "num_samples": np.array([20_000])}).numpy()[0]
-    padded = np.concatenate([samples, np.full(5_000, 9.0, np.float32)])[None]
-    by_waveform = signatures[0]["waveform"](waveform=padded, num_samples=np.array([20_000], np.int32))
-    by_bytes = serve(signatures, [wav_bytes(samples)])
-    np.testing.assert_allclose(by_waveform["probabilities"][0], live, atol=1e-5)
-    np.testing.assert_allclose(by_bytes["probabilities"][0], live, atol=1e-5)
-
-
-def test_answers_name_the_most_probable_emotion(signatures, noise, wav_bytes):
-    answer = serve(signatures, [wav_bytes(noise(9_000, seed=seed)) for seed in range(3)])
-    assert answer["emotions"].tolist() == [[b"neutral", b"sad", b"angry"]] * 3
-    best = answer["probabilities"].argmax(axis=1)
-    assert answer["label"].tolist() == [answer["emotions"][0][index] for index in best]
-    np.testing.assert_array_equal(answer["confidence"], answer["probabilities"].max(axis=1))
-    assert answer["error"].tolist() == [b""] * 3
-
-
-BAD = {
-    "nothing": b"",
-    "text": b"this is no audio",
-    "mp3": b"ID3\x04\x00" + bytes(200),
-    "header only": b"RIFF\x24\x00\x00\x00WAVE",
-}
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_a_bad_item_leaves_its_neighbours_alone(signatures, noise, wav_bytes, name):
-    good = wav_bytes(noise(9_000))
-    alone = serve(signatures, [good])
-    answer = serve(signatures, [good, BAD[name], good])
-    assert answer["label"][1] == b"" and answer["error"][1] != b""
-    assert np.isnan(answer["probabilities"][1]).all()
-    for row in (0, 2):
-        assert answer["label"][row] == alone["label"][0]
-        np.testing.assert_allclose(answer["probabilities"][row], alone["probabilities"][0], atol=1e-6)
-
-
-def test_an_empty_batch_gives_empty_outputs(signatures):
-    answer = serve(signatures, tf.zeros([0], tf.string))
-    assert answer["label"].shape == (0,) and answer["probabilities"].shape == (0, 3)
-
-
-@pytest.mark.parametrize(
-    ("samples", "num_samples", "error"),
-    [(100, 0, b"num_samples=0: expected 1 to 100"), (100, 101, b"num_samples=101: expected 1 to 100")],
-)
-def test_a_wrong_length_is_an_error_of_the_item(signatures, noise, samples, num_samples, error):
-    answer = signatures[0]["waveform"](waveform=noise(samples)[None], num_samples=np.array([num_samples], np.int32))
-    assert answer["error"].numpy()[0].startswith(error)
-
-
-def test_nan_in_a_waveform_is_an_error_of_the_item(signatures, noise):
-    waveform = np.stack([noise(1_000), noise(1_000)])
-    waveform[1, 10] = np.nan
-    answer = signatures[0]["waveform"](waveform=waveform, num_samples=np.array([1_000, 1_000], np.int32))
-    assert answer["error"].numpy().tolist() == [b"", b"the waveform holds NaN or infinite samples"]
-    assert not np.isnan(answer["probabilities"].numpy()[0]).any()
-
-
-def test_the_graph_holds_core_ops_only(signatures):
-    for function in signatures[0].values():
+def test_the_graph_holds_core_ops_only(served):
+    for function in served.signatures.values():
         graph = function.graph.as_graph_def()
         ops = {node.op for node in graph.node}
         ops |= {node.op for inner in graph.library.function for node in inner.node_def}
@@ -132,43 +56,193 @@ def test_the_graph_holds_core_ops_only(signatures):
         assert "RFFT" in ops
 
 
-def test_names_and_recipe_lie_beside_the_graph(model, exported):
-    card = json.loads((exported / "assets.extra" / "model.json").read_text())
-    assert card["emotions"] == ["neutral", "sad", "angry"]
-    assert card["audio"] == model.audio.to_dict()
+def test_names_and_recipe_are_assets(restless_model, exported):
+    assert (exported / "assets" / "labels.txt").read_text() == "neutral\nsad\nangry\n"
+    facts = json.loads((exported / "assets" / "model.json").read_text())
+    assert facts["emotions"] == ["neutral", "sad", "angry"]
+    assert facts["audio"] == restless_model.audio.to_dict() and facts["model"] == restless_model.config.to_dict()
+    assert facts["serving"]["max_seconds"] == 20.0
 
 
-def test_an_existing_version_is_never_overwritten(model, exported):
+def warmup_requests(directory):
+    records = tf.data.TFRecordDataset(str(directory / "assets.extra" / "tf_serving_warmup_requests"))
+    return [prediction_log_pb2.PredictionLog.FromString(each.numpy()).predict_log.request for each in records]
+
+
+def test_warm_up_plays_every_signature_at_every_batch_size(exported, served):
+    seen = set()
+    for request in warmup_requests(exported):
+        assert request.model_spec.name == "ser"
+        inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
+        answer = served(request.model_spec.signature_name, **inputs)
+        assert set(answer["error"]) == {b""}
+        seen.add((request.model_spec.signature_name, len(answer["error"])))
+    signatures = ("serving_default", "waveform", "timeline", "embedding")
+    assert seen == {(signature, size) for signature in signatures for size in (1, 4)}
+
+
+def test_the_server_finds_the_model_where_its_configuration_says(exported):
+    text = (exported.parent / "models.config").read_text()
+    (entry,) = text_format.Parse(text, model_server_config_pb2.ModelServerConfig()).model_config_list.config
+    assert (entry.name, entry.base_path, entry.model_platform) == ("ser", "/models/ser", "tensorflow")
+    compose = yaml.safe_load((exported.parent / "docker-compose.yml").read_text())
+    service = compose["services"]["ser"]
+    assert service["image"].startswith("tensorflow/serving:") and ".:/models/ser:ro" in service["volumes"]
+    named = [word.partition("=")[2] for word in service["command"] if "file=" in word]
+    assert [each.rpartition("/")[0] for each in named] == ["/models/ser"] * 3
+    assert all((exported.parent / each.rpartition("/")[2]).is_file() for each in named)
+
+
+def test_monitoring_is_configured(exported):
+    text = (exported.parent / "monitoring.config").read_text()
+    config = text_format.Parse(text, MonitoringConfig())
+    assert config.prometheus_config.enable and config.prometheus_config.path == "/monitoring/prometheus/metrics"
+
+
+def test_batches_are_filled_to_the_sizes_that_are_warm(exported):
+    config = text_format.Parse((exported.parent / "batching.config").read_text(), BatchingParameters())
+    assert list(config.allowed_batch_sizes) == [1, 4]
+    assert config.max_batch_size.value == config.allowed_batch_sizes[-1]
+    assert config.pad_variable_length_inputs
+
+
+def test_the_next_version_takes_the_next_number(restless_model, unchecked, tmp_path):
+    for name in ("2", "9", "10", "notes", ".version-left"):
+        (tmp_path / "ser" / name).mkdir(parents=True)
+    assert export_model(restless_model, tmp_path / "ser").name == "11"
+    names = {each.name for each in (tmp_path / "ser").iterdir()}
+    assert names == {"2", "9", "10", "11", "notes", ".version-left", *export.SERVER_FILES}
+
+
+def test_a_number_taken_meanwhile_is_left_alone(restless_model, unchecked, tmp_path, monkeypatch):
+    def intrude(module, facts, part):
+        (tmp_path / "ser" / "1").mkdir()
+        (tmp_path / "ser" / "1" / "saved_model.pb").write_bytes(b"of another")
+        (part / "assets.extra").mkdir()
+
+    monkeypatch.setattr(export, "_save", intrude)
+    numbers = iter([1, 2])
+    monkeypatch.setattr(export, "_next_version", lambda base: next(numbers))
+    assert export_model(restless_model, tmp_path / "ser").name == "2"
+    assert (tmp_path / "ser" / "1" / "saved_model.pb").read_bytes() == b"of another"
+
+
+def test_a_changed_server_file_is_kept(restless_model, unchecked, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "_save", lambda module, facts, part: (part / "assets.extra").mkdir())
+    export_model(restless_model, tmp_path / "ser")
+    (tmp_path / "ser" / "batching.config").write_text("# mine")
+    export_model(restless_model, tmp_path / "ser")
+    assert (tmp_path / "ser" / "batching.config").read_text() == "# mine"
+
+
+def test_an_existing_version_is_never_overwritten(restless_model, exported):
     before = sorted(path.stat().st_mtime_ns for path in exported.rglob("*"))
     with pytest.raises(InputError, match="exists already; a version is never overwritten"):
-        export_model(model, exported)
+        export_model(restless_model, exported)
     assert sorted(path.stat().st_mtime_ns for path in exported.rglob("*")) == before
 
 
-def test_a_failed_export_leaves_nothing(model, tmp_path, monkeypatch):
+def test_an_export_that_gives_something_else_is_refused(restless_model, exported):
+    kernel = restless_model.get_layer("probabilities").kernel
+    kernel.assign(kernel * 1.01)
+    try:
+        with pytest.raises(InputError, match=r"the exported graph is not the model: .* differs by"):
+            export_check.check_export(restless_model, exported)
+    finally:
+        kernel.assign(kernel / 1.01)
+
+
+def test_an_export_within_the_tolerance_passes(restless_model, exported):
+    assert export_check.check_export(restless_model, exported) <= export_check.TOLERANCE
+
+
+def test_an_export_that_fails_its_check_leaves_no_version(restless_model, tmp_path, monkeypatch):
+    def refuse(model, directory):
+        assert (directory / "saved_model.pb").is_file()
+        raise InputError("the exported graph is not the model")
+
+    monkeypatch.setattr(export, "_save", lambda module, facts, part: _pretend(part))
+    monkeypatch.setattr(export, "check_export", refuse)
+    with pytest.raises(InputError, match="is not the model"):
+        export_model(restless_model, tmp_path / "ser")
+    assert list((tmp_path / "ser").iterdir()) == []
+
+
+def _pretend(part):
+    (part / "saved_model.pb").write_bytes(b"")
+    (part / "assets.extra").mkdir()
+
+
+class WithPython(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def serve(self, audio_bytes):
+        return tf.numpy_function(len, [audio_bytes], tf.int64)
+
+
+def test_a_graph_that_runs_python_is_refused(restless_model, tmp_path):
+    module = WithPython()
+    tf.saved_model.save(module, str(tmp_path / "1"), signatures=module.serve)
+    with pytest.raises(InputError, match="holds PyFunc, which runs Python code"):
+        export_check.check_export(restless_model, tmp_path / "1")
+
+
+def test_a_graph_that_tensorflow_alone_cannot_load_is_refused(restless_model, tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes(b"")
+    with pytest.raises(InputError, match=r"cannot be run by TensorFlow alone: .*; nothing was exported"):
+        export_check.check_export(restless_model, tmp_path)
+
+
+def test_the_model_card_says_what_is_not_known(exported):
+    card = (exported / "README.md").read_text()
+    assert card.startswith("# ser, version 1\n") and "neutral, sad, angry" in card
+    assert "Not recorded: the model was exported without its run directory." in card
+    assert "Not recorded: the model was exported without a report." in card
+
+
+def test_the_model_card_shows_a_report(restless_model, splits, unchecked, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "_save", lambda module, facts, part: (part / "assets.extra").mkdir())
+    report = evaluate_model(restless_model, splits.test)
+    card = (export_model(restless_model, tmp_path / "ser", report=report) / "README.md").read_text()
+    assert f"| {report.unweighted_average_recall:.3f} | {report.interval[0]:.3f} to " in card
+    assert f"| sad | {report.classes['sad']['recall']:.3f} |" in card
+
+
+@pytest.mark.parametrize("name", ["a b", "../ser", "", "ser:1"])
+def test_a_name_that_no_address_can_hold_is_refused(restless_model, tmp_path, name):
+    with pytest.raises(InputError, match="expected letters, digits"):
+        export_model(restless_model, tmp_path / "ser", name=name)
+
+
+def test_a_folder_with_a_strange_name_gives_the_model_a_plain_one(restless_model, unchecked, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "_save", lambda module, facts, part: (part / "assets.extra").mkdir())
+    export_model(restless_model, tmp_path / 'my "best" model')
+    assert 'name: "my-best-model"' in (tmp_path / 'my "best" model' / "models.config").read_text()
+
+
+def test_a_failed_export_leaves_nothing(restless_model, tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(tf.saved_model, "save", fail)
-    with pytest.raises(OSError, match="No space left"):
-        export_model(model, tmp_path / "ser" / "1")
+    with pytest.raises(InputError, match=r"ser: cannot be written \(No space left on device\)"):
+        export_model(restless_model, tmp_path / "ser" / "1")
     assert list((tmp_path / "ser").iterdir()) == []
 
 
-def test_a_full_disk_is_one_line(model, tmp_path, monkeypatch):
+def test_a_full_disk_is_one_line(restless_model, tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise tf.errors.ResourceExhaustedError(None, None, "part/variables; No space left on device")
 
     monkeypatch.setattr(tf.saved_model, "save", fail)
-    with pytest.raises(InputError, match=r"ser/1: cannot be written \(No space left on device\)"):
-        export_model(model, tmp_path / "ser" / "1")
+    with pytest.raises(InputError, match=r"ser: cannot be written \(No space left on device\)"):
+        export_model(restless_model, tmp_path / "ser" / "1")
     assert list((tmp_path / "ser").iterdir()) == []
 
 
-def test_a_place_that_cannot_be_written_is_an_error(model, tmp_path):
+def test_a_place_that_cannot_be_written_is_an_error(restless_model, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="file/ser/1: cannot be written"):
-        export_model(model, tmp_path / "file" / "ser" / "1")
+    with pytest.raises(InputError, match="file/ser: cannot be written"):
+        export_model(restless_model, tmp_path / "file" / "ser" / "1")
 
 
 def test_a_model_without_names_is_refused(tmp_path):
@@ -200,3 +274,25 @@ def test_predictor_names_the_file_that_it_cannot_read(exported, tmp_path):
 def test_predictor_needs_a_saved_model(tmp_path):
     with pytest.raises(InputError, match="holds no SavedModel"):
         Predictor(tmp_path)
+
+
+def test_predictor_reads_an_export_of_this_package_only(tmp_path):
+    tf.saved_model.save(tf.Module(), str(tmp_path))
+    with pytest.raises(InputError, match=r"model\.json: no such file; expected an export"):
+        Predictor(tmp_path)
+
+
+def test_predictor_gives_a_timeline(exported, noise, tmp_path):
+    for name in ("talk.wav", "talk.flac"):
+        soundfile.write(tmp_path / name, (noise(16_000 * 4) * 20_000).astype(np.int16), 16_000, subtype="PCM_16")
+    predictor = Predictor(exported)
+    wav, flac = (predictor.timeline(tmp_path / name) for name in ("talk.wav", "talk.flac"))
+    assert [(window.start_seconds, window.end_seconds) for window in wav.windows] == [(0, 3), (1, 4)]
+    assert wav.windows[1].confidence == pytest.approx(flac.windows[1].confidence, abs=1e-6)
+
+
+def test_predictor_takes_a_longer_recording_for_a_timeline_than_as_a_whole(exported, tmp_path):
+    soundfile.write(tmp_path / "long.wav", np.zeros(8_000 * 30), 8_000)
+    assert len(Predictor(exported).timeline(tmp_path / "long.wav").windows) == 28
+    with pytest.raises(InputError, match=r"long\.wav: too long: 30\.0 s, at most 20\.0 s"):
+        Predictor(exported).predict(tmp_path / "long.wav")

@@ -21,8 +21,9 @@ ORDER = (
     *("synthesis", "synthetic"),
     *("resampling", "wav", "audio", "recordings"),
     *("features", "augmentation", "masking", "preprocessing"),
-    *("model", "metrics", "training", "plots", "evaluation", "export", "inference"),
-    *("cli.flags", "cli.train", "cli.predict", "cli", "__main__", "train"),
+    *("model", "metrics", "training", "plots", "evaluation"),
+    *("model_card", "serving", "export_check", "warmup", "export", "inference"),
+    *("cli.flags", "cli.train", "cli.predict", "cli.export", "cli", "__main__", "train"),
 )
 """Each module imports from modules before it only; a new one gets its place here."""
 

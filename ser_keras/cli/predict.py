@@ -17,7 +17,7 @@ def run(options: argparse.Namespace) -> None:
     predictor = Predictor(_export_of(Path(options.model)))
     for path in options.paths:
         prediction = predictor.predict(path)
-        print(f"{prediction.label:<12} {prediction.confidence:.3f}  {prediction.path}")
+        print(f"{prediction.label:<12} {prediction.confidence:.3f}  {prediction.source}")
 
 
 def _export_of(directory: Path) -> Path:

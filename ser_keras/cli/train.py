@@ -83,7 +83,7 @@ def _run_in(directory: Path, options: argparse.Namespace, configs: dict[str, Any
     report.draw(directory / "confusion_matrix.png")
     with whole_file(directory / "history.png") as part:
         history_figure(history.history).savefig(part, dpi=120)
-    export_model(model, directory / "export" / "1")
+    export_model(model, directory / "export" / "1", name="ser", run=directory)
     _write_environment(directory, time.monotonic() - started)
     _describe_result(directory, report, splits, time.monotonic() - started)
 

@@ -1,0 +1,34 @@
+"""Write a new version of a trained model for TF Serving."""
+
+import argparse
+
+from ser_keras.cli.flags import add_config_flags, config_from_flags
+from ser_keras.config import ExportConfig
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `export`."""
+    parser.add_argument("--run", required=True, metavar="DIR", help="run directory of `ser-keras train`")
+    parser.add_argument(
+        "--output-dir",
+        required=True,
+        metavar="DIR",
+        help="the model's folder, such as models/ser; the version in it gets the next number",
+    )
+    parser.add_argument("--name", metavar="NAME", help="of the model on the server (default: that of its folder)")
+    add_config_flags(parser, ExportConfig, "serving")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Export, and say what was written."""
+    config = config_from_flags(ExportConfig, options)
+
+    from ser_keras.export import SERVER_FILES, export_model
+    from ser_keras.model import load_model
+
+    model = load_model(options.run)
+    version = export_model(model, options.output_dir, name=options.name, run=options.run, config=config)
+    print(f"{version}   checked against the live model in a process without Keras")
+    print("  README.md    model card")
+    print(f"  {'  '.join(SERVER_FILES)} lie in {version.parent}")
+    print(f"  docker compose --file {version.parent / 'docker-compose.yml'} up   serves it")

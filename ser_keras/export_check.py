@@ -1,0 +1,141 @@
+"""Does an export give what its model gives? Asked in a fresh process that has no Keras.
+
+The process that wrote a SavedModel has everything loaded that the graph could lean on by mistake: custom
+operations, Keras, this package. So the answers come from another one, `python -m ser_keras.export_check`,
+which has TensorFlow alone, as a server has.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ser_keras.errors import InputError
+from ser_keras.sound_files import encode_wav
+
+TOLERANCE = 1e-5
+"""Largest difference of a probability, or of a part of an embedding relative to the largest part."""
+
+_ABSENT = ("keras", "tf_keras", "tensorflow_io", "librosa", "ser_keras.model")
+_PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}  # they are in core TensorFlow's Python alone
+
+
+def check_export(model: Any, directory: Path) -> float:
+    """Compare an export with the live model on silence, noise, a tone and speech, by every signature.
+
+    Args:
+        model: the `ParallelModel` that was exported.
+        directory: of the SavedModel.
+
+    Returns:
+        The largest difference of a probability that was found.
+
+    Raises:
+        InputError: they differ by more than `TOLERANCE`, the graph holds operations that a server does
+            not have, or it cannot be loaded.
+    """
+    _check_ops(directory)
+    clips = sample_clips(model.audio.sample_rate)
+    expected = {name: _live(model, clip) for name, clip in clips.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        given = _served(directory, clips, model.audio.sample_rate, Path(folder))
+    differences = {}
+    for index, (name, (probabilities, embedding)) in enumerate(expected.items()):
+        scale = np.abs(embedding).max()
+        for signature, answer in given.items():
+            wanted, unit = (embedding, scale) if signature == "embedding" else (probabilities, 1.0)
+            difference = np.abs(answer[index] - wanted).max() / unit
+            differences[f"{signature} of {name}"] = float(difference) if np.isfinite(difference) else np.inf
+    worst = max(differences, key=differences.get)
+    if differences[worst] > TOLERANCE:
+        raise InputError(
+            f"the exported graph is not the model: {worst} differs by {differences[worst]:.2g}, at most {TOLERANCE:g} "
+            "is allowed; nothing was exported"
+        )
+    return max(value for name, value in differences.items() if not name.startswith("embedding"))
+
+
+def sample_clips(sample_rate: int) -> dict[str, np.ndarray]:
+    """Return silence, noise, a tone and speech: float32 waveforms of different lengths."""
+    from ser_keras.synthesis import draw_voice, synthesize_clip
+
+    random = np.random.default_rng(0)
+    time = np.arange(2 * sample_rate) / sample_rate
+    return {
+        "silence": np.zeros(sample_rate, np.float32),
+        "noise": (random.normal(size=sample_rate * 3 // 2) * 0.1).astype(np.float32),
+        "a tone": (0.5 * np.sin(2 * np.pi * 440 * time)).astype(np.float32),
+        "speech": synthesize_clip("happy", draw_voice("female", random), random, sample_rate=sample_rate),
+    }
+
+
+def _check_ops(directory: Path) -> None:
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    content = saved_model_pb2.SavedModel.FromString((directory / "saved_model.pb").read_bytes())
+    graphs = [meta.graph_def for meta in content.meta_graphs]
+    found = {node.op for graph in graphs for node in graph.node}
+    found |= {node.op for graph in graphs for function in graph.library.function for node in function.node_def}
+    if python_ops := sorted(found & _PYTHON_OPS):
+        raise InputError(f"the graph holds {', '.join(python_ops)}, which runs Python code: a server has none")
+
+
+def _live(model: Any, clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return probabilities `(emotions,)` and embedding `(features,)` of one clip."""
+    details = model.details({"waveform": clip[None], "num_samples": np.array([len(clip)], np.int32)}, training=False)
+    return np.asarray(details["probabilities"])[0], np.asarray(details["embedding"])[0].astype(np.float32)
+
+
+def _served(directory: Path, clips: Mapping[str, np.ndarray], sample_rate: int, folder: Path) -> dict[str, np.ndarray]:
+    """Return the answers of each signature, `(clips, ...)`, from another process."""
+    lengths = [len(clip) for clip in clips.values()]
+    waveform = np.full((len(clips), max(lengths)), 0.5, np.float32)  # noise behind the end has to be ignored
+    for row, clip in zip(waveform, clips.values(), strict=True):
+        row[: len(clip)] = clip
+    files = {
+        f"wav_{index}": np.frombuffer(encode_wav(clip, sample_rate), np.uint8)
+        for index, clip in enumerate(clips.values())
+    }
+    np.savez(folder / "questions.npz", waveform=waveform, num_samples=lengths, sample_rate=sample_rate, **files)
+    command = [sys.executable, "-m", "ser_keras.export_check", str(directory), str(folder)]
+    package = str(Path(__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": package, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if process.returncode != 0:
+        reason = (process.stderr.strip() or f"exit code {process.returncode}").splitlines()[-1]
+        raise InputError(f"the export cannot be run by TensorFlow alone: {reason}; nothing was exported")
+    with np.load(folder / "answers.npz") as answers:
+        return dict(answers)
+
+
+def _answer(directory: Path, folder: Path) -> None:
+    """Run in the fresh process: ask every signature and write what it says."""
+    for name in _ABSENT:
+        sys.modules[name] = None  # importing it raises ImportError
+    import tensorflow as tf
+
+    with np.load(folder / "questions.npz") as questions:
+        count = len(questions["num_samples"])
+        audio_bytes = tf.constant([questions[f"wav_{index}"].tobytes() for index in range(count)])
+        waveform = tf.constant(questions["waveform"])
+        num_samples = tf.constant(questions["num_samples"], tf.int32)
+        sample_rate = tf.fill([count], tf.constant(questions["sample_rate"], tf.int32))
+    loaded = tf.saved_model.load(str(directory))
+    ask = loaded.signatures
+    by_waveform = ask["waveform"](waveform=waveform, num_samples=num_samples, sample_rate=sample_rate)
+    np.savez(
+        folder / "answers.npz",
+        serving_default=ask["serving_default"](audio_bytes=audio_bytes)["probabilities"],
+        waveform=by_waveform["probabilities"],
+        timeline=ask["timeline"](audio_bytes=audio_bytes)["probabilities"][:, 0],
+        embedding=ask["embedding"](audio_bytes=audio_bytes)["embedding"],
+    )
+
+
+if __name__ == "__main__":
+    _answer(Path(sys.argv[1]), Path(sys.argv[2]))

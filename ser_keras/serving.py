@@ -1,0 +1,246 @@
+"""The graph that is served: signatures around a trained model, in core TensorFlow operations.
+
+A request may mix recordings of any length, and one of them may last ten minutes: padding all to the
+longest would let one client take a server's memory. So a batch is answered in groups, each padded to
+no more audio than the longest recording that is allowed, and decoded only when its turn has come.
+What is wrong with an item becomes its error text; it is run as silence, and its answer is blanked.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from ser_keras.audio import Waveform, frames_to_waveform
+from ser_keras.config import ExportConfig
+from ser_keras.model import ParallelModel
+from ser_keras.resampling import resample, resampled_length
+from ser_keras.wav import (
+    DAMAGED_SAMPLES,
+    HIGHEST_SAMPLE_RATE,
+    LARGEST_SAMPLE,
+    LOWEST_SAMPLE_RATE,
+    WavHeader,
+    read_header,
+)
+
+_AUDIO_BYTES = tf.TensorSpec([None], tf.string, "audio_bytes")
+_WAVEFORM = tf.TensorSpec([None, None], tf.float32, "waveform")
+_NUM_SAMPLES = tf.TensorSpec([None], tf.int32, "num_samples")
+_SAMPLE_RATE = tf.TensorSpec([None], tf.int32, "sample_rate")
+
+_HEADER = WavHeader(*(tf.TensorSpec([], dtype) for dtype in (*[tf.int64] * 4, tf.int32, tf.string)))
+_DECODED = Waveform(tf.RaggedTensorSpec([None], tf.float32, 0), tf.TensorSpec([], tf.string))
+
+
+class _Recordings(NamedTuple):
+    """A batch that is not yet decoded.
+
+    Attributes:
+        items: tensors, or tuples of them, with the batch as first axis.
+        lengths: int64 `(batch,)`, samples at the model's rate; 0 where that is known to be none.
+        read: function from one item to its `Waveform`.
+    """
+
+    items: Any
+    lengths: tf.Tensor
+    read: Callable[[Any], Waveform]
+
+
+class ServedModel(tf.Module):
+    """A trained model behind the signatures that `export_model` writes; there they are described.
+
+    Args:
+        model: trained model that knows its emotions.
+        config: lengths that are accepted, windows of the timeline.
+    """
+
+    def __init__(self, model: ParallelModel, config: ExportConfig):
+        super().__init__(name="ser_keras")
+        details, rate = model.details, model.audio.sample_rate
+        self._details = lambda inputs: details(inputs, training=False)
+        self._config = config
+        self._sample_rate = rate
+        self._names = tf.constant(model.emotions)
+        self._step_samples = model.config.lstm_pool * model.audio.frame_step  # of one weight of the attention
+        self._frame_step = model.audio.frame_step
+        self._num_features = details.output["embedding"].shape[-1]
+        self._group_samples = round(config.max_seconds * rate)
+        self._window, self._hop = round(config.window_seconds * rate), round(config.hop_seconds * rate)
+        self.weights = [variable.value for variable in model.variables]
+
+    def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
+        """Trace every signature."""
+        return {
+            "serving_default": self.classify_wav.get_concrete_function(),
+            "waveform": self.classify_waveform.get_concrete_function(),
+            "timeline": self.timeline.get_concrete_function(),
+            "embedding": self.embed_wav.get_concrete_function(),
+        }
+
+    @tf.function(input_signature=[_AUDIO_BYTES])
+    def classify_wav(self, audio_bytes):
+        """Answer WAV files."""
+        return self._classify(self._wav_files(audio_bytes))
+
+    @tf.function(input_signature=[_WAVEFORM, _NUM_SAMPLES, _SAMPLE_RATE])
+    def classify_waveform(self, waveform, num_samples, sample_rate):
+        """Answer waveforms, each at its own rate."""
+        return self._classify(self._waveforms(waveform, num_samples, sample_rate))
+
+    @tf.function(input_signature=[_AUDIO_BYTES])
+    def embed_wav(self, audio_bytes):
+        """Give the vectors in front of the last layer."""
+        answers = self._run(self._wav_files(audio_bytes))
+        return {"embedding": answers["embedding"], "error": answers["error"]}
+
+    @tf.function(input_signature=[_AUDIO_BYTES])
+    def timeline(self, audio_bytes):
+        """Classify the windows of each WAV file, one file after the other."""
+        headers = _read_headers(audio_bytes, self._config.max_timeline_seconds)
+        num_emotions = self._names.shape[0]
+        specs = (tf.RaggedTensorSpec([None, num_emotions], tf.float32, 0), tf.TensorSpec([], tf.string))
+        specs += (tf.RaggedTensorSpec([None], tf.int32, 0),) * 2
+        probabilities, errors, starts, ends = tf.map_fn(
+            self._windows_of, (audio_bytes, headers), fn_output_signature=specs, parallel_iterations=1
+        )
+        nan = float("nan")
+        probabilities = probabilities.with_values(tf.reshape(probabilities.values, [-1, num_emotions]))
+        label, confidence = self._most_probable(probabilities.values)
+        return {
+            "label": probabilities.with_values(label).to_tensor(""),
+            "confidence": probabilities.with_values(confidence).to_tensor(nan),
+            "probabilities": probabilities.to_tensor(nan),
+            "start_seconds": self._seconds(starts).to_tensor(nan),
+            "end_seconds": self._seconds(ends).to_tensor(nan),
+            "num_windows": tf.cast(probabilities.row_lengths(), tf.int32),
+            "emotions": self._emotions(audio_bytes),
+            "error": errors,
+        }
+
+    def _windows_of(self, file):
+        """Probabilities `(windows, emotions)` of one file, its error, and where the windows start and end."""
+        waveform, error = frames_to_waveform(*file, sample_rate=self._sample_rate)
+        length = tf.size(waveform)
+        last = -(-tf.maximum(length - self._window, 0) // self._hop) * self._hop
+        starts = tf.range(0, tf.where(length > 0, last + 1, 0), self._hop)
+        ends = tf.minimum(starts + self._window, length)
+
+        def read(window):
+            return Waveform(waveform[window[0] : window[1]], tf.constant(""))
+
+        answers = self._run(_Recordings((starts, ends), tf.cast(ends - starts, tf.int64), read))
+        return answers["probabilities"], error, starts, ends
+
+    def _wav_files(self, audio_bytes) -> _Recordings:
+        headers = _read_headers(audio_bytes, self._config.max_seconds)
+        rate = tf.maximum(headers.sample_rate, 1)  # 0 where there is an error, and no frames
+        lengths = resampled_length(headers.num_frames, rate, self._sample_rate)
+        return _Recordings(
+            (audio_bytes, headers), lengths, lambda file: frames_to_waveform(*file, sample_rate=self._sample_rate)
+        )
+
+    def _waveforms(self, waveform, num_samples, sample_rate) -> _Recordings:
+        errors = _waveform_errors(waveform, num_samples, sample_rate, self._config.max_seconds)
+        good = tf.equal(errors, "")
+        num_samples = tf.where(good, num_samples, 0)
+        sample_rate = tf.where(good, sample_rate, self._sample_rate)
+        lengths = resampled_length(num_samples, sample_rate, self._sample_rate)
+
+        def read(item):
+            samples, size, rate, error = item
+            return Waveform(resample(samples[:size], rate, self._sample_rate), error)
+
+        return _Recordings((waveform, num_samples, sample_rate, errors), lengths, read)
+
+    def _classify(self, recordings: _Recordings):
+        answers = self._run(recordings)
+        label, confidence = self._most_probable(answers["probabilities"])
+        attention = answers["attention"]  # (batch, steps)
+        step = tf.cast(tf.range(tf.shape(attention)[1]), tf.float32)
+        middle = self._seconds(step * self._step_samples + (self._step_samples - self._frame_step) / 2)
+        return {
+            "label": label,
+            "confidence": confidence,
+            "probabilities": answers["probabilities"],
+            "emotions": self._emotions(label),
+            "attention": attention,
+            "attention_seconds": tf.repeat(middle[None], tf.shape(attention)[0], axis=0),
+            "error": answers["error"],
+        }
+
+    def _seconds(self, samples):
+        return tf.cast(tf.cast(samples, tf.float64) / self._sample_rate, tf.float32)
+
+    def _most_probable(self, probabilities):
+        """Label and confidence of `(n, emotions)`; an empty label where the probabilities are NaN."""
+        confidence = tf.reduce_max(probabilities, axis=1)
+        label = tf.gather(self._names, tf.argmax(probabilities, axis=1))
+        return tf.where(tf.math.is_nan(confidence), "", label), confidence
+
+    def _emotions(self, batch):
+        return tf.repeat(self._names[None], tf.shape(batch)[0], axis=0)  # (batch, emotions)
+
+    def _run(self, recordings: _Recordings):
+        """Run the network group by group: a dictionary of `(batch, ...)`."""
+        longest = tf.maximum(tf.reduce_max(recordings.lengths), 1)
+        size = tf.cast(tf.maximum(self._group_samples // longest, 1), tf.int32)
+        answers = tf.map_fn(
+            lambda start: self._run_group(recordings, start, size),
+            tf.range(0, tf.size(recordings.lengths), size),
+            fn_output_signature={
+                "probabilities": tf.RaggedTensorSpec([None, self._names.shape[0]], tf.float32, 0),
+                "attention": tf.RaggedTensorSpec([None, None], tf.float32, 1),
+                "embedding": tf.RaggedTensorSpec([None, self._num_features], tf.float32, 0),
+                "error": tf.RaggedTensorSpec([None], tf.string, 0),
+            },
+            parallel_iterations=1,
+        )
+        answers = {name: groups.values for name, groups in answers.items()}
+        return {
+            **answers,
+            "probabilities": tf.reshape(answers["probabilities"], [-1, self._names.shape[0]]),  # where nothing was run,
+            "embedding": tf.reshape(answers["embedding"], [-1, self._num_features]),  # the rank is lost
+            "attention": answers["attention"].to_tensor(),
+        }
+
+    def _run_group(self, recordings: _Recordings, start, size):
+        items = tf.nest.map_structure(lambda values: values[start : start + size], recordings.items)
+        waveforms, errors = tf.map_fn(recordings.read, items, fn_output_signature=_DECODED)
+        num_samples = tf.cast(waveforms.row_lengths(), tf.int32)
+        details = self._details({"waveform": waveforms.to_tensor(), "num_samples": num_samples})
+        good = tf.equal(errors, "")[:, None]
+        num_steps = tf.where(good[:, 0], 1 + num_samples // self._step_samples, 0)
+        return {
+            "probabilities": tf.where(good, details["probabilities"], float("nan")),
+            "attention": tf.RaggedTensor.from_tensor(details["attention"], num_steps),
+            "embedding": tf.where(good, details["embedding"], float("nan")),
+            "error": errors,
+        }
+
+
+def _read_headers(audio_bytes, max_seconds: float) -> WavHeader:
+    return tf.map_fn(
+        lambda contents: read_header(contents, max_seconds=max_seconds), audio_bytes, fn_output_signature=_HEADER
+    )
+
+
+def _waveform_errors(waveform, num_samples, sample_rate, max_seconds: float):
+    """What is wrong with each item, `(batch,)`; the last fault that is found here is the one that is told."""
+    time, text = tf.shape(waveform)[1], tf.strings.as_string
+    inside = tf.sequence_mask(num_samples, time)
+    is_sound = tf.reduce_all((tf.abs(waveform) <= LARGEST_SAMPLE) | ~inside, axis=1)
+    seconds = tf.cast(num_samples, tf.float64) / tf.cast(tf.maximum(sample_rate, 1), tf.float64)
+    has_rate = (sample_rate >= LOWEST_SAMPLE_RATE) & (sample_rate <= HIGHEST_SAMPLE_RATE)
+    fits = (num_samples > 0) & (num_samples <= time)
+    too_long = tf.strings.join(["too long: ", text(seconds, precision=1), f" s, at most {max_seconds:.1f} s"])
+    wrong_rate = tf.strings.join(
+        ["sample_rate=", text(sample_rate), f": expected {LOWEST_SAMPLE_RATE} to {HIGHEST_SAMPLE_RATE} Hz"]
+    )
+    wrong_size = tf.strings.join(
+        ["num_samples=", text(num_samples), ": expected 1 to ", text(time), ", the waveform's length"]
+    )
+    errors = tf.where(is_sound, "", f"the waveform {DAMAGED_SAMPLES}")
+    errors = tf.where(seconds <= max_seconds, errors, too_long)
+    errors = tf.where(has_rate, errors, wrong_rate)
+    return tf.where(fits, errors, wrong_size)
