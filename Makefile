@@ -4,7 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help train test lint bench clean
+RUN ?= $(shell ls -d runs/*/ 2>/dev/null | tail -n 1)
+
+.PHONY: help train test lint bench parity fuzz serve clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +23,17 @@ lint: $(STAMP) ## Check style and format
 
 bench: $(STAMP) ## Measure speed beside librosa, soxr and Model.predict
 	$(BIN)/python benchmarks/bench.py
+
+parity: $(STAMP) ## Compare the newest run's model in Keras, Python, C, REST and gRPC
+	$(BIN)/python tests/parity.py --run $(RUN) $(ARGS)
+
+fuzz: $(STAMP) ## Send 100,000 mutated WAV files through an exported model
+	$(BIN)/python tests/fuzzing.py $(ARGS)
+
+serve: ## Serve the newest run's export by TF Serving, in Docker
+	@docker info >/dev/null 2>&1 || { echo "make serve: Docker does not run here; install and start it" >&2; exit 1; }
+	@test -f $(RUN)/export/docker-compose.yml || { echo "make serve: no export in '$(RUN)'; try make train" >&2; exit 1; }
+	docker compose --file $(RUN)/export/docker-compose.yml up
 
 clean: ## Remove the virtual environment and what the tools left
 	rm -rf $(VENV) .pytest_cache .ruff_cache build *.egg-info

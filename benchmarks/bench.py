@@ -43,7 +43,7 @@ def main() -> None:
     packages = {name: version(name) for name in ("tensorflow", "keras", "librosa", "soundfile", "soxr", "numpy")}
     machine = f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, one core"
     print(machine, *(f"{name} {number}" for name, number in packages.items()), sep="\n")
-    rows = [compare(*row) for row in (log_mel(), wav_to_16_khz(), served_clip())]
+    rows = [compare(*row) for row in (log_mel(), wav_to_16_khz(), *served_clips())]
     RESULTS.write_text(json.dumps({"machine": machine, "packages": packages, "rows": rows}, indent=2) + "\n")
 
 
@@ -101,19 +101,23 @@ def wav_to_16_khz():
     return "WAV bytes at 48 kHz to 16 kHz, 3 s", lambda: compiled(tensor), "soundfile + soxr HQ", by_soundfile
 
 
-def served_clip():
+def served_clips():
+    """Rows for one clip and for a batch: the same model exported, and as Keras runs it."""
     model = ParallelModel(8, emotions=EMOTIONS[:8])
-    folder = Path(tempfile.mkdtemp()) / "1"
-    loaded = tf.saved_model.load(str(export_model(model, folder)))
-    served = loaded.signatures["serving_default"]
-    contents = tf.constant([_wav(16_000)])
-    samples = _noise((1, SECONDS * 16_000))
-    inputs = {"waveform": samples, "num_samples": np.array([samples.shape[1]], np.int32)}
+    loaded = tf.saved_model.load(str(export_model(model, Path(tempfile.mkdtemp()) / "1")))
+    for size, name in ((1, "one clip of 3 s"), (32, "32 clips of 3 s")):
+        yield (f"{name}, SavedModel, from bytes", *_served(loaded, model, size))
 
-    def by_predict(keep=loaded):
-        return model.predict(inputs, verbose=0)
 
-    return "one clip of 3 s, SavedModel, from bytes", lambda: served(audio_bytes=contents), "Model.predict", by_predict
+def _served(loaded, model, size):
+    contents = tf.constant([_wav(16_000)] * size)
+    samples = _noise((size, SECONDS * 16_000))
+    inputs = {"waveform": samples, "num_samples": np.full(size, samples.shape[1], np.int32)}
+
+    def by_export():
+        return loaded.signatures["serving_default"](audio_bytes=contents)
+
+    return by_export, "Model.predict, from samples", lambda: model.predict(inputs, verbose=0)
 
 
 def _seconds(function: Callable[[], object]) -> float:
