@@ -74,7 +74,7 @@ def frames_to_waveform(contents: tf.Tensor, header: WavHeader, *, sample_rate: i
 
     Args:
         contents: the file's bytes, string scalar.
-        header: what `ser_keras.wav.read_header` gave for them.
+        header: what `ser_keras.wav.read_headers` gave for them.
         sample_rate: rate of the waveform that comes out, in Hz.
 
     Returns:

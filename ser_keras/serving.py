@@ -20,8 +20,7 @@ from ser_keras.wav import (
     HIGHEST_SAMPLE_RATE,
     LARGEST_SAMPLE,
     LOWEST_SAMPLE_RATE,
-    WavHeader,
-    read_header,
+    read_headers,
 )
 
 _AUDIO_BYTES = tf.TensorSpec([None], tf.string, "audio_bytes")
@@ -29,7 +28,6 @@ _WAVEFORM = tf.TensorSpec([None, None], tf.float32, "waveform")
 _NUM_SAMPLES = tf.TensorSpec([None], tf.int32, "num_samples")
 _SAMPLE_RATE = tf.TensorSpec([None], tf.int32, "sample_rate")
 
-_HEADER = WavHeader(*(tf.TensorSpec([], dtype) for dtype in (*[tf.int64] * 4, tf.int32, tf.string)))
 _DECODED = Waveform(tf.RaggedTensorSpec([None], tf.float32, 0), tf.TensorSpec([], tf.string))
 
 
@@ -97,7 +95,7 @@ class ServedModel(tf.Module):
     @tf.function(input_signature=[_AUDIO_BYTES])
     def timeline(self, audio_bytes):
         """Classify the windows of each WAV file, one file after the other."""
-        headers = _read_headers(audio_bytes, self._config.max_timeline_seconds)
+        headers = read_headers(audio_bytes, max_seconds=self._config.max_timeline_seconds)
         num_emotions = self._names.shape[0]
         specs = (tf.RaggedTensorSpec([None, num_emotions], tf.float32, 0), tf.TensorSpec([], tf.string))
         specs += (tf.RaggedTensorSpec([None], tf.int32, 0),) * 2
@@ -133,7 +131,7 @@ class ServedModel(tf.Module):
         return answers["probabilities"], error, starts, ends
 
     def _wav_files(self, audio_bytes) -> _Recordings:
-        headers = _read_headers(audio_bytes, self._config.max_seconds)
+        headers = read_headers(audio_bytes, max_seconds=self._config.max_seconds)
         rate = tf.maximum(headers.sample_rate, 1)  # 0 where there is an error, and no frames
         lengths = resampled_length(headers.num_frames, rate, self._sample_rate)
         return _Recordings(
@@ -209,6 +207,7 @@ class ServedModel(tf.Module):
         waveforms, errors = tf.map_fn(recordings.read, items, fn_output_signature=_DECODED)
         num_samples = tf.cast(waveforms.row_lengths(), tf.int32)
         details = self._details({"waveform": waveforms.to_tensor(), "num_samples": num_samples})
+        details = {name: tf.cast(value, tf.float32) for name, value in details.items()}  # of mixed precision
         good = tf.equal(errors, "")[:, None]
         num_steps = tf.where(good[:, 0], 1 + num_samples // self._step_samples, 0)
         return {
@@ -217,12 +216,6 @@ class ServedModel(tf.Module):
             "embedding": tf.where(good, details["embedding"], float("nan")),
             "error": errors,
         }
-
-
-def _read_headers(audio_bytes, max_seconds: float) -> WavHeader:
-    return tf.map_fn(
-        lambda contents: read_header(contents, max_seconds=max_seconds), audio_bytes, fn_output_signature=_HEADER
-    )
 
 
 def _waveform_errors(waveform, num_samples, sample_rate, max_seconds: float):

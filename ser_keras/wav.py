@@ -52,7 +52,7 @@ class DecodedAudio(NamedTuple):
 
 
 class WavHeader(NamedTuple):
-    """What has to be known to read a file's samples, as scalars, and how many there are.
+    """What has to be known to read a file's samples, and how many there are: scalars, or `(batch,)`.
 
     Attributes:
         data: where the samples begin, int64.
@@ -95,21 +95,23 @@ def decode_wav(contents: tf.Tensor, *, max_seconds: float = 600.0) -> DecodedAud
         >>> decode_wav(tf.constant("ID3...")).error.numpy().decode()
         "not a WAV file: begins with 'ID3.', expected 'RIFF'; send WAV"
     """
-    return read_frames(contents, read_header(contents, max_seconds=max_seconds))
+    headers = read_headers(tf.convert_to_tensor(contents)[tf.newaxis], max_seconds=max_seconds)
+    return read_frames(contents, WavHeader(*(field[0] for field in headers)))
 
 
-def read_header(contents: tf.Tensor, *, max_seconds: float = 600.0) -> WavHeader:
-    """Reads what a WAV file says of itself, without its samples.
+def read_headers(contents: tf.Tensor, *, max_seconds: float = 600.0) -> WavHeader:
+    """Reads what WAV files say of themselves, without their samples.
 
     Use it with `read_frames` where the lengths of many files have to be known before the first is read.
+    All files are read in the same few operations: for a short clip they cost more than its samples.
 
     Args:
-        contents: the file's bytes, string scalar.
+        contents: the files' bytes, string `(batch,)`.
         max_seconds: a longer recording is an error.
 
     Returns:
-        Where the samples lie, or an error text. The number of frames is what the bytes hold, whatever
-        the header claims.
+        Where the samples lie, or an error text, each `(batch,)`. The number of frames is what the bytes
+        hold, whatever the header claims.
     """
     chunks = _read_chunks(contents)
     error = _first_fault(_faults(contents, chunks, max_seconds))
@@ -129,7 +131,7 @@ def read_frames(contents: tf.Tensor, header: WavHeader) -> DecodedAudio:
 
     Args:
         contents: the file's bytes, string scalar.
-        header: what `read_header` gave for them.
+        header: what `read_headers` gave for them.
 
     Returns:
         The waveform, its rate and an error text: the header's, or that the samples are damaged.
@@ -147,7 +149,7 @@ def read_frames(contents: tf.Tensor, header: WavHeader) -> DecodedAudio:
 
 
 class _Chunks(NamedTuple):
-    """What the two chunks say, as int64 scalars; offsets are 0 where a chunk is missing."""
+    """What the two chunks of each file say, int64 `(batch,)`; offsets are 0 where a chunk is missing."""
 
     fmt: tf.Tensor
     data: tf.Tensor
@@ -162,7 +164,7 @@ class _Chunks(NamedTuple):
 
 def _read_chunks(contents: tf.Tensor) -> _Chunks:
     is_wave, fmt, data, data_size = _find_chunks(contents)
-    fields = _numbers(contents, fmt, tf.uint16, 13)
+    fields = tf.unstack(_numbers(contents, fmt, tf.uint16, 13), axis=1)
     tag, num_channels, bits = fields[0], fields[1], fields[7]
     tag = tf.where(tf.equal(tag, _EXTENSIBLE), fields[12], tag)  # the first field of the sub-format's GUID
     num_frames = data_size // tf.maximum(num_channels * ((bits + 7) // 8), 1)
@@ -171,48 +173,53 @@ def _read_chunks(contents: tf.Tensor) -> _Chunks:
 
 
 def _find_chunks(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Whether this is a WAV file, where its two chunks begin, and the bytes of samples there are."""
+    """Whether each is a WAV file, where its two chunks begin, and the bytes of samples there are: `(batch,)`."""
     length = tf.cast(tf.strings.length(contents), tf.int64)
-    form, riff_size, kind = tf.unstack(_numbers(contents, 0, tf.int32, 3))
+    form, riff_size, kind = tf.unstack(_numbers(contents, tf.zeros_like(length), tf.int32, 3), axis=1)
     is_64 = tf.equal(form, _RF64) | tf.equal(form, _BW64)
     is_wave = (tf.equal(form, _RIFF) | is_64) & tf.equal(kind, _WAVE)
     never_closed = tf.abs((riff_size & _SIZE_UNKNOWN) + 8 - length) > 1
-    size_64 = tf.where(is_64, _numbers(contents, 28, tf.int64, 1)[0], _SIZE_UNKNOWN)  # from the 'ds64' chunk
+    in_ds64 = _numbers(contents, tf.zeros_like(length) + 28, tf.int64, 1)[:, 0]
+    size_64 = tf.where(is_64, in_ds64, _SIZE_UNKNOWN)
+
+    def is_unfinished(offset, fmt, data, data_size):
+        return (tf.equal(fmt, 0) | tf.equal(data, 0)) & (offset + 8 <= length)
 
     def step(offset, fmt, data, data_size):
-        name, size = tf.unstack(_numbers(contents, offset, tf.int32, 2))
+        unfinished = is_unfinished(offset, fmt, data, data_size)
+        name, size = tf.unstack(_numbers(contents, offset, tf.int32, 2), axis=1)
         size &= _SIZE_UNKNOWN
         body = offset + 8
-        is_fmt, is_data = tf.equal(name, _FMT), tf.equal(name, _DATA)
+        is_fmt, is_data = unfinished & tf.equal(name, _FMT), unfinished & tf.equal(name, _DATA)
         size = tf.where(tf.equal(size, _SIZE_UNKNOWN), size_64, size)
         size = tf.where(is_data & tf.equal(size, 0) & never_closed, length, size)
         size = tf.clip_by_value(size, 0, length - body)
         # Chunks begin at even offsets. A writer that forgets so has no zero byte here, but a name.
-        is_padded = tf.equal(size % 2, 1) & tf.equal(_numbers(contents, body + size, tf.uint8, 1)[0], 0)
+        is_padded = tf.equal(size % 2, 1) & tf.equal(_numbers(contents, body + size, tf.uint8, 1)[:, 0], 0)
         return (
-            body + size + tf.cast(is_padded, tf.int64),
+            tf.where(unfinished, body + size + tf.cast(is_padded, tf.int64), offset),
             tf.where(is_fmt, body, fmt),
             tf.where(is_data, body, data),
             tf.where(is_data, size, data_size),
         )
 
-    def is_unfinished(offset, fmt, data, data_size):
-        return (tf.equal(fmt, 0) | tf.equal(data, 0)) & (offset + 8 <= length)
-
-    zero = tf.constant(0, tf.int64)
-    start = tf.where(is_wave, tf.constant(12, tf.int64), length)
+    nothing = tf.zeros_like(length)
+    start = tf.where(is_wave, nothing + 12, length)
     _, fmt, data, data_size = tf.while_loop(
-        is_unfinished, step, (start, zero, zero, zero), maximum_iterations=_MOST_CHUNKS
+        lambda *state: tf.reduce_any(is_unfinished(*state)),
+        step,
+        (start, nothing, nothing, nothing),
+        maximum_iterations=_MOST_CHUNKS,
     )
     return is_wave, fmt, data, data_size
 
 
-def _numbers(contents: tf.Tensor, offset: tf.Tensor | int, dtype: tf.DType, count: int) -> tf.Tensor:
-    """Little-endian numbers from somewhere in the file, as int64, shape (count,); zeros behind its end."""
-    offset = tf.minimum(tf.cast(offset, tf.int64), tf.cast(tf.strings.length(contents), tf.int64))
-    piece = tf.strings.substr(contents, offset, count * dtype.size)
-    numbers = tf.io.decode_raw(piece, dtype, fixed_length=count * dtype.size)
-    return tf.ensure_shape(tf.cast(numbers, tf.int64), [count])
+def _numbers(contents: tf.Tensor, offset: tf.Tensor, dtype: tf.DType, count: int) -> tf.Tensor:
+    """Little-endian numbers from somewhere in each file, int64 `(batch, count)`; zeros behind its end."""
+    offset = tf.minimum(offset, tf.cast(tf.strings.length(contents), tf.int64))
+    pieces = tf.strings.substr(contents, offset, tf.fill(tf.shape(offset), tf.constant(count * dtype.size, tf.int64)))
+    numbers = tf.io.decode_raw(pieces, dtype, fixed_length=count * dtype.size)
+    return tf.ensure_shape(tf.cast(numbers, tf.int64), [None, count])
 
 
 def _encoding(tag: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
@@ -224,7 +231,7 @@ def _encoding(tag: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
 def _faults(
     contents: tf.Tensor, chunks: _Chunks, max_seconds: float
 ) -> list[tuple[tf.Tensor, Callable[[], tf.Tensor]]]:
-    """What can be wrong with a file, the gravest first: condition and text."""
+    """What can be wrong with a file, the gravest first: condition and text, both `(batch,)`."""
     text = tf.strings.as_string
     rate = tf.cast(tf.maximum(chunks.sample_rate, 1), tf.float64)
     seconds = tf.cast(chunks.num_frames, tf.float64) / rate
@@ -247,13 +254,16 @@ def _faults(
 
 
 def _first_fault(faults: list[tuple[tf.Tensor, Callable[[], tf.Tensor]]]) -> tf.Tensor:
+    fine = tf.fill(tf.shape(faults[0][0]), "")
+
+    def tell():
+        error = fine
+        for condition, text in reversed(faults):
+            error = tf.where(condition, text(), error)
+        return error
+
     # The texts are built only where there is something to say: string operations are slow.
-    found = tf.stack([condition for condition, _ in faults])
-    return tf.cond(
-        tf.reduce_any(found),
-        lambda: tf.stack([text() for _, text in faults])[tf.argmax(tf.cast(found, tf.int32))],
-        lambda: tf.constant(""),
-    )
+    return tf.cond(tf.reduce_any([condition for condition, _ in faults]), tell, lambda: fine)
 
 
 def _join(*parts: tf.Tensor | str) -> tf.Tensor:
@@ -262,14 +272,15 @@ def _join(*parts: tf.Tensor | str) -> tf.Tensor:
 
 def _printable(contents: tf.Tensor) -> tf.Tensor:
     """The first four bytes as text that is valid UTF-8, with '?' for what cannot be printed."""
-    characters = tf.strings.bytes_split(tf.strings.substr(contents, 0, 4))
-    return tf.strings.reduce_join(tf.where(tf.strings.regex_full_match(characters, "[ -~]"), characters, "?"))
+    characters = tf.strings.bytes_split(tf.strings.substr(contents, 0, 4)).to_tensor("")  # (batch, 4)
+    is_printable = tf.strings.regex_full_match(characters, "[ -~]?")
+    return tf.strings.reduce_join(tf.where(is_printable, characters, "?"), axis=1)
 
 
 def _encoding_name(chunks: _Chunks) -> tf.Tensor:
     tags = tf.constant([-1, *_OTHER_ENCODINGS], tf.int64)
     names = tf.constant(["", *(f" ({name})" for name in _OTHER_ENCODINGS.values())])
-    name = names[tf.argmax(tf.cast(tf.equal(tags, chunks.tag), tf.int32))]
+    name = tf.gather(names, tf.argmax(tf.cast(tf.equal(tags, chunks.tag[:, tf.newaxis]), tf.int32), axis=1))
     text = tf.strings.as_string
     return _join("WAVE format tag ", text(chunks.tag), name, " with ", text(chunks.bits))
 
