@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import keras
 import tensorflow as tf
 
@@ -25,6 +24,7 @@ from ser_keras.export_check import check_export
 from ser_keras.files import write_bytes, write_json
 from ser_keras.model import ParallelModel
 from ser_keras.model_card import read_run
+from ser_keras.rendering import render
 from ser_keras.serving import ServedModel
 from ser_keras.warmup import FILE_NAME, write_warmup
 
@@ -194,7 +194,7 @@ def _write_server_files(base: Path, facts: dict[str, Any]) -> None:
     """Write what the server reads beside the versions; a file that somebody may have changed stays."""
     for name in SERVER_FILES:
         if not (base / name).exists():
-            write_bytes(base / name, _render(name, **facts))
+            write_bytes(base / name, render(name, **facts))
 
 
 def _publish(part: Path, base: Path, version: Path | None, facts: dict[str, Any]) -> Path:
@@ -202,7 +202,7 @@ def _publish(part: Path, base: Path, version: Path | None, facts: dict[str, Any]
     part.chmod(0o755)
     while True:
         target = version or base / str(_next_version(base))
-        write_bytes(part / "README.md", _render("model_card.md", version=target.name, **facts))
+        write_bytes(part / "README.md", render("model_card.md", version=target.name, **facts))
         try:
             return part.rename(target)
         except OSError as error:
@@ -214,10 +214,3 @@ def _publish(part: Path, base: Path, version: Path | None, facts: dict[str, Any]
 
 def _next_version(base: Path) -> int:
     return max((int(each.name) for each in base.iterdir() if each.name.isdecimal()), default=0) + 1
-
-
-def _render(template: str, **facts: Any) -> bytes:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("ser_keras"), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
-    )
-    return environment.get_template(template).render(facts).encode()

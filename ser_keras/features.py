@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from ser_keras.config import AudioConfig
+from ser_keras.errors import InputError
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
@@ -31,6 +32,11 @@ class LogMelSpectrogram(keras.layers.Layer):
         min_hz: lower edge of the lowest band, in Hz.
         max_hz: upper edge of the highest band, in Hz.
         log_offset: added to the mel power before the logarithm.
+        fourier: how the spectrum is computed: "fft", or "convolution" with a cosine and a sine for each
+            bin, the same to 1e-3 dB, which runs where there is no FFT (ONNX) and takes longer.
+
+    Raises:
+        InputError: the recipe cannot work, or `fourier` is neither.
 
     Example:
         >>> layer = LogMelSpectrogram(num_mel_bins=64)
@@ -49,6 +55,7 @@ class LogMelSpectrogram(keras.layers.Layer):
         min_hz: float = AudioConfig.min_hz,
         max_hz: float = AudioConfig.max_hz,
         log_offset: float = AudioConfig.log_offset,
+        fourier: str = "fft",
         **kwargs,
     ):
         super().__init__(**{**kwargs, "dtype": "float32", "autocast": False})
@@ -62,6 +69,9 @@ class LogMelSpectrogram(keras.layers.Layer):
             max_hz=max_hz,
             log_offset=log_offset,
         )
+        if fourier not in _POWER:
+            raise InputError(f"fourier={fourier!r}: expected {' or '.join(_POWER)}")
+        self.fourier = fourier
         self._window = _centred_hann(self.recipe)
         self._mel_weights = _mel_filters(self.recipe)
 
@@ -76,16 +86,14 @@ class LogMelSpectrogram(keras.layers.Layer):
             float32 `(batch, 1 + samples // frame_step, num_mel_bins)`, in dB; of these the first
             ``1 + num_samples // frame_step`` belong to the clip (see `FrameMask`).
         """
-        recipe = self.recipe
+        return self._log_mel(waveform, num_samples, self._window, self._mel_weights, self.recipe.log_offset)
+
+    def _log_mel(self, waveform, num_samples, window, mel_weights, log_offset):
         inside = tf.sequence_mask(num_samples, tf.shape(waveform)[1])
         waveform = tf.where(inside, tf.cast(waveform, tf.float32), 0.0)
-        half = recipe.fft_length // 2
-        padded = tf.pad(waveform, [[0, 0], [half, half]])
-        frames = tf.signal.frame(padded, recipe.fft_length, recipe.frame_step)  # (batch, frames, fft_length)
-        spectrum = tf.signal.rfft(frames * self._window)  # (batch, frames, fft_length / 2 + 1)
-        power = tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum))
-        mel = tf.matmul(power, self._mel_weights)  # (batch, frames, mels)
-        return _to_decibels(mel + recipe.log_offset)
+        power = _POWER[self.fourier](waveform, window, self.recipe)  # (batch, frames, fft_length / 2 + 1)
+        mel = tf.matmul(power, mel_weights)  # (batch, frames, mels)
+        return _to_decibels(mel + log_offset)
 
     def compute_output_shape(self, waveform_shape, num_samples_shape=None):
         """Return `(batch, frames, mels)`; the frames are None where the samples are."""
@@ -96,7 +104,7 @@ class LogMelSpectrogram(keras.layers.Layer):
     def get_config(self):
         """Return the arguments of the constructor."""
         recipe = self.recipe.to_dict()
-        return {**super().get_config(), **recipe}
+        return {**super().get_config(), **recipe, "fourier": self.fourier}
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
@@ -127,6 +135,31 @@ class FrameMask(keras.layers.Layer):
     def get_config(self):
         """Return the arguments of the constructor."""
         return {**super().get_config(), "frame_step": self.frame_step}
+
+
+def _power_by_fft(waveform: tf.Tensor, window, recipe: AudioConfig) -> tf.Tensor:
+    half = recipe.fft_length // 2
+    padded = tf.pad(waveform, [[0, 0], [half, half]])
+    frames = tf.signal.frame(padded, recipe.fft_length, recipe.frame_step)  # (batch, frames, fft_length)
+    spectrum = tf.signal.rfft(frames * window)
+    return tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum))
+
+
+def _power_by_convolution(waveform: tf.Tensor, window: np.ndarray, recipe: AudioConfig) -> tf.Tensor:
+    """Frame, window and transform in one step; the zeros beside the window are left out."""
+    start = (recipe.fft_length - recipe.frame_length) // 2
+    before = recipe.fft_length // 2 - start
+    padded = tf.pad(waveform, [[0, 0], [before, recipe.frame_length - before]])
+    sample = np.arange(start, start + recipe.frame_length)[:, None]
+    phase = 2 * np.pi * sample * np.arange(recipe.fft_length // 2 + 1) / recipe.fft_length
+    kernels = window[sample] * np.concatenate([np.cos(phase), np.sin(phase)], axis=1)  # (frame_length, 2 * bins)
+    kernels = tf.constant(kernels[:, None], tf.float32)
+    spectrum = tf.nn.conv1d(tf.expand_dims(padded, -1), kernels, recipe.frame_step, "VALID")
+    real, imaginary = tf.split(tf.square(spectrum), 2, axis=-1)
+    return real + imaginary
+
+
+_POWER = {"fft": _power_by_fft, "convolution": _power_by_convolution}
 
 
 def _to_decibels(power: tf.Tensor) -> tf.Tensor:

@@ -4,10 +4,13 @@ import csv
 import io
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from ser_keras.errors import InputError
 
 
 @contextmanager
@@ -32,6 +35,32 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_directory(directory: str | Path) -> Iterator[Path]:
+    """Give a temporary folder, and rename it to `directory` when all went well.
+
+    Yields:
+        A folder beside `directory`.
+
+    Raises:
+        InputError: `directory` exists, or cannot be written; it is not there then.
+    """
+    directory = Path(directory)
+    if directory.exists():
+        raise InputError(f"{directory}: exists already; give another directory")
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{directory.name}-", dir=directory.parent) as scratch:
+            part = Path(scratch, "part")
+            part.mkdir()
+            yield part
+            part.rename(directory)
+    except OSError as error:
+        raise InputError(
+            f"{directory}: cannot be written ({error.strerror or error}); give another directory"
+        ) from error
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:

@@ -261,3 +261,11 @@ def test_export_says_that_a_model_is_damaged(tmp_path, capsys):
 def test_export_refuses_windows_that_leave_gaps(run, tmp_path, capsys):
     line = fails(capsys, "export", "--run", run, "--output-dir", tmp_path / "models", "--hop-seconds", "5")
     assert "hop_seconds=5.0: expected more than 0 and at most window_seconds=3.0" in line
+
+
+def test_convert_writes_files_and_prints_the_table(run, tmp_path, capsys):
+    directory = tmp_path / "small"
+    assert main(["convert", "--run", str(run), "--output-dir", str(directory), "--formats", "tflite"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("| tflite | ") == 3 and str(directory) in printed
+    assert printed.strip().splitlines()[:6] == (directory / "README.md").read_text().splitlines()[2:8]

@@ -49,6 +49,14 @@ def test_equals_librosa(recipe, num_samples, noise):
     np.testing.assert_allclose(actual, expected, atol=1e-3)  # float32: about 1e-5 dB were seen
 
 
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: f"{recipe.sample_rate}-{recipe.fft_length}")
+@pytest.mark.parametrize("num_samples", [0, 1, 159, 5_119, 16_000])
+def test_a_convolution_gives_what_the_fft_gives(recipe, num_samples, noise):
+    fading = (noise(num_samples) * np.exp(-np.arange(num_samples) / 2_000)).astype(np.float32)[None]
+    by_convolution = log_mel(fading, fourier="convolution", **recipe.to_dict())
+    np.testing.assert_allclose(by_convolution, log_mel(fading, **recipe.to_dict()), atol=1e-3)  # 1e-4 dB was seen
+
+
 def test_silence_lies_on_the_floor():
     np.testing.assert_allclose(log_mel(np.zeros((1, 800), np.float32), log_offset=1e-5), -50.0, atol=1e-4)
 
@@ -116,6 +124,16 @@ def test_config_round_trip(noise):
     again = LogMelSpectrogram.from_config(layer.get_config())
     waveform, lengths = noise(4_000)[None], np.array([4_000])
     np.testing.assert_array_equal(layer(waveform, lengths), again(waveform, lengths))
+
+
+def test_the_fourier_form_is_part_of_the_config():
+    again = LogMelSpectrogram.from_config(LogMelSpectrogram(fourier="convolution").get_config())
+    assert again.fourier == "convolution" and LogMelSpectrogram().fourier == "fft"
+
+
+def test_an_unknown_fourier_form_is_refused():
+    with pytest.raises(InputError, match="fourier='dft': expected fft or convolution"):
+        LogMelSpectrogram(fourier="dft")
 
 
 def test_a_recipe_that_cannot_work_is_refused():

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ser_keras.files import write_bytes, write_csv, write_json
+from ser_keras.errors import InputError
+from ser_keras.files import whole_directory, write_bytes, write_csv, write_json
 
 
 def fail(*_, **__):
@@ -100,3 +101,23 @@ def test_rows_that_fail_midway_leave_the_old_table(tmp_path):
     with pytest.raises(ZeroDivisionError):
         write_csv(tmp_path / "table.csv", ("number",), ([1 / number] for number in (1, 0)))
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_directory_appears_when_all_went_well(tmp_path):
+    with whole_directory(tmp_path / "made" / "here") as part:
+        (part / "file").write_text("whole")
+        assert not (tmp_path / "made" / "here").exists()
+    assert (tmp_path / "made" / "here" / "file").read_text() == "whole"
+    assert [each.name for each in (tmp_path / "made").iterdir()] == ["here"]
+
+
+def test_a_directory_that_fails_is_not_there(tmp_path):
+    with pytest.raises(KeyError), whole_directory(tmp_path / "here") as part:
+        (part / "file").write_text("half")
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_that_exists_is_refused(tmp_path):
+    with pytest.raises(InputError, match="exists already"), whole_directory(tmp_path):
+        raise AssertionError("never reached")

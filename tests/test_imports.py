@@ -13,7 +13,7 @@ PACKAGE = Path(ser_keras.__file__).parent
 HEAVY = {"tensorflow", "tensorflow_io", "keras", "librosa", "matplotlib", "sklearn", "soundfile"}
 
 ORDER = (
-    *("__init__", "errors", "files", "labels", "config", "sound_files"),
+    *("__init__", "errors", "files", "rendering", "labels", "config", "sound_files"),
     *("prediction", "protocol", "transports", "client"),
     *("corpora.utterance", "corpora.listing", "corpora.naming", "corpora.table", "corpora.recognition"),
     *("corpora.iemocap", "corpora.published", "corpora.manifest", "corpora.reading", "corpora"),
@@ -23,7 +23,8 @@ ORDER = (
     *("features", "augmentation", "masking", "preprocessing"),
     *("model", "metrics", "training", "plots", "evaluation"),
     *("model_card", "serving", "export_check", "warmup", "export", "inference"),
-    *("cli.flags", "cli.train", "cli.predict", "cli.export", "cli", "__main__", "train"),
+    *("conversion.graph", "conversion.trial", "conversion.formats", "conversion"),
+    *("cli.flags", "cli.train", "cli.predict", "cli.export", "cli.convert", "cli", "__main__", "train"),
 )
 """Each module imports from modules before it only; a new one gets its place here."""
 

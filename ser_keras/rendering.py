@@ -1,0 +1,17 @@
+"""Files made from the templates in `ser_keras/templates`."""
+
+from typing import Any
+
+import jinja2
+
+
+def render(template: str, **facts: Any) -> bytes:
+    """Fill in a template, and return the file's content as UTF-8.
+
+    Raises:
+        jinja2.UndefinedError: the template asks for something that is not given.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("ser_keras"), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    )
+    return environment.get_template(template).render(facts).encode()
