@@ -15,7 +15,7 @@ train: $(STAMP) ## Train on a synthetic corpus, score, export, predict
 	$(BIN)/python -m ser_keras.train $(ARGS)
 
 test: $(STAMP) ## Run the whole test suite
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(STAMP) ## Check style and format
 	$(BIN)/ruff check .
