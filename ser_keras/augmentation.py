@@ -134,6 +134,7 @@ def mix_up(batches: tf.data.Dataset, alpha: float, *, seed: int = 0) -> tf.data.
     """
     draws = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2, drop_remainder=True)
 
+    @tf.autograph.experimental.do_not_convert
     def mix(batch, draw):
         inputs, labels, *rest = batch
         gamma = tf.random.stateless_gamma([2, tf.shape(labels)[0], 1], draw, alpha)

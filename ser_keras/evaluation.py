@@ -211,7 +211,7 @@ def evaluate_model(model: keras.Model, test_data: Any) -> Report:
     labels, probabilities = [], []
     batches = labelled_batches(test_data, model.num_emotions)
     signature = [batches.element_spec[0]]
-    predict = tf.function(lambda inputs: model(inputs, training=False), input_signature=signature)
+    predict = tf.function(lambda inputs: model(inputs, training=False), input_signature=signature, autograph=False)
     for inputs, one_hot, *_ in batches:
         check_labels(one_hot, model.num_emotions)
         probabilities.append(predict(inputs).numpy())

@@ -167,10 +167,12 @@ def labelled_batches(data: Any, num_emotions: int, *, batch_size: int = DataConf
                 f"data of type {type(data).__name__}: expected a tf.data.Dataset or a pair (inputs, labels)"
             )
         data = tf.data.Dataset.from_tensor_slices(data).batch(batch_size)
-    return data.map(
-        lambda inputs, labels, *weights: (_as_inputs(inputs), _one_hot(labels, num_emotions), *weights),
-        tf.data.AUTOTUNE,
-    )
+
+    @tf.autograph.experimental.do_not_convert
+    def convert(inputs, labels, *weights):
+        return _as_inputs(inputs), _one_hot(labels, num_emotions), *weights
+
+    return data.map(convert, tf.data.AUTOTUNE)
 
 
 def check_labels(one_hot: tf.Tensor, num_emotions: int) -> None:
@@ -209,7 +211,12 @@ class _Side:
 
     def batches(self, batch_size: int) -> tf.data.Dataset:
         """Return whole clips in their order."""
-        clips = self._entries.map(lambda clip, label: (self._recordings.read(clip), label), tf.data.AUTOTUNE)
+
+        @tf.autograph.experimental.do_not_convert
+        def read(clip, label):
+            return self._recordings.read(clip), label
+
+        clips = self._entries.map(read, tf.data.AUTOTUNE)
         dataset = _padded_batches(clips, batch_size, drop_remainder=False)
         dataset.class_names, dataset.utterances = self._emotions, self._utterances
         return dataset
@@ -224,10 +231,13 @@ class _Side:
         crop = round(config.crop_seconds * self._recordings.sample_rate)
         draws = tf.data.Dataset.random(seed=config.seed, rerandomize_each_iteration=True)
         entries = self._entries.shuffle(size, seed=config.seed, reshuffle_each_iteration=True)
-        clips = tf.data.Dataset.zip(entries, draws).map(
-            lambda entry, draw: (_random_part(self._recordings.read(entry[0]), crop, draw), entry[1]),
-            tf.data.AUTOTUNE,
-        )
+
+        @tf.autograph.experimental.do_not_convert
+        def read_part(entry, draw):
+            clip, label = entry
+            return _random_part(self._recordings.read(clip), crop, draw), label
+
+        clips = tf.data.Dataset.zip(entries, draws).map(read_part, tf.data.AUTOTUNE)
         dataset = _padded_batches(clips, config.batch_size, drop_remainder=size > config.batch_size)
         dataset.class_names = self._emotions
         return dataset
@@ -241,6 +251,10 @@ def _random_part(samples: tf.Tensor, length: int, draw: tf.Tensor) -> tf.Tensor:
 
 
 def _padded_batches(clips: tf.data.Dataset, batch_size: int, *, drop_remainder: bool) -> tf.data.Dataset:
-    inputs = clips.map(lambda samples, label: ({"waveform": samples, "num_samples": tf.size(samples)}, label))
+    @tf.autograph.experimental.do_not_convert
+    def measure(samples, label):
+        return {"waveform": samples, "num_samples": tf.size(samples)}, label
+
+    inputs = clips.map(measure)
     shapes = ({"waveform": (None,), "num_samples": ()}, ())
     return inputs.padded_batch(batch_size, shapes, drop_remainder=drop_remainder).prefetch(tf.data.AUTOTUNE)

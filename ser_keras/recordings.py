@@ -184,6 +184,7 @@ def _decode_all(
 def _decode_files(paths: Sequence[Path], sample_rate: int) -> Iterator[tuple[np.ndarray, str]]:
     """Yield the samples and the error of each file, in order; decoded in parallel."""
 
+    @tf.autograph.experimental.do_not_convert  # which would take longer than to decode a thousand clips
     def decode(path):
         return decode_audio(tf.io.read_file(path), sample_rate=sample_rate, max_seconds=LONGEST_FILE_SECONDS)
 

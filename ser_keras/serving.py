@@ -76,23 +76,23 @@ class ServedModel(tf.Module):
             "embedding": self.embed_wav.get_concrete_function(),
         }
 
-    @tf.function(input_signature=[_AUDIO_BYTES])
+    @tf.function(input_signature=[_AUDIO_BYTES], autograph=False)
     def classify_wav(self, audio_bytes):
         """Answer WAV files."""
         return self._classify(self._wav_files(audio_bytes))
 
-    @tf.function(input_signature=[_WAVEFORM, _NUM_SAMPLES, _SAMPLE_RATE])
+    @tf.function(input_signature=[_WAVEFORM, _NUM_SAMPLES, _SAMPLE_RATE], autograph=False)
     def classify_waveform(self, waveform, num_samples, sample_rate):
         """Answer waveforms, each at its own rate."""
         return self._classify(self._waveforms(waveform, num_samples, sample_rate))
 
-    @tf.function(input_signature=[_AUDIO_BYTES])
+    @tf.function(input_signature=[_AUDIO_BYTES], autograph=False)
     def embed_wav(self, audio_bytes):
         """Give the vectors in front of the last layer."""
         answers = self._run(self._wav_files(audio_bytes))
         return {"embedding": answers["embedding"], "error": answers["error"]}
 
-    @tf.function(input_signature=[_AUDIO_BYTES])
+    @tf.function(input_signature=[_AUDIO_BYTES], autograph=False)
     def timeline(self, audio_bytes):
         """Classify the windows of each WAV file, one file after the other."""
         headers = read_headers(audio_bytes, max_seconds=self._config.max_timeline_seconds)

@@ -36,7 +36,7 @@ class TensorFlowLite:
     def _function(self):
         frozen = freeze(classifier(self._model, self.format, batch=1))  # its loops want a known batch
 
-        @tf.function(input_signature=signature(1))
+        @tf.function(input_signature=signature(1), autograph=False)
         def named(waveform, num_samples):
             return dict(zip(OUTPUTS, frozen(waveform, num_samples), strict=True))
 

@@ -29,7 +29,7 @@ def classifier(model: ParallelModel, format: str, batch: int | None = None):
     details = _rebuild(model, _FRONT_ENDS[format])
     step, multiple = model.audio.frame_step, model.get_layer("pad_image").multiple
 
-    @tf.function(input_signature=signature(batch))
+    @tf.function(input_signature=signature(batch), autograph=False)
     def classify(waveform, num_samples):
         length = tf.shape(waveform)[1]
         # rounded up without negative numbers: ONNX divides integers towards 0, not down
