@@ -28,7 +28,9 @@ _WAVEFORM = tf.TensorSpec([None, None], tf.float32, "waveform")
 _NUM_SAMPLES = tf.TensorSpec([None], tf.int32, "num_samples")
 _SAMPLE_RATE = tf.TensorSpec([None], tf.int32, "sample_rate")
 
-_DECODED = Waveform(tf.RaggedTensorSpec([None], tf.float32, 0), tf.TensorSpec([], tf.string))
+_DECODED = tuple(
+    tf.TensorSpec(shape, dtype) for shape, dtype in (([None], tf.float32), ([], tf.int32), ([], tf.string))
+)
 
 
 class _Recordings(NamedTuple):
@@ -203,10 +205,17 @@ class ServedModel(tf.Module):
         }
 
     def _run_group(self, recordings: _Recordings, start, size):
-        items = tf.nest.map_structure(lambda values: values[start : start + size], recordings.items)
-        waveforms, errors = tf.map_fn(recordings.read, items, fn_output_signature=_DECODED)
-        num_samples = tf.cast(waveforms.row_lengths(), tf.int32)
-        details = self._details({"waveform": waveforms.to_tensor(), "num_samples": num_samples})
+        part = slice(start, start + size)
+        items = tf.nest.map_structure(lambda values: values[part], recordings.items)
+        longest = tf.cast(tf.reduce_max(recordings.lengths[part]), tf.int32)
+
+        def read(item):
+            samples, error = recordings.read(item)
+            length = tf.size(samples)
+            return tf.pad(samples, [[0, longest - length]]), length, error
+
+        waveform, num_samples, errors = tf.map_fn(read, items, fn_output_signature=_DECODED)
+        details = self._details({"waveform": waveform, "num_samples": num_samples})
         details = {name: tf.cast(value, tf.float32) for name, value in details.items()}  # of mixed precision
         good = tf.equal(errors, "")[:, None]
         num_steps = tf.where(good[:, 0], 1 + num_samples // self._step_samples, 0)
