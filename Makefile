@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 RUN ?= $(shell ls -d runs/*/ 2>/dev/null | tail -n 1)
 
-.PHONY: help train test lint bench parity fuzz serve clean
+.PHONY: help train test lint bench scaling parity fuzz serve clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,8 +21,11 @@ lint: $(STAMP) ## Check style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-bench: $(STAMP) ## Measure speed beside librosa, soxr and Model.predict
-	$(BIN)/python benchmarks/bench.py
+bench: $(STAMP) ## Measure speed beside librosa, soxr, PyTorch and Model.predict
+	$(BIN)/python benchmarks/bench.py $(ARGS)
+
+scaling: $(STAMP) ## Measure how the cost grows with clips, batches and corpora
+	$(BIN)/python benchmarks/scaling.py
 
 parity: $(STAMP) ## Compare the newest run's model in Keras, Python, C, REST and gRPC
 	$(BIN)/python tests/parity.py --run $(RUN) $(ARGS)

@@ -1,139 +1,96 @@
-"""`make bench`: how fast we are beside what a user would take instead, on one core.
+"""`make bench`: how fast we are beside what a user would take instead.
 
-Every row is a ratio of two medians measured in turn in one process, after a warm-up. The table goes to
-the terminal, the figures to benchmarks/results.json.
+Every row is measured in a fresh process on its number of cores; both sides run there in turn, on the same
+cores, and their medians are compared. The table goes to the terminal, the figures to
+benchmarks/results.json. Rows that need recordings look for `ravdess` and `emodb` in the folder named by
+SER_KERAS_DATA, and take the synthetic corpus without. Some rows only:
+
+    python benchmarks/bench.py --only log-mel step
 """
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-import io
+import argparse
+import importlib
 import json
+import os
 import platform
-import statistics
-import tempfile
-import time
-from collections.abc import Callable
-from importlib.metadata import version
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-import librosa
-import numpy as np
-import soundfile
-import soxr
-import tensorflow as tf
+from lines import HEADER, Measured, as_text, cells, result
+from rows import ROWS, Row
+from timing import CannotRunError, limit_cores, reason_as_json, run_apart
 
-from ser_keras.audio import wav_to_waveform
-from ser_keras.config import AudioConfig
-from ser_keras.export import export_model
-from ser_keras.features import LogMelSpectrogram
-from ser_keras.labels import EMOTIONS
-from ser_keras.model import ParallelModel
-
-REPEATS = 9
-SECONDS = 3
 RESULTS = Path(__file__).with_name("results.json")
+PACKAGES = ("tensorflow", "keras", "numpy", "librosa", "soundfile", "soxr", "torch")
 
 
 def main() -> None:
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    packages = {name: version(name) for name in ("tensorflow", "keras", "librosa", "soundfile", "soxr", "numpy")}
-    machine = f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, one core"
-    print(machine, *(f"{name} {number}" for name, number in packages.items()), sep="\n")
-    rows = [compare(*row) for row in (log_mel(), wav_to_16_khz(), *served_clips())]
-    RESULTS.write_text(json.dumps({"machine": machine, "packages": packages, "rows": rows}, indent=2) + "\n")
+    options = _options()
+    if options.row:
+        with reason_as_json():
+            print(json.dumps([asdict(measured) for measured in measure(ROWS[options.row])]))
+        return
+    described = machine()
+    print(*(f"{name}: {value}" for name, value in described.items()), "", as_text(HEADER), sep="\n")
+    results = {name: run_row(name) for name in options.only or ROWS}
+    if not options.only:
+        RESULTS.write_text(json.dumps({"machine": described, "rows": results}, indent=2) + "\n")
 
 
-def compare(name: str, ours: Callable[[], object], other_name: str, other: Callable[[], object]) -> dict[str, object]:
-    """Time two functions in turn and print their medians and their ratio."""
-    for function in (ours, other):
-        function()
-        function()
-    times = [(_seconds(ours), _seconds(other)) for _ in range(REPEATS)]
-    mine, theirs = (statistics.median(column) for column in zip(*times, strict=True))
-    print(f"{name:<38}{mine * 1e3:9.2f} ms  {other_name:<38}{theirs * 1e3:9.2f} ms  {theirs / mine:6.2f} x")
-    return {"row": name, "seconds": mine, "against": other_name, "against_seconds": theirs, "ratio": theirs / mine}
+def measure(row: Row) -> Sequence[Measured]:
+    """Measure a row in this process."""
+    limit_cores(row.cores)
+    module, function = row.function.split(":")
+    return getattr(importlib.import_module(module), function)()
 
 
-def log_mel():
-    recipe = AudioConfig()
-    clips = _noise((32, SECONDS * recipe.sample_rate))
-    lengths = tf.fill([32], clips.shape[1])
-    layer = LogMelSpectrogram(**recipe.to_dict())
-    compiled = tf.function(layer.__call__)
-    batch = tf.constant(clips)
-
-    def by_librosa():
-        for clip in clips:
-            power = librosa.feature.melspectrogram(
-                y=clip,
-                sr=recipe.sample_rate,
-                n_fft=recipe.fft_length,
-                win_length=recipe.frame_length,
-                hop_length=recipe.frame_step,
-                n_mels=recipe.num_mel_bins,
-                fmin=recipe.min_hz,
-                fmax=recipe.max_hz,
-                pad_mode="constant",
-            )
-            librosa.power_to_db(power, top_db=None)
-
-    return (
-        "log-mel, batch of 32 clips of 3 s",
-        lambda: compiled(batch, lengths),
-        "librosa, one after another",
-        by_librosa,
-    )
+def run_row(name: str) -> list[dict[str, Any]]:
+    """Measure a row in a process of its own, print its lines and return them."""
+    row, reason = ROWS[name], ""
+    try:
+        answer = run_apart(__file__, "--row", name)
+        reason = answer["reason"] if isinstance(answer, dict) else ""
+    except CannotRunError as error:
+        reason = str(error)
+    measured = [None] * len(row.targets) if reason else [Measured(**values) for values in answer]
+    pairs = zip(row.targets, measured, strict=True)
+    lines = [result(target, values, cores=row.cores, reason=reason) for target, values in pairs]
+    print(*(as_text(cells(line)) for line in lines), sep="\n", flush=True)
+    return lines
 
 
-def wav_to_16_khz():
-    contents = _wav(48_000)
-    compiled = tf.function(wav_to_waveform, input_signature=[tf.TensorSpec([], tf.string)])
-    tensor = tf.constant(contents)
-
-    def by_soundfile():
-        samples, rate = soundfile.read(io.BytesIO(contents), dtype="float32")
-        return soxr.resample(samples, rate, 16_000, quality="HQ")
-
-    return "WAV bytes at 48 kHz to 16 kHz, 3 s", lambda: compiled(tensor), "soundfile + soxr HQ", by_soundfile
+def machine() -> dict[str, str]:
+    """Describe where this runs; the load tells whether other work disturbed it."""
+    packages = ", ".join(f"{name} {number}" for name in PACKAGES if (number := _version(name)))
+    return {
+        "machine": f"{_processor()}, {len(os.sched_getaffinity(0))} cores may be used",
+        "load at the start": f"{os.getloadavg()[0]:.1f}",
+        "versions": f"Python {platform.python_version()}, {packages}",
+    }
 
 
-def served_clips():
-    """Rows for one clip and for a batch: the same model exported, and as Keras runs it."""
-    model = ParallelModel(8, emotions=EMOTIONS[:8])
-    loaded = tf.saved_model.load(str(export_model(model, Path(tempfile.mkdtemp()) / "1")))
-    for size, name in ((1, "one clip of 3 s"), (32, "32 clips of 3 s")):
-        yield (f"{name}, SavedModel, from bytes", *_served(loaded, model, size))
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
 
 
-def _served(loaded, model, size):
-    contents = tf.constant([_wav(16_000)] * size)
-    samples = _noise((size, SECONDS * 16_000))
-    inputs = {"waveform": samples, "num_samples": np.full(size, samples.shape[1], np.int32)}
-
-    def by_export():
-        return loaded.signatures["serving_default"](audio_bytes=contents)
-
-    return by_export, "Model.predict, from samples", lambda: model.predict(inputs, verbose=0)
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
-def _seconds(function: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
-def _noise(shape: tuple[int, ...]) -> np.ndarray:
-    return (np.random.default_rng(0).normal(size=shape) * 0.1).astype(np.float32)
-
-
-def _wav(sample_rate: int) -> bytes:
-    file = io.BytesIO()
-    soundfile.write(file, _noise((SECONDS * sample_rate,)), sample_rate, format="WAV", subtype="PCM_16")
-    return file.getvalue()
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure ser_keras beside its alternatives.")
+    parser.add_argument("--only", nargs="+", choices=ROWS, metavar="ROW", help=f"some rows only: {', '.join(ROWS)}")
+    parser.add_argument("--row", choices=ROWS, help="measure one row here and print it as JSON")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

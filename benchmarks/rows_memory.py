@@ -1,0 +1,42 @@
+"""Row: the most memory that training takes, on a corpus and on the same ten times over.
+
+Each training runs in a process of its own, one epoch, with the cache on disk.
+"""
+
+import json
+import resource
+import sys
+import tempfile
+from pathlib import Path
+
+from clips import find_corpus, quiet, repeated
+from lines import Measured
+from timing import run_apart
+
+TIMES = 10
+NUM_CLIPS = 535
+
+
+def growth() -> list[Measured]:
+    with tempfile.TemporaryDirectory() as scratch:
+        source = find_corpus(Path(scratch), ("emodb", "ravdess"))
+        corpora = [repeated(source, Path(scratch, str(times)), size=times * NUM_CLIPS) for times in (TIMES, 1)]
+        large, small = (run_apart(__file__, str(corpus.path)) for corpus in corpora)
+    return [Measured(large, small, corpora[1].title, unit="MB", note="one run each")]
+
+
+def peak_megabytes(dataset_path: str) -> float:
+    """Train for one epoch and return the highest resident memory of this process."""
+    quiet()
+    from ser_keras.model import ParallelModel
+    from ser_keras.preprocessing import preprocess_data
+    from ser_keras.training import train_model
+
+    with tempfile.TemporaryDirectory() as cache:
+        train, val, _ = preprocess_data(dataset_path, cache=cache)
+        train_model(ParallelModel(len(train.class_names)), train, val, epochs=1, verbose=0)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    print(json.dumps(peak_megabytes(sys.argv[1])))

@@ -1,0 +1,63 @@
+"""Rows on two cores: a training step, an epoch, and how much of the machine the step uses."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import ours
+import tensorflow as tf
+from clips import find_corpus, noise, quiet
+from lines import Measured
+from timing import medians, module_or_reason
+
+from ser_keras.augmentation import mix_up
+from ser_keras.config import TrainConfig
+from ser_keras.preprocessing import labelled_batches, preprocess_data
+
+BATCH = 32
+MATRICES = (1024, 2048, 4096)
+
+
+def step() -> list[Measured]:
+    torch = module_or_reason("torch", "pip install torch (its CPU build is enough)")
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    from original import training_step
+
+    times = medians(ours.training_step(ours.batch_of_noise(BATCH)), training_step(BATCH))
+    return [Measured(*times, "the original in PyTorch, from ready features")]
+
+
+def epoch() -> list[Measured]:
+    """`fit` on what `train_model` feeds it, beside the same compiled step on the same batches held in memory."""
+    quiet()
+    with tempfile.TemporaryDirectory() as scratch:
+        corpus = find_corpus(Path(scratch))
+        data = preprocess_data(corpus.path).train
+        train = mix_up(labelled_batches(data, len(data.class_names)), TrainConfig().mixup)
+        model = ours.ParallelModel(len(data.class_names))
+        ours.compiled(model, train)
+        batches = list(train)
+        one_step = tf.function(model.train_step, input_signature=[train.element_spec])
+        times = medians(
+            lambda: model.fit(train, shuffle=False, verbose=0),
+            lambda: [one_step(batch) for batch in batches],
+            repeats=7,
+        )
+    return [Measured(*times, "the same steps on tensors in memory", note=f"{corpus.title}, {len(batches)} steps")]
+
+
+def share_of_peak() -> list[Measured]:
+    """The step beside the time in which one large product does as many multiply-adds."""
+    model, batch = ours.build(), ours.batch_of_noise(BATCH)
+    count = 3 * ours.multiply_adds(model, batch[0])
+    products = [_product(size) for size in MATRICES]
+    mine, *theirs = medians(ours.training_step(batch, model), *products)
+    rate = max(size**3 / seconds for size, seconds in zip(MATRICES, theirs, strict=True))
+    note = f"{count / 1e9:.2f} G, {count / mine / 1e9:.0f} of {rate / 1e9:.0f} G a second"
+    return [Measured(mine, count / rate, "as many in one tf.matmul", note=note)]
+
+
+def _product(size: int):
+    matrix = tf.constant(noise(size, size))
+    product = tf.function(tf.matmul)
+    return lambda: product(matrix, matrix)

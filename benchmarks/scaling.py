@@ -1,0 +1,134 @@
+"""`make scaling`: how the cost grows with the length of a clip, the size of a batch and that of a corpus.
+
+Two cores, each table in a process of its own, and each corpus too, for its peak memory. The corpora are
+links to the clips of the synthetic one, 1 to 2 s long; the largest is listed and split, not decoded,
+because that alone would take minutes. The tables go to the terminal and to benchmarks/scaling.json.
+"""
+
+import argparse
+import json
+import resource
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bench import machine
+from timing import limit_cores, medians, run_apart, seconds_of
+
+RESULTS = Path(__file__).with_name("scaling.json")
+CORES = 2
+CLIP_SECONDS = (1, 3, 10, 30, 60, 180, 600)
+BATCH_SIZES = (1, 4, 16, 32, 64, 128, 256)
+CORPUS_SIZES = (100, 1_000, 10_000, 100_000)
+MOST_DECODED = 10_000
+
+Rows = list[dict[str, float | None]]
+
+
+def main() -> None:
+    options = _options()
+    if options.table:
+        limit_cores(CORES)
+        print(json.dumps(TABLES[options.table]()))
+    elif options.corpus:
+        limit_cores(CORES)
+        print(json.dumps(one_corpus(options.corpus, decode=options.decode)))
+    else:
+        described = machine()
+        print(*(f"{name}: {value}" for name, value in described.items()), sep="\n")
+        tables = {name: show(name, run_apart(__file__, "--table", name)) for name in TABLES}
+        RESULTS.write_text(json.dumps({"machine": described, "cores": CORES, **tables}, indent=2) + "\n")
+
+
+def clip_length() -> Rows:
+    """One clip through the SavedModel, from WAV bytes."""
+    import ours
+    import tensorflow as tf
+    from clips import wav
+
+    serve, rows = ours.served(ours.build()), []
+    for seconds in CLIP_SECONDS:
+        contents = tf.constant([wav(seconds)])
+        (time,) = medians(lambda contents=contents: serve(audio_bytes=contents))
+        rows.append({"clip, s": seconds, "time, ms": time * 1e3, "ms a second of audio": time * 1e3 / seconds})
+        rows[-1]["peak so far, MB"] = _peak_megabytes()
+    return rows
+
+
+def batch_size() -> Rows:
+    """Clips of 3 s: through the SavedModel, from WAV bytes; and a training step."""
+    import ours
+    import tensorflow as tf
+    from clips import wav
+
+    model, rows = ours.build(), []
+    serve = ours.served(model)
+    for size in BATCH_SIZES:
+        contents = tf.constant([wav()] * size)
+        step = ours.training_step(ours.batch_of_noise(size), model)
+        served, trained = medians(lambda contents=contents: serve(audio_bytes=contents), step)
+        rows.append({"batch": size, "served, ms": served * 1e3, "clips/s": size / served})
+        rows[-1] |= {"training step, ms": trained * 1e3, "trained clips/s": size / trained}
+    return rows
+
+
+def corpus_size() -> Rows:
+    """Listing, splitting, decoding into memory, and one pass over the batches."""
+    from clips import repeated, synthetic_corpus
+
+    with tempfile.TemporaryDirectory() as scratch:
+        source, rows = synthetic_corpus(Path(scratch)), []
+        for size in CORPUS_SIZES:
+            corpus = repeated(source, Path(scratch, str(size)), size=size)
+            decode = ["--decode"] if size <= MOST_DECODED else []
+            rows.append({"clips": size, **run_apart(__file__, "--corpus", str(corpus.path), *decode)})
+    return rows
+
+
+def one_corpus(path: str, *, decode: bool) -> dict[str, float | None]:
+    """Return the seconds of each stage of `preprocess_data`, once each, and the peak memory."""
+    from clips import quiet
+
+    from ser_keras.config import DataConfig
+    from ser_keras.corpora import scan_corpus
+    from ser_keras.preprocessing import load_recordings, make_splits, split_utterances
+
+    quiet()
+    config, kept = DataConfig(), {}
+    listing = seconds_of(lambda: kept.update(scan=scan_corpus(path).utterances))
+    splitting = seconds_of(lambda: kept.update(split=split_utterances(kept["scan"], config)))
+    times = {"list, s": listing, "split, s": splitting, "decode, s": None, "datasets, s": None, "one pass, s": None}
+    if decode:
+        load = {"sample_rate": 16_000, "config": config}
+        times["decode, s"] = seconds_of(lambda: kept.update(recordings=load_recordings(kept["scan"], **load)))
+        make = lambda: kept.update(data=make_splits(kept["recordings"], kept["split"], config=config))  # noqa: E731
+        times["datasets, s"] = seconds_of(make)
+        times["one pass, s"] = seconds_of(lambda: [None for side in kept["data"] for _ in side])
+    return {**times, "peak, MB": _peak_megabytes()}
+
+
+TABLES = {"clip length": clip_length, "batch size": batch_size, "corpus size": corpus_size}
+
+
+def show(name: str, rows: Any) -> Rows:
+    print(f"\n{name}: {TABLES[name].__doc__}")
+    print("  ".join(f"{column:>22}" for column in rows[0]))
+    for row in rows:
+        print("  ".join(f"{'-' if value is None else format(value, '.6g'):>22}" for value in row.values()))
+    return rows
+
+
+def _peak_megabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", choices=TABLES, help="measure one table here and print it as JSON")
+    parser.add_argument("--corpus", help="measure the corpus in this folder here and print it as JSON")
+    parser.add_argument("--decode", action="store_true", help="with --corpus: decode it as well")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
