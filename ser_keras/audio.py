@@ -23,6 +23,7 @@ from ser_keras.wav import (
     HIGHEST_SAMPLE_RATE,
     LARGEST_SAMPLE,
     LOWEST_SAMPLE_RATE,
+    RIFF_NAMES,
     DecodedAudio,
     WavHeader,
     decode_wav,
@@ -108,11 +109,11 @@ def decode_audio(contents: tf.Tensor, *, sample_rate: int = 16_000, max_seconds:
         TensorShape([16000])
     """
     contents = tf.convert_to_tensor(contents)
-    wav = decode_wav(contents, max_seconds=max_seconds)
+    is_riff = tf.reduce_any(tf.equal(tf.strings.substr(contents, 0, 4), RIFF_NAMES))
     decoded = tf.cond(
-        tf.equal(wav.error, ""),
-        lambda: wav,
-        lambda: _decode_foreign(contents, wav.error, max_seconds),
+        is_riff,
+        lambda: _decode_riff(contents, max_seconds),
+        lambda: _decode_foreign(contents, tf.constant(""), max_seconds),
     )
     return _at_rate(decoded, sample_rate)
 
@@ -155,6 +156,11 @@ def _at_rate(decoded: DecodedAudio, sample_rate: int) -> Waveform:
     return Waveform(resample(decoded.waveform, rate, sample_rate), decoded.error)
 
 
+def _decode_riff(contents: tf.Tensor, max_seconds: float) -> DecodedAudio:
+    wav = decode_wav(contents, max_seconds=max_seconds)
+    return tf.cond(tf.equal(wav.error, ""), lambda: wav, lambda: _decode_foreign(contents, wav.error, max_seconds))
+
+
 def _decode_foreign(contents: tf.Tensor, wav_error: tf.Tensor, max_seconds: float) -> DecodedAudio:
     waveform, sample_rate, error = tf.numpy_function(
         functools.partial(_read_foreign, max_seconds=max_seconds),
@@ -173,8 +179,7 @@ def _read_foreign(contents: bytes, wav_error: bytes, *, max_seconds: float) -> t
     except _UnusableError as error:
         text = str(error)
     except (RuntimeError, ValueError, OSError) as error:  # libsndfile's own are RuntimeErrors
-        is_wav = contents[:4] in (b"RIFF", b"RF64", b"BW64")
-        text = wav_error if is_wav else _not_audio(contents, error)
+        text = wav_error or _not_audio(contents, error)
     else:
         return waveform, np.int32(rate), b""
     return np.zeros(0, np.float32), np.int32(0), text

@@ -83,7 +83,7 @@ def load_recordings(
     kept, rejected, fingerprints, seconds = [], [], {}, {}
     decoded = _decode_all(utterances, sample_rate, store)
     for utterance, samples, error in tqdm(decoded, "Decoding", len(utterances), unit="clip", disable=None):
-        samples = samples[: round(config.max_seconds * sample_rate)]
+        samples = _part(samples, 0, round(config.max_seconds * sample_rate))
         reason = error or _fault(samples, len(samples) / sample_rate, config.min_seconds)
         if reason:
             rejected.append(Rejected(utterance.path, reason))
@@ -110,14 +110,13 @@ class _MemoryStore:
         return None
 
     def keep(self, utterance: Utterance, samples: np.ndarray) -> None:
-        self._clips.append(samples.copy())  # a part of a long file would keep the whole in memory
+        self._clips.append(samples)
 
     def reader(self) -> Callable[[tf.Tensor], tf.Tensor]:
-        bounds = tf.constant(np.cumsum([0, *map(len, self._clips)]))
-        joined = np.concatenate(self._clips)
-        self._clips.clear()  # before the next copy: the corpus is never in memory three times
         with tf.device("CPU"):
-            samples = tf.constant(joined)
+            bounds = tf.constant(np.cumsum([0, *map(len, self._clips)]))
+            samples = tf.concat(self._clips, axis=0)
+        self._clips.clear()
         return lambda index: samples[bounds[index] : bounds[index + 1]]
 
 
@@ -203,7 +202,13 @@ def _cut(samples: np.ndarray, error: str, utterance: Utterance, sample_rate: int
     if start and start >= len(samples) and not error:
         seconds = len(samples) / sample_rate
         error = f"start_seconds={utterance.start_seconds} lies behind the end of the file at {seconds:.2f} s"
-    return samples[start:end], error
+    return _part(samples, start, end), error
+
+
+def _part(samples: np.ndarray, start: int, end: int) -> np.ndarray:
+    """Return a part that does not keep the whole in memory."""
+    part = samples[start:end]
+    return part if len(part) == len(samples) else part.copy()
 
 
 def _fault(samples: np.ndarray, seconds: float, min_seconds: float) -> str:

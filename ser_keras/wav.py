@@ -22,6 +22,9 @@ LARGEST_SAMPLE = 2.0**32
 DAMAGED_SAMPLES = "holds NaN or infinite samples, or some beyond 4e9; full scale is 1"
 """The error text for them."""
 
+RIFF_NAMES = (b"RIFF", b"RF64", b"BW64")
+"""With one of them a WAV file begins."""
+
 _MOST_FRAMES = 2**30  # keeps every index within int32
 _MOST_CHUNKS = 1_000  # real files have a dozen; a hostile one must not keep the loop busy
 _SIZE_UNKNOWN = 2**32 - 1
