@@ -28,6 +28,7 @@ RIFF_NAMES = (b"RIFF", b"RF64", b"BW64")
 _MOST_FRAMES = 2**30  # keeps every index within int32
 _MOST_CHUNKS = 1_000  # real files have a dozen; a hostile one must not keep the loop busy
 _SIZE_UNKNOWN = 2**32 - 1
+_PLAIN_HEADER = 44  # bytes before the samples, where there are no other chunks
 _FMT, _DATA, _WAVE, _RIFF, _RF64, _BW64 = (
     int.from_bytes(name, "little") for name in (b"fmt ", b"data", b"WAVE", b"RIFF", b"RF64", b"BW64")
 )
@@ -178,12 +179,20 @@ def _read_chunks(contents: tf.Tensor) -> _Chunks:
 def _find_chunks(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """Whether each is a WAV file, where its two chunks begin, and the bytes of samples there are: `(batch,)`."""
     length = tf.cast(tf.strings.length(contents), tf.int64)
-    form, riff_size, kind = tf.unstack(_numbers(contents, tf.zeros_like(length), tf.int32, 3), axis=1)
+    nothing = tf.zeros_like(length)
+    head = tf.unstack(_numbers(contents, nothing, tf.int32, 11), axis=1)
+    form, riff_size, kind = head[:3]
     is_64 = tf.equal(form, _RF64) | tf.equal(form, _BW64)
     is_wave = (tf.equal(form, _RIFF) | is_64) & tf.equal(kind, _WAVE)
     never_closed = tf.abs((riff_size & _SIZE_UNKNOWN) + 8 - length) > 1
-    in_ds64 = _numbers(contents, tf.zeros_like(length) + 28, tf.int64, 1)[:, 0]
+    in_ds64 = (head[7] & _SIZE_UNKNOWN) + head[8] * 2**32  # a 64-bit number at offset 28
     size_64 = tf.where(is_64, in_ds64, _SIZE_UNKNOWN)
+
+    def data_bytes(size, body):
+        size &= _SIZE_UNKNOWN
+        size = tf.where(tf.equal(size, _SIZE_UNKNOWN), size_64, size)
+        size = tf.where(tf.equal(size, 0) & never_closed, length, size)
+        return tf.clip_by_value(size, 0, length - body)
 
     def is_unfinished(offset, fmt, data, data_size):
         return (tf.equal(fmt, 0) | tf.equal(data, 0)) & (offset + 8 <= length)
@@ -191,12 +200,9 @@ def _find_chunks(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, 
     def step(offset, fmt, data, data_size):
         unfinished = is_unfinished(offset, fmt, data, data_size)
         name, size = tf.unstack(_numbers(contents, offset, tf.int32, 2), axis=1)
-        size &= _SIZE_UNKNOWN
         body = offset + 8
         is_fmt, is_data = unfinished & tf.equal(name, _FMT), unfinished & tf.equal(name, _DATA)
-        size = tf.where(tf.equal(size, _SIZE_UNKNOWN), size_64, size)
-        size = tf.where(is_data & tf.equal(size, 0) & never_closed, length, size)
-        size = tf.clip_by_value(size, 0, length - body)
+        size = tf.where(is_data, data_bytes(size, body), tf.clip_by_value(size & _SIZE_UNKNOWN, 0, length - body))
         # Chunks begin at even offsets. A writer that forgets so has no zero byte here, but a name.
         is_padded = tf.equal(size % 2, 1) & tf.equal(_numbers(contents, body + size, tf.uint8, 1)[:, 0], 0)
         return (
@@ -206,12 +212,18 @@ def _find_chunks(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, 
             tf.where(is_data, size, data_size),
         )
 
-    nothing = tf.zeros_like(length)
-    start = tf.where(is_wave, nothing + 12, length)
+    # Most files hold these two chunks first and nothing before them; no walk is needed then.
+    expected = ((form, _RIFF), (kind, _WAVE), (head[3], _FMT), (head[4], 16), (head[9], _DATA))
+    is_plain = tf.reduce_all([tf.equal(*pair) for pair in expected], axis=0) & (length >= _PLAIN_HEADER)
     _, fmt, data, data_size = tf.while_loop(
         lambda *state: tf.reduce_any(is_unfinished(*state)),
         step,
-        (start, nothing, nothing, nothing),
+        (
+            tf.where(is_wave, nothing + 12, length),
+            tf.where(is_plain, nothing + 20, 0),
+            tf.where(is_plain, nothing + _PLAIN_HEADER, 0),
+            tf.where(is_plain, data_bytes(head[10], _PLAIN_HEADER), 0),
+        ),
         maximum_iterations=_MOST_CHUNKS,
     )
     return is_wave, fmt, data, data_size
