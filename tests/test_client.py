@@ -444,7 +444,8 @@ def test_it_works_in_a_process_without_tensorflow(server):
         "for address in sys.argv[1:]:\n"
         "    with EmotionClient(address) as client: print(client.predict(b'RIFF0000WAVE' + bytes(488)))\n"
     )
-    command = [sys.executable, "-W", "error", "-c", code, server.rest_url, server.grpc_address]
+    of_protobuf = "ignore:Type google._upb:DeprecationWarning"  # on Python 3.12, as in pyproject.toml
+    command = [sys.executable, "-W", "error", "-W", of_protobuf, "-c", code, server.rest_url, server.grpc_address]
     process = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=True)
     assert process.stdout.splitlines() == ["neutral (0.50)"] * 2
 
