@@ -7,8 +7,6 @@ import pytest
 
 @pytest.fixture(scope="module")
 def table(restless_model, exported):
-    if reason := c_runtime.why_not():
-        pytest.skip(reason)
     return parity.parity(restless_model, exported, parity.made_up_clips(12), num_alone=1)
 
 
@@ -20,6 +18,8 @@ def table(restless_model, exported):
     ],
 )
 def test_a_way_to_run_the_model_gives_the_same(table, way):
+    if way == "SavedModel, C" and (reason := c_runtime.why_not()):
+        pytest.skip(reason)
     assert max(table[way].values()) <= 1e-5
 
 
