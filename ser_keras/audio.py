@@ -139,15 +139,33 @@ def load_audio(path: str | Path, *, sample_rate: int = 16_000, max_seconds: floa
         >>> load_audio(folder / "hum.wav").shape
         (16000,)
     """
+    samples, error = read_audio(path, sample_rate=sample_rate, max_seconds=max_seconds)
+    if error:
+        raise InputError(f"{path}: {error}")
+    return samples
+
+
+def read_audio(path: str | Path, *, sample_rate: int, max_seconds: float) -> tuple[np.ndarray, str]:
+    """Reads an audio file as `load_audio` does, without raising.
+
+    Returns:
+        Mono samples, float32, shape (time,), and why there are none; empty where all is well.
+    """
     try:
         contents = Path(path).read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}; expected an audio file") from error
-    with tf.device("CPU"):
-        samples, error = decode_audio(contents, sample_rate=sample_rate, max_seconds=max_seconds)
-    if text := error.numpy().decode():
-        raise InputError(f"{path}: {text}")
-    return samples.numpy()
+        return np.zeros(0, np.float32), f"cannot be read: {error.strerror}; expected an audio file"
+    samples, error = _compiled_decoder(sample_rate, max_seconds)(contents)
+    return samples.numpy(), error.numpy().decode(errors="replace")
+
+
+@functools.cache
+def _compiled_decoder(sample_rate: int, max_seconds: float) -> tf.types.experimental.GenericFunction:
+    def decode(contents):
+        with tf.device("CPU"):
+            return decode_audio(contents, sample_rate=sample_rate, max_seconds=max_seconds)
+
+    return tf.function(decode, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 
 
 def _at_rate(decoded: DecodedAudio, sample_rate: int) -> Waveform:

@@ -1,8 +1,9 @@
 """From a folder of labelled recordings to batches of waveforms: train, validation, test."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ser_keras.corpora import Utterance, scan_corpus
 from ser_keras.errors import InputError
 from ser_keras.labels import order_emotions
 from ser_keras.recordings import Recordings, Rejected, load_recordings
+from ser_keras.sound_files import FULL_SCALE
 from ser_keras.splits import Split, SplitAudit, audit_split, default_split, random_split, speaker_split
 
 logger = logging.getLogger(__name__)
@@ -213,11 +215,10 @@ class _Side:
         """Return whole clips in their order."""
 
         @tf.autograph.experimental.do_not_convert
-        def read(clip, label):
-            return self._recordings.read(clip), label
+        def read(clips, labels):
+            return self._read(self._wholes, clips), labels
 
-        clips = self._entries.map(read, tf.data.AUTOTUNE)
-        dataset = _padded_batches(clips, batch_size, drop_remainder=False)
+        dataset = self._entries.batch(batch_size).map(read, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
         dataset.class_names, dataset.utterances = self._emotions, self._utterances
         return dataset
 
@@ -231,30 +232,58 @@ class _Side:
         crop = round(config.crop_seconds * self._recordings.sample_rate)
         draws = tf.data.Dataset.random(seed=config.seed, rerandomize_each_iteration=True)
         entries = self._entries.shuffle(size, seed=config.seed, reshuffle_each_iteration=True)
+        entries = tf.data.Dataset.zip(entries, draws).batch(config.batch_size, size > config.batch_size)
+        parts = partial(self._parts, length=crop)
 
         @tf.autograph.experimental.do_not_convert
-        def read_part(entry, draw):
-            clip, label = entry
-            return _random_part(self._recordings.read(clip), crop, draw), label
+        def read(entry, draws):
+            clips, labels = entry
+            return self._read(parts, clips, draws), labels
 
-        clips = tf.data.Dataset.zip(entries, draws).map(read_part, tf.data.AUTOTUNE)
-        dataset = _padded_batches(clips, config.batch_size, drop_remainder=size > config.batch_size)
+        dataset = entries.map(read, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
         dataset.class_names = self._emotions
         return dataset
 
+    def _read(self, choose: Callable[..., list[np.ndarray]], *numbers: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return a batch of what `choose` makes of some numbers; in NumPy, where a clip is one copy."""
+        waveform, num_samples = tf.numpy_function(
+            lambda *numbers: pad_clips(choose(*numbers)), numbers, (tf.float32, tf.int32)
+        )
+        return {
+            "waveform": tf.ensure_shape(waveform, [None, None]),
+            "num_samples": tf.ensure_shape(num_samples, [None]),
+        }
 
-def _random_part(samples: tf.Tensor, length: int, draw: tf.Tensor) -> tf.Tensor:
-    """Return `length` samples from where the random number `draw` says; all where there are fewer."""
-    spare = tf.maximum(tf.size(samples) - length, 0)
-    start = tf.cast(draw % (tf.cast(spare, tf.int64) + 1), tf.int32)
+    def _wholes(self, clips: np.ndarray) -> list[np.ndarray]:
+        return [self._recordings.samples(clip) for clip in clips]
+
+    def _parts(self, clips: np.ndarray, draws: np.ndarray, *, length: int) -> list[np.ndarray]:
+        return [_random_part(samples, length, draw) for samples, draw in zip(self._wholes(clips), draws, strict=True)]
+
+
+def pad_clips(clips: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Lay clips into one array.
+
+    Args:
+        clips: int16 or float32 samples, each `(time,)`.
+
+    Returns:
+        float32 `(batch, samples)`, full scale 1, zero behind each clip, as long as the longest; and the clips'
+        own lengths, int32 `(batch,)`.
+
+    Example:
+        >>> pad_clips([np.array([1.0, 2.0], np.float32), np.array([2**14], np.int16)])[0].tolist()
+        [[1.0, 2.0], [0.5, 0.0]]
+    """
+    num_samples = np.array([len(clip) for clip in clips], np.int32)
+    waveform = np.zeros((len(clips), num_samples.max()), np.float32)
+    for row, clip in zip(waveform, clips, strict=True):
+        scale = 1 / FULL_SCALE if clip.dtype == np.int16 else 1.0
+        np.multiply(clip, np.float32(scale), out=row[: len(clip)])
+    return waveform, num_samples
+
+
+def _random_part(samples: np.ndarray, length: int, draw: int) -> np.ndarray:
+    """Return `length` samples from where a random number says; all where there are fewer."""
+    start = draw % (max(len(samples) - length, 0) + 1)
     return samples[start : start + length]
-
-
-def _padded_batches(clips: tf.data.Dataset, batch_size: int, *, drop_remainder: bool) -> tf.data.Dataset:
-    @tf.autograph.experimental.do_not_convert
-    def measure(samples, label):
-        return {"waveform": samples, "num_samples": tf.size(samples)}, label
-
-    inputs = clips.map(measure)
-    shapes = ({"waveform": (None,), "num_samples": ()}, ())
-    return inputs.padded_batch(batch_size, shapes, drop_remainder=drop_remainder).prefetch(tf.data.AUTOTUNE)

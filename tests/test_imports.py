@@ -19,7 +19,7 @@ ORDER = (
     *("corpora.iemocap", "corpora.published", "corpora.manifest", "corpora.reading", "corpora"),
     *("splits.sides", "splits.parts", "splits.folds", "splits.audit", "splits"),
     *("synthesis", "synthetic"),
-    *("resampling", "wav", "audio", "recordings"),
+    *("resampling", "wav", "audio", "clips", "clip_cache", "recordings"),
     *("features", "augmentation", "masking", "preprocessing"),
     *("model", "metrics", "training", "plots", "evaluation"),
     *("model_card", "serving", "export_check", "warmup", "export", "inference"),

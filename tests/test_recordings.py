@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_keras import recordings as module
+from ser_keras import clips
+from ser_keras.audio import load_audio
 from ser_keras.config import DataConfig
 from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
 from ser_keras.recordings import load_recordings
+from ser_keras.sound_files import as_float32, read_plain_int16
 
 
 def utterance(path, **fields):
@@ -23,10 +25,10 @@ def load(utterances, **settings):
 @pytest.fixture
 def good(tmp_path, noise):
     """Three files of different lengths, rates and channels."""
-    clips = {"a.wav": (noise(16_000), 16_000), "b.flac": (noise(24_000), 48_000), "c.wav": (noise(4_410), 44_100)}
-    for name, (samples, rate) in clips.items():
+    files = {"a.wav": (noise(16_000), 16_000), "b.flac": (noise(24_000), 48_000), "c.wav": (noise(4_410), 44_100)}
+    for name, (samples, rate) in files.items():
         soundfile.write(tmp_path / name, samples, rate)
-    return [utterance(tmp_path / name) for name in clips]
+    return [utterance(tmp_path / name) for name in files]
 
 
 BROKEN = {
@@ -51,7 +53,7 @@ def write_broken(folder):
 def test_samples_come_back_as_decoded(good, tmp_path, cache):
     loaded = load(good, cache="memory" if cache == "memory" else str(tmp_path / "cache"))
     assert [each.path.name for each in loaded.utterances] == ["a.wav", "b.flac", "c.wav"]
-    samples = [loaded.read(index).numpy() for index in range(3)]
+    samples = [loaded.waveform(index) for index in range(3)]
     assert [len(each) for each in samples] == [16_000, 8_000, 1_600]
     expected, _ = soundfile.read(good[0].path, dtype="float32")
     np.testing.assert_array_equal(samples[0], expected)
@@ -94,16 +96,15 @@ def test_equal_sound_has_equal_fingerprints_whatever_the_format(tmp_path):
 
 
 def test_segments_of_one_file_are_cut_from_one_decoding(good, monkeypatch):
-    decoded = []
-    decode_files = module._decode_files
-    monkeypatch.setattr(module, "_decode_files", lambda paths, rate: decoded.extend(paths) or decode_files(paths, rate))
+    reads = []
+    monkeypatch.setattr(clips, "read_plain_int16", lambda path, *_: reads.append(path))
     path = good[0].path
     parts = [utterance(path, start_seconds=0.0, end_seconds=0.25), utterance(path, start_seconds=0.5)]
     loaded = load(parts)
     whole, _ = soundfile.read(path, dtype="float32")
-    np.testing.assert_array_equal(loaded.read(0), whole[:4_000])
-    np.testing.assert_array_equal(loaded.read(1), whole[8_000:])
-    assert decoded == [path]
+    np.testing.assert_array_equal(loaded.waveform(0), whole[:4_000])
+    np.testing.assert_array_equal(loaded.waveform(1), whole[8_000:])
+    assert reads == [path]
 
 
 def test_a_segment_behind_the_end_is_left_out(good):
@@ -119,23 +120,78 @@ def test_only_the_beginning_of_a_long_recording_is_used_and_that_is_said(good, c
 
 def test_the_disk_cache_is_used_again(good, tmp_path, monkeypatch):
     first = load(good, cache=str(tmp_path / "cache"))
-    monkeypatch.setattr(module, "_decode_files", lambda paths, rate: iter(()) if not paths else pytest.fail("decoded"))
+    monkeypatch.setattr(clips.ClipDecoder, "decode", lambda *_: pytest.fail("decoded again"))
     second = load(good, cache=str(tmp_path / "cache"))
     assert second.fingerprints == first.fingerprints
-    np.testing.assert_array_equal(second.read(1), first.read(1))
+    np.testing.assert_array_equal(second.waveform(1), first.waveform(1))
 
 
 def test_a_changed_file_never_meets_its_old_samples(good, tmp_path, noise):
     cache = str(tmp_path / "cache")
     load(good, cache=cache)
     soundfile.write(good[0].path, noise(8_000, seed=5), 16_000)
-    assert len(load(good, cache=cache).read(0)) == 8_000
+    assert len(load(good, cache=cache).waveform(0)) == 8_000
 
 
 def test_a_changed_setting_never_meets_old_samples(good, tmp_path):
     cache = str(tmp_path / "cache")
     load(good, cache=cache)
-    assert len(load(good, cache=cache, max_seconds=0.5).read(0)) == 8_000
+    assert len(load(good, cache=cache, max_seconds=0.5).waveform(0)) == 8_000
+
+
+def damage(folder, content):
+    """Give every cached clip this content, or remove it."""
+    for file in (folder / "cache").iterdir():
+        file.unlink() if content is None else file.write_bytes(file.read_bytes()[:content])
+
+
+@pytest.mark.parametrize("left", [None, 0, 60, 1_000], ids=["deleted", "emptied", "cut in its header", "cut"])
+def test_a_damaged_cache_is_made_again(good, tmp_path, left):
+    before = load(good, cache=str(tmp_path / "cache"))
+    damage(tmp_path, left)
+    after = load(good, cache=str(tmp_path / "cache"))
+    assert after.fingerprints == before.fingerprints
+    np.testing.assert_array_equal(after.samples(0), load(good).samples(0))
+
+
+@pytest.mark.parametrize("left", [None, 0, 60, 1_000], ids=["deleted", "emptied", "cut in its header", "cut"])
+def test_a_cache_that_is_damaged_after_loading_is_made_again(good, tmp_path, left):
+    loaded = load(good, cache=str(tmp_path / "cache"))
+    damage(tmp_path, left)
+    np.testing.assert_array_equal(loaded.samples(1), load(good).samples(1))
+    assert len(list((tmp_path / "cache").iterdir())) == (1 if left is None else 3)
+
+
+def test_a_recording_that_changed_after_its_cache_was_lost_is_an_error(good, tmp_path, noise):
+    loaded = load(good, cache=str(tmp_path / "cache"))
+    damage(tmp_path, None)
+    soundfile.write(good[0].path, noise(8_000, seed=5), 16_000)
+    with pytest.raises(InputError, match=r"a\.wav: has changed since it was first read; start again"):
+        loaded.samples(0)
+
+
+def test_sixteen_bits_stay_sixteen_bits(good, tmp_path, noise):
+    soundfile.write(tmp_path / "float.wav", noise(16_000), 16_000, subtype="FLOAT")
+    loaded = load([*good, utterance(tmp_path / "float.wav")])
+    kinds = {each.path.name: loaded.samples(index).dtype for index, each in enumerate(loaded.utterances)}
+    assert kinds == {"a.wav": np.int16, "b.flac": np.float32, "c.wav": np.float32, "float.wav": np.float32}
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_the_short_way_gives_what_the_served_graph_gives(tmp_path, noise, suffix):
+    path = tmp_path / f"clip.{suffix}"
+    soundfile.write(path, noise(16_000), 16_000, subtype="PCM_16")
+    plain = read_plain_int16(path, 16_000, 10.0)
+    np.testing.assert_array_equal(as_float32(plain), load_audio(path))
+
+
+@pytest.mark.parametrize(
+    ("channels", "rate", "subtype"), [(2, 16_000, "PCM_16"), (1, 8_000, "PCM_16"), (1, 16_000, "PCM_24")]
+)
+def test_the_short_way_is_for_plain_files_only(tmp_path, noise, channels, rate, subtype):
+    samples = np.stack([noise(16_000)] * channels, axis=1)
+    soundfile.write(tmp_path / "clip.wav", samples, rate, subtype=subtype)
+    assert read_plain_int16(tmp_path / "clip.wav", 16_000, 10.0) is None
 
 
 def test_a_cache_that_cannot_be_made_is_an_error(good, tmp_path):
