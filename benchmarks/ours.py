@@ -13,7 +13,7 @@ from ser_keras.config import TrainConfig
 from ser_keras.export import export_model
 from ser_keras.labels import EMOTIONS
 from ser_keras.model import ParallelModel
-from ser_keras.training import _compile  # what is timed is what train_model compiles
+from ser_keras.training import _compile, mixed  # what is timed is what train_model compiles
 
 
 def build() -> ParallelModel:
@@ -28,9 +28,11 @@ def batch_of_noise(size: int, seconds: float = SECONDS) -> tuple[dict[str, tf.Te
 
 
 def compiled(model: ParallelModel, batches: tf.data.Dataset) -> ParallelModel:
-    """Compile a model as `train_model` does, and run one step, which builds optimizer and metrics."""
-    _compile(model, TrainConfig(), total_steps=1000)
-    model.fit(batches.take(1), shuffle=False, verbose=0)
+    """Compile a model as `train_model` does, and run one step, which builds and traces all of it."""
+    config = TrainConfig()
+    _compile(model, config, total_steps=1000)
+    with mixed(model, config.mixup):
+        model.fit(batches.take(1), shuffle=False, verbose=0)
     return model
 
 

@@ -10,8 +10,6 @@ from clips import find_corpus, noise, quiet
 from lines import Measured
 from timing import medians, module_or_reason
 
-from ser_keras.augmentation import mix_up
-from ser_keras.config import TrainConfig
 from ser_keras.preprocessing import labelled_batches, preprocess_data
 
 BATCH = 32
@@ -33,7 +31,7 @@ def epoch() -> list[Measured]:
     with tempfile.TemporaryDirectory() as scratch:
         corpus = find_corpus(Path(scratch))
         data = preprocess_data(corpus.path).train
-        train = mix_up(labelled_batches(data, len(data.class_names)), TrainConfig().mixup)
+        train = labelled_batches(data, len(data.class_names))
         model = ours.ParallelModel(len(data.class_names))
         ours.compiled(model, train)
         batches = list(train)

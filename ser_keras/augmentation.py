@@ -117,33 +117,28 @@ class SpecAugment(keras.layers.Layer):
         }
 
 
-def mix_up(batches: tf.data.Dataset, alpha: float, *, seed: int = 0) -> tf.data.Dataset:
-    """Mix each clip of a batch with its neighbour, and their labels alike.
+def mix_up(data: tuple, alpha: float, seed: tf.Tensor) -> tuple:
+    """Mix each clip of a batch with its neighbour, and their labels and weights alike.
 
     After Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018, on waveforms. The longer of
     the two lengths becomes that of the mixture.
 
     Args:
-        batches: dataset of ``({"waveform", "num_samples"}, one-hot labels)``, shuffled, with any further
-            elements left as they are.
+        data: ``({"waveform", "num_samples"}, one-hot labels)``, perhaps with weights `(batch,)` of the clips.
         alpha: both parameters of the Beta distribution from which each clip's share is drawn.
-        seed: integer, for repeatable draws.
+        seed: two integers; the same ones give the same shares.
 
     Returns:
-        A dataset of the same form, with other draws in each epoch.
+        The mixed inputs, labels and weights; None for weights that were not given.
     """
-    draws = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2, drop_remainder=True)
+    inputs, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+    gamma = tf.random.stateless_gamma([2, tf.shape(labels)[0]], seed, alpha)
+    share = tf.math.divide_no_nan(gamma[1], gamma[0] + gamma[1])  # (batch,), Beta(alpha, alpha)
 
-    @tf.autograph.experimental.do_not_convert
-    def mix(batch, draw):
-        inputs, labels, *rest = batch
-        gamma = tf.random.stateless_gamma([2, tf.shape(labels)[0], 1], draw, alpha)
-        share = tf.math.divide_no_nan(gamma[0], gamma[0] + gamma[1])  # (batch, 1), Beta(alpha, alpha)
-        waveform, lengths = inputs["waveform"], inputs["num_samples"]
-        mixed = {
-            "waveform": share * waveform + (1 - share) * tf.roll(waveform, 1, axis=0),
-            "num_samples": tf.maximum(lengths, tf.roll(lengths, 1, axis=0)),
-        }
-        return mixed, share * labels + (1 - share) * tf.roll(labels, 1, axis=0), *rest
+    def mix(values):
+        own = tf.cast(tf.reshape(share, [-1] + [1] * (len(values.shape) - 1)), values.dtype)
+        return values + own * (tf.roll(values, 1, axis=0) - values)
 
-    return tf.data.Dataset.zip(batches, draws).map(mix, tf.data.AUTOTUNE)
+    lengths = inputs["num_samples"]
+    mixed = {"waveform": mix(inputs["waveform"]), "num_samples": tf.maximum(lengths, tf.roll(lengths, 1, axis=0))}
+    return mixed, mix(labels), None if weights is None else mix(weights)

@@ -2,7 +2,8 @@
 
 import math
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,25 @@ class ParallelModel(keras.Model):
         self.audio = audio
         self.config = config
         self._attention = attention
+        self._disturb: Callable[[tuple, Any], tuple] | None = None
+
+    @contextmanager
+    def disturbed(self, disturb: Callable[[tuple, Any], tuple]) -> Iterator[None]:
+        """Let `fit` change each training batch within a `with` block, as a part of its compiled step.
+
+        Args:
+            disturb: function from a batch, as `fit` takes it, and the number of steps done to what is
+                trained on instead.
+        """
+        self._disturb = disturb
+        try:
+            yield
+        finally:
+            self._disturb = None
+
+    def train_step(self, data: tuple) -> dict[str, Any]:
+        """Train on one batch, as in `keras.Model`."""
+        return super().train_step(self._disturb(data, self.optimizer.iterations) if self._disturb else data)
 
     @property
     def details(self) -> keras.Model:

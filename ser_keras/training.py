@@ -1,6 +1,7 @@
 """train_model: `model.fit` with the settings that an emotion classifier needs."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -67,16 +68,16 @@ def train_model(
     model.adapt_normalization(train)
     _compile(model, config, steps * config.epochs)
     weighted = config.class_weights and len(train.element_spec) == 2
-    mixed = mix_up(train, config.mixup) if config.mixup else train
-    return model.fit(
-        mixed,
-        validation_data=val,
-        epochs=config.epochs,
-        shuffle=False,  # the dataset shuffles itself
-        class_weight=class_weights(counts) if weighted else None,
-        callbacks=[*_callbacks(config, output_dir), *callbacks],
-        verbose=verbose,
-    )
+    with mixed(model, config.mixup):
+        return model.fit(
+            train,
+            validation_data=val,
+            epochs=config.epochs,
+            shuffle=False,  # the dataset shuffles itself
+            class_weight=class_weights(counts) if weighted else None,
+            callbacks=[*_callbacks(config, output_dir), *callbacks],
+            verbose=verbose,
+        )
 
 
 def save_model(model: keras.Model, path: str | Path) -> None:
@@ -132,6 +133,18 @@ def _count_labels(train: tf.data.Dataset, num_emotions: int) -> tuple[np.ndarray
     if not steps:
         raise InputError("the training data holds no batch: give at least one clip")
     return counts, steps
+
+
+def mixed(model: ParallelModel, alpha: float) -> AbstractContextManager:
+    """Let `fit` mix the clips of each batch (see `mix_up`); the same seed of Keras gives the same mixtures."""
+    if not alpha:
+        return nullcontext()
+    seed = tf.cast(keras.random.SeedGenerator().next(), tf.int64)
+
+    def mix(data, num_steps):
+        return mix_up(data, alpha, seed + tf.cast(num_steps, tf.int64))
+
+    return model.disturbed(mix)
 
 
 def _compile(model: keras.Model, config: TrainConfig, total_steps: int) -> None:

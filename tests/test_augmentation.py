@@ -43,26 +43,31 @@ def test_masks_cover_whole_bands_of_at_most_their_fraction():
 
 
 def clips_to_mix():
-    """Two clips that say what they are: ones and twos, of different length and label."""
-    waveform = np.array([[1.0, 1.0, 1.0, 0.0], [2.0, 2.0, 0.0, 0.0]], np.float32)
-    inputs = {"waveform": waveform, "num_samples": np.array([3, 2], np.int32)}
-    return tf.data.Dataset.from_tensors((inputs, np.eye(2, dtype=np.float32))).repeat(50)
+    """Two clips that say what they are: ones and twos, of different length, label and weight."""
+    waveform = tf.constant([[1.0, 1.0, 1.0, 0.0], [2.0, 2.0, 0.0, 0.0]])
+    inputs = {"waveform": waveform, "num_samples": tf.constant([3, 2])}
+    return inputs, tf.eye(2), tf.constant([1.0, 2.0])
 
 
-def test_mixing_shares_samples_and_labels_alike():
+def test_mixing_shares_samples_labels_and_weights_alike():
     shares = []
-    for inputs, labels in mix_up(clips_to_mix(), 0.5, seed=1).as_numpy_iterator():
-        share = labels[:, [0]]  # of the clip of ones
+    for step in range(50):
+        inputs, labels, weights = mix_up(clips_to_mix(), 0.5, tf.constant([1, step]))
+        share = labels.numpy()[:, [0]]  # of the clip of ones
         np.testing.assert_allclose(inputs["waveform"][:, :2], np.repeat(share + 2 * (1 - share), 2, axis=1), atol=1e-5)
-        np.testing.assert_allclose(labels.sum(axis=1), 1.0, atol=1e-6)
-        assert inputs["num_samples"].tolist() == [3, 3]
-        shares.append(labels[0, 0])
+        np.testing.assert_allclose(weights, (share + 2 * (1 - share))[:, 0], atol=1e-5)
+        np.testing.assert_allclose(tf.reduce_sum(labels, axis=1), 1.0, atol=1e-6)
+        assert inputs["num_samples"].numpy().tolist() == [3, 3]
+        shares.append(share[0])
     assert np.mean(shares) == pytest.approx(0.5, abs=0.15) and np.std(shares) > 0.2
 
 
-def test_mixing_repeats_with_the_seed_and_differs_between_epochs():
-    batches = mix_up(clips_to_mix(), 0.5, seed=1)
-    first, second = (np.array([labels for _, labels in batches.as_numpy_iterator()]) for _ in range(2))
-    again = np.array([labels for _, labels in mix_up(clips_to_mix(), 0.5, seed=1).as_numpy_iterator()])
+def test_mixing_needs_no_weights():
+    *_, weights = mix_up(clips_to_mix()[:2], 0.5, tf.constant([1, 2]))
+    assert weights is None
+
+
+def test_mixing_repeats_with_the_seed_and_differs_with_another():
+    first, again, other = (mix_up(clips_to_mix(), 0.5, tf.constant([1, step]))[1].numpy() for step in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
-    assert not np.allclose(first, second)
+    assert not np.allclose(first, other)

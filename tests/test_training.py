@@ -78,6 +78,18 @@ def test_the_same_seed_gives_the_same_weights_and_writes_nothing_unasked(trained
     assert list(tmp_path.iterdir()) == []
 
 
+def test_clips_are_mixed_in_training_alone():
+    """A model that knows the clips by heart still errs on their mixtures, unless they are not mixed."""
+    data = tones(8)
+    figures = {}
+    for mixup in (0.0, 5.0):
+        keras.utils.set_random_seed(0)
+        history = train_model(ParallelModel(2, config=SMALL), data, data, epochs=12, **{**DIRECT, "mixup": mixup})
+        figures[mixup] = history.history
+    assert figures[5.0]["loss"][-1] > figures[0.0]["loss"][-1] + 0.1
+    assert max(figures[5.0]["val_uar"]) > 0.9
+
+
 @pytest.mark.parametrize("one_hot", [False, True])
 def test_takes_a_pair_of_arrays(one_hot):
     waveforms, labels = tones()
