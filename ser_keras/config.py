@@ -61,12 +61,12 @@ class AudioConfig(Config):
 
     Example:
         >>> AudioConfig().frames_per_second
-        100.0
+        50.0
     """
 
     sample_rate: int = _setting(16_000, "rate to which all audio is resampled, in Hz")
-    frame_length: int = _setting(400, "analysis window, in samples")
-    frame_step: int = _setting(160, "distance between frames, in samples")
+    frame_length: int = _setting(512, "analysis window, in samples")
+    frame_step: int = _setting(320, "distance between frames, in samples")
     fft_length: int = _setting(512, "transform size, in samples; at least frame_length")
     num_mel_bins: int = _setting(64, "number of mel bands")
     min_hz: float = _setting(50.0, "lower edge of the lowest mel band, in Hz")
@@ -130,28 +130,34 @@ class ModelConfig(Config):
     """The shape of `ParallelModel`.
 
     Example:
-        >>> ModelConfig().time_pooling
-        16
+        >>> ModelConfig().time_pooling, ModelConfig().band_pooling
+        (8, 16)
     """
 
-    conv_filters: tuple[int, ...] = _setting((32, 48, 64, 96), "filters of each Conv2D block")
+    conv_filters: tuple[int, ...] = _setting((32, 64, 96, 128), "filters of each Conv2D block")
     conv_kernels: tuple[int, ...] = _setting((5, 3, 3, 3), "width and height of the filters of each block")
     conv_strides: tuple[int, ...] = _setting((2, 1, 1, 1), "step of the filters of each block, in time and frequency")
-    conv_pools: tuple[int, ...] = _setting((2, 2, 2, 1), "max-pooling over time and frequency in each block")
-    conv_dropout: float = _setting(0.1, "dropout after each Conv2D block, 0 to 1")
-    lstm_pool: int = _setting(8, "frames averaged into one step of the LSTM")
+    conv_time_pools: tuple[int, ...] = _setting((2, 1, 2, 1), "max-pooling over time in each block")
+    conv_band_pools: tuple[int, ...] = _setting((2, 2, 1, 2), "max-pooling over frequency in each block")
+    conv_dropout: float = _setting(0.1, "dropout after each Conv2D block but the first, 0 to 1")
+    lstm_pool: int | None = _setting(
+        None,
+        "frames averaged into a step of the LSTM, which then reads the spectrogram itself, not the last Conv2D block",
+    )
+    lstm_inputs: int = _setting(128, "values to which a step of the last Conv2D block is reduced for the LSTM")
     lstm_units: int = _setting(64, "units of the LSTM in each direction")
     attention_units: int = _setting(64, "width of the additive attention")
     dropout: float = _setting(0.3, "dropout before the softmax, 0 to 1")
 
     def __post_init__(self) -> None:
         require(len(self.conv_filters) > 0, "conv_filters", self.conv_filters, "at least one block")
-        for name in ("conv_filters", "conv_kernels", "conv_strides", "conv_pools"):
+        for name in ("conv_filters", "conv_kernels", "conv_strides", "conv_time_pools", "conv_band_pools"):
             values = getattr(self, name)
             fits = len(values) == len(self.conv_filters)
             require(fits, name, values, f"one for each of conv_filters={self.conv_filters}")
             require(min(values) > 0, name, values, "numbers above 0")
-        for name in ("lstm_pool", "lstm_units", "attention_units"):
+        require(self.lstm_pool is None or self.lstm_pool > 0, "lstm_pool", self.lstm_pool, "more than 0, or None")
+        for name in ("lstm_inputs", "lstm_units", "attention_units"):
             require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
         for name in ("conv_dropout", "dropout"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 or more and less than 1")
@@ -166,7 +172,8 @@ class ModelConfig(Config):
             conv_filters=(16, 32, 64, 64),
             conv_kernels=(3, 3, 3, 3),
             conv_strides=(1, 1, 1, 1),
-            conv_pools=(2, 4, 4, 4),
+            conv_time_pools=(2, 4, 4, 4),
+            conv_band_pools=(2, 4, 4, 4),
             conv_dropout=0.3,
             lstm_pool=4,
             lstm_units=64,
@@ -177,7 +184,17 @@ class ModelConfig(Config):
     @property
     def time_pooling(self) -> int:
         """Frames that end in one step of the last Conv2D block."""
-        return math.prod(self.conv_strides) * math.prod(self.conv_pools)
+        return math.prod(self.conv_strides) * math.prod(self.conv_time_pools)
+
+    @property
+    def band_pooling(self) -> int:
+        """Mel bands that end in one band of the last Conv2D block."""
+        return math.prod(self.conv_strides) * math.prod(self.conv_band_pools)
+
+    @property
+    def frames_per_step(self) -> int:
+        """Frames that end in one step of the LSTM, and so of the attention."""
+        return self.lstm_pool or self.time_pooling
 
 
 @dataclass(frozen=True)

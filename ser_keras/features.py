@@ -41,7 +41,7 @@ class LogMelSpectrogram(keras.layers.Layer):
     Example:
         >>> layer = LogMelSpectrogram(num_mel_bins=64)
         >>> layer(np.zeros((2, 16000), "float32"), np.array([16000, 8000])).shape
-        TensorShape([2, 101, 64])
+        TensorShape([2, 51, 64])
     """
 
     def __init__(

@@ -85,21 +85,6 @@ class PadTime(layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
-class MaskedBatchNormalization(layers.BatchNormalization):
-    """Batch normalisation over the steps that belong to a clip; the other steps become zero."""
-
-    def call(self, inputs, mask, training=None):
-        """Return `inputs` `(batch, steps, bands, filters)` normalised where `mask` `(batch, steps)` is True."""
-        mask = mask[:, :, None]
-        normalised = super().call(inputs, training=training, mask=mask)
-        return normalised * ops.cast(mask[..., None], normalised.dtype)
-
-    def compute_mask(self, inputs, mask=None):
-        """Return None: what is behind this layer gets its mask explicitly."""
-        return
-
-
-@keras.saving.register_keras_serializable(package="ser_keras")
 class MeanRemoval(layers.Layer):
     """Subtract each clip's own mean over time from every band.
 

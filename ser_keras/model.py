@@ -11,26 +11,21 @@ import keras
 from keras import layers, ops
 
 from ser_keras.augmentation import RandomGain, SpecAugment
+from ser_keras.batch_norm import FusedBatchNormalization
 from ser_keras.config import AudioConfig, ModelConfig
 from ser_keras.errors import InputError
 from ser_keras.features import FrameMask, LogMelSpectrogram
-from ser_keras.masking import (
-    MaskedBatchNormalization,
-    MaskTime,
-    MeanRemoval,
-    PadTime,
-    PoolMask,
-    StatisticsPooling,
-)
+from ser_keras.masking import MaskTime, MeanRemoval, PadTime, PoolMask, StatisticsPooling
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
 class ParallelModel(keras.Model):
     """Speech emotion classifier: waveforms in, one probability for each emotion out.
 
-    A functional Keras model of two branches over one log-mel spectrogram: blocks of Conv2D, batch
-    normalisation, ReLU, max-pooling and dropout, pooled to their mean and spread over time; and a
-    bidirectional LSTM pooled by additive attention. Both are concatenated in front of the softmax.
+    A functional Keras model over one log-mel spectrogram: blocks of Conv2D, max-pooling, batch
+    normalisation, ReLU and dropout, and behind them two branches side by side, one that takes the mean
+    and spread of what they found over time, and a bidirectional LSTM pooled by additive attention. Both
+    are concatenated in front of the softmax. With ``config.lstm_pool`` the LSTM reads the spectrogram.
 
     Inputs, as a dictionary: ``waveform``, float32 `(batch, samples)`, mono at ``audio.sample_rate``,
     zero-padded at the end; ``num_samples``, int32 `(batch,)`, the true lengths. Output:
@@ -75,8 +70,10 @@ class ParallelModel(keras.Model):
         num_samples = keras.Input((), dtype="int32", name="num_samples")
         log_mel, mask = _front_end(waveform, num_samples, audio)
         image, mask = _normalised_image(log_mel, mask, config)
-        summary = _conv_branch(image, mask, config)
-        context, attention = _lstm_branch(image, mask, config)
+        found, found_mask = _conv_blocks(image, mask, config)
+        summary = StatisticsPooling(name="conv_summary")(found, found_mask)
+        steps, step_mask = _lstm_steps(image, mask, config) if config.lstm_pool else (found, found_mask)
+        context, attention = _lstm_branch(steps, step_mask, config)
         embedding = layers.Concatenate(name="embedding")([summary, context])
         dropped = layers.Dropout(config.dropout, name="dropout")(embedding)
         probabilities = layers.Dense(num_emotions, activation="softmax", dtype="float32", name="probabilities")(dropped)
@@ -113,7 +110,7 @@ class ParallelModel(keras.Model):
         """The same network with its inner values as outputs; the weights are shared.
 
         A dictionary of `probabilities` `(batch, emotions)`, `attention` `(batch, steps)` (weights that
-        sum to 1 over the time of the clip, one for each ``config.lstm_pool`` frames), `embedding`
+        sum to 1 over the time of the clip, one for each ``config.frames_per_step`` frames), `embedding`
         `(batch, features)` and `log_mel` `(batch, frames, mels)` in dB.
         """
         outputs = {
@@ -199,30 +196,40 @@ def _normalised_image(log_mel, mask, config: ModelConfig):
     image = ops.stack([scaled, centred], axis=-1)
     image = SpecAugment(name="spec_augment")(image)
     image = MaskTime(name="mask_image")(image, mask)
-    multiple = math.lcm(config.time_pooling, 2 * config.lstm_pool)  # 2: attention over one step is none
+    multiple = math.lcm(config.time_pooling, 2 * config.frames_per_step)  # 2: attention over one step is none
     return PadTime(multiple, name="pad_image")(image), PadTime(multiple, name="pad_mask")(mask)
 
 
-def _conv_branch(x, mask, config: ModelConfig):
-    shapes = zip(config.conv_filters, config.conv_kernels, config.conv_strides, config.conv_pools, strict=True)
+def _conv_blocks(x, mask, config: ModelConfig):
+    """Return what the blocks found, `(batch, steps, bands * filters)`, and the mask of the steps."""
+    pools = zip(config.conv_time_pools, config.conv_band_pools, strict=True)
+    shapes = zip(config.conv_filters, config.conv_kernels, config.conv_strides, pools, strict=True)
     for index, (filters, kernel, stride, pool) in enumerate(shapes, 1):
-        mask = PoolMask(stride * pool, name=f"mask_{index}")(mask)
+        mask = PoolMask(stride * pool[0], name=f"mask_{index}")(mask)
         x = layers.Conv2D(filters, kernel, strides=stride, padding="same", use_bias=False, name=f"conv_{index}")(x)
         x = layers.MaxPooling2D(pool, name=f"pool_{index}")(x)  # before the rest, which then costs less
-        x = MaskedBatchNormalization(momentum=0.9, name=f"norm_{index}")(x, mask)
+        x = FusedBatchNormalization(momentum=0.9, name=f"norm_{index}")(x)
         x = layers.ReLU(name=f"relu_{index}")(x)
-        x = layers.Dropout(config.conv_dropout, name=f"dropout_{index}")(x)  # (batch, steps, bands, filters)
-    x = layers.Reshape((-1, x.shape[2] * x.shape[3]), name="flatten_bands")(x)
-    return StatisticsPooling(name="conv_summary")(x, mask)
+        x = MaskTime(name=f"masked_{index}")(x, mask)
+        if index > 1:
+            x = layers.Dropout(config.conv_dropout, name=f"dropout_{index}")(x)  # (batch, steps, bands, filters)
+    return layers.Reshape((-1, x.shape[2] * x.shape[3]), name="flatten_bands")(x), mask
 
 
-def _lstm_branch(image, mask, config: ModelConfig):
+def _lstm_steps(image, mask, config: ModelConfig):
+    """Return the image averaged to the steps of the LSTM, `(batch, steps, bands * channels)`, and their mask."""
     steps = layers.AveragePooling2D((config.lstm_pool, 1), name="lstm_pool")(image)
-    mask = PoolMask(config.lstm_pool, name="lstm_mask")(mask)
-    x = layers.Reshape((-1, steps.shape[2] * steps.shape[3]), name="lstm_input")(steps)
+    steps = layers.Reshape((-1, steps.shape[2] * steps.shape[3]), name="lstm_steps")(steps)
+    return steps, PoolMask(config.lstm_pool, name="lstm_mask")(mask)
+
+
+def _lstm_branch(x, mask, config: ModelConfig):
+    """Return the pooled context `(batch, 2 * lstm_units)` of steps `(batch, steps, features)`, and the attention."""
+    if not config.lstm_pool:
+        x = layers.Dense(config.lstm_inputs, activation="relu", name="lstm_inputs")(x)
     lstm = layers.LSTM(config.lstm_units, return_sequences=True)
     x = layers.Bidirectional(lstm, name="lstm")(x, mask=mask)  # (batch, steps, 2 * lstm_units)
-    x = MaskTime(name="lstm_steps")(x, mask)
+    x = MaskTime(name="lstm_masked")(x, mask)
     query = layers.GlobalAveragePooling1D(keepdims=True, name="lstm_mean")(x, mask=mask)
     context, weights = layers.AdditiveAttention(name="attention")(
         [
@@ -247,9 +254,9 @@ def _check_classes(num_emotions: int, emotions: Sequence[str] | None) -> None:
 
 
 def _check_bands(audio: AudioConfig, config: ModelConfig) -> None:
-    """The pools shrink frequency as much as time: some band must be left."""
-    if audio.num_mel_bins < config.time_pooling:
+    """Some band must be left."""
+    if audio.num_mel_bins < config.band_pooling:
         raise InputError(
-            f"num_mel_bins={audio.num_mel_bins}: conv_strides and conv_pools shrink the bands {config.time_pooling} "
-            "times; take more bands or smaller pools"
+            f"num_mel_bins={audio.num_mel_bins}: conv_strides and conv_band_pools shrink the bands "
+            f"{config.band_pooling} times; take more bands or smaller pools"
         )

@@ -62,7 +62,7 @@ class ServedModel(tf.Module):
         self._config = config
         self._sample_rate = rate
         self._names = tf.constant(model.emotions)
-        self._step_samples = model.config.lstm_pool * model.audio.frame_step  # of one weight of the attention
+        self._step_samples = model.config.frames_per_step * model.audio.frame_step  # of one weight of the attention
         self._frame_step = model.audio.frame_step
         self._num_features = details.output["embedding"].shape[-1]
         self._group_samples = round(config.max_seconds * rate)

@@ -18,7 +18,8 @@ SMALL = ModelConfig(
     conv_filters=(8, 16),
     conv_kernels=(5, 3),
     conv_strides=(2, 1),
-    conv_pools=(2, 2),
+    conv_time_pools=(2, 2),
+    conv_band_pools=(2, 2),
     lstm_units=8,
     attention_units=8,
 )
@@ -59,7 +60,7 @@ def restless_model(corpus):
     model.adapt_normalization(preprocess_data(corpus).train)
     random = np.random.default_rng(0)
     for weight in model.trainable_weights:
-        weight.assign(weight + 0.1 * random.normal(size=weight.shape))
+        weight.assign(weight + 0.04 * random.normal(size=weight.shape))
     return model
 
 

@@ -58,16 +58,16 @@ def test_a_dictionary_holds_lists_in_place_of_tuples():
         (AudioConfig, {"sample_rate": 384_001}, "sample_rate=384001: expected 4000 to 384000 Hz"),
         (AudioConfig, {"frame_length": 0}, "frame_length=0: expected more than 0 samples"),
         (AudioConfig, {"frame_step": 0}, "frame_step=0: expected 1 to frame_length"),
-        (AudioConfig, {"frame_step": 401}, "frame_step=401: expected 1 to frame_length"),
+        (AudioConfig, {"frame_step": 513}, "frame_step=513: expected 1 to frame_length"),
         (
             AudioConfig,
             {"fft_length": 513},
-            "fft_length=513: expected an even number of at least frame_length=400",
+            "fft_length=513: expected an even number of at least frame_length=512",
         ),
         (
             AudioConfig,
-            {"fft_length": 398},
-            "fft_length=398: expected an even number of at least frame_length=400",
+            {"fft_length": 510},
+            "fft_length=510: expected an even number of at least frame_length=512",
         ),
         (AudioConfig, {"num_mel_bins": 0}, "num_mel_bins=0: expected more than 0 bands"),
         (AudioConfig, {"min_hz": -1.0}, "min_hz=-1.0: expected 0 to max_hz=8000.0"),
@@ -123,9 +123,10 @@ def test_a_dictionary_holds_lists_in_place_of_tuples():
             {"conv_strides": (1, 1)},
             r"conv_strides=\(1, 1\): expected one for each of conv_filters",
         ),
-        (ModelConfig, {"conv_pools": (2, 2, 2, -1)}, r"conv_pools=\(2, 2, 2, -1\): expected numbers above 0"),
-        (ModelConfig, {"conv_pools": (2,) * 5}, r"conv_pools=\(2, 2, 2, 2, 2\): expected one for each of"),
-        (ModelConfig, {"lstm_pool": 0}, "lstm_pool=0: expected more than 0"),
+        (ModelConfig, {"conv_time_pools": (2, 2, 2, -1)}, r"conv_time_pools=\(2, 2, 2, -1\): expected numbers above 0"),
+        (ModelConfig, {"conv_band_pools": (2,) * 5}, r"conv_band_pools=\(2, 2, 2, 2, 2\): expected one for each of"),
+        (ModelConfig, {"lstm_pool": 0}, "lstm_pool=0: expected more than 0, or None"),
+        (ModelConfig, {"lstm_inputs": 0}, "lstm_inputs=0: expected more than 0"),
         (ModelConfig, {"lstm_units": 0}, "lstm_units=0: expected more than 0"),
         (ModelConfig, {"attention_units": 0}, "attention_units=0: expected more than 0"),
         (ModelConfig, {"conv_dropout": 1.0}, "conv_dropout=1.0: expected 0 or more and less than 1"),
@@ -144,16 +145,19 @@ def test_a_value_that_cannot_work_is_refused_by_name(config_class, changes, mess
         config_class(**changes)
 
 
+CONV_PARTS = ("filters", "kernels", "strides", "time_pools", "band_pools")
+
+
 @pytest.mark.parametrize(
     ("config_class", "changes"),
     [
         (AudioConfig, {"sample_rate": 4_000, "max_hz": 2_000.0}),
         (AudioConfig, {"sample_rate": 384_000}),
-        (AudioConfig, {"frame_step": 400, "fft_length": 400}),
+        (AudioConfig, {"frame_step": 512, "fft_length": 512}),
         (AudioConfig, {"min_hz": 0.0}),
         (DataConfig, {"min_seconds": 0.0, "batch_size": 1}),
         (DataConfig, {"split": "manifest"}),
-        (ModelConfig, {"conv_filters": (1,), "conv_kernels": (1,), "conv_strides": (1,), "conv_pools": (1,)}),
+        (ModelConfig, dict.fromkeys((f"conv_{part}" for part in CONV_PARTS), (1,))),
         (ModelConfig, {"conv_dropout": 0.0, "dropout": 0.0}),
         (TrainConfig, {"epochs": 1, "patience": 1, "weight_decay": 0.0}),
         (TrainConfig, {"warmup_fraction": 0.0, "label_smoothing": 0.0}),
@@ -189,8 +193,14 @@ def test_frames_per_second_follow_rate_and_step():
 
 
 def test_time_pooling_is_the_product_of_strides_and_pools():
-    config = ModelConfig(conv_filters=(4, 4), conv_kernels=(3, 3), conv_strides=(3, 1), conv_pools=(2, 5))
-    assert config.time_pooling == 30
+    parts = {"conv_filters": (4, 4), "conv_kernels": (3, 3), "conv_strides": (3, 1)}
+    config = ModelConfig(**parts, conv_time_pools=(2, 5), conv_band_pools=(1, 2))
+    assert (config.time_pooling, config.band_pooling) == (30, 6)
+
+
+def test_steps_of_the_lstm_are_those_of_the_convolutions_unless_it_reads_the_spectrogram():
+    assert ModelConfig().frames_per_step == ModelConfig().time_pooling
+    assert ModelConfig(lstm_pool=4).frames_per_step == 4
 
 
 def test_the_original_shape_pools_more_than_ours():

@@ -116,7 +116,7 @@ def test_onnx_stores_weights_in_the_precision_and_features_in_float32(converted,
     stored = {onnx.helper.tensor_dtype_to_np_dtype(each.data_type).name for each in weights}
     largest = max(weights, key=lambda each: len(each.raw_data))
     assert precision in stored
-    assert largest.data_type == onnx.TensorProto.FLOAT and list(largest.dims) == [514, 1, 1, 400]
+    assert largest.data_type == onnx.TensorProto.FLOAT and list(largest.dims) == [514, 1, 1, 512]
 
 
 def test_onnx_carries_names_and_recipe(model, converted):

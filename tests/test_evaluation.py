@@ -20,7 +20,8 @@ TINY = ModelConfig(
     conv_filters=(4, 4),
     conv_kernels=(3, 3),
     conv_strides=(2, 1),
-    conv_pools=(2, 2),
+    conv_time_pools=(2, 2),
+    conv_band_pools=(2, 2),
     lstm_units=4,
     attention_units=4,
 )

@@ -75,7 +75,7 @@ def test_what_lies_behind_the_clip_is_ignored(noise):
     garbage = np.concatenate([clip, np.full(3_000, np.nan, np.float32)])
     zeros = np.concatenate([clip, np.zeros(3_000, np.float32)])
     np.testing.assert_array_equal(log_mel(garbage[None], [4_000]), log_mel(zeros[None], [4_000]))
-    np.testing.assert_allclose(log_mel(zeros[None], [4_000])[:, :26], log_mel(clip[None]), atol=1e-5)
+    np.testing.assert_allclose(log_mel(zeros[None], [4_000])[:, :13], log_mel(clip[None]), atol=1e-5)
 
 
 def test_a_loud_clip_leaves_its_batch_mates_alone(noise):
@@ -83,7 +83,7 @@ def test_a_loud_clip_leaves_its_batch_mates_alone(noise):
     np.testing.assert_allclose(log_mel(np.stack([quiet, loud]))[0], log_mel(quiet[None])[0], atol=1e-5)
 
 
-@pytest.mark.parametrize("num_samples", [0, 1, 159, 160, 161, 16_000])
+@pytest.mark.parametrize("num_samples", [0, 1, 319, 320, 321, 16_000])
 def test_symbolic_and_real_shapes_agree(num_samples):
     layer = LogMelSpectrogram()
     assert layer.compute_output_shape((1, num_samples)) == tuple(log_mel(np.zeros((1, num_samples), np.float32)).shape)
@@ -137,5 +137,5 @@ def test_an_unknown_fourier_form_is_refused():
 
 
 def test_a_recipe_that_cannot_work_is_refused():
-    with pytest.raises(InputError, match="fft_length=256: expected an even number of at least frame_length=400"):
+    with pytest.raises(InputError, match="fft_length=256: expected an even number of at least frame_length=512"):
         LogMelSpectrogram(fft_length=256)

@@ -20,7 +20,7 @@ ORDER = (
     *("splits.sides", "splits.parts", "splits.folds", "splits.audit", "splits"),
     *("synthesis", "synthetic"),
     *("resampling", "wav", "audio", "clips", "clip_cache", "recordings"),
-    *("features", "augmentation", "masking", "preprocessing"),
+    *("features", "augmentation", "masking", "batch_norm", "preprocessing"),
     *("model", "metrics", "training", "plots", "evaluation"),
     *("model_card", "serving", "export_check", "warmup", "export", "inference"),
     *("conversion.graph", "conversion.trial", "conversion.formats", "conversion"),

@@ -78,13 +78,13 @@ def test_answers_name_the_most_probable_emotion(served, noise, wav_bytes):
 def test_attention_lies_within_the_clip(served, live, noise, wav_bytes):
     long, short = noise(40_000), noise(9_000)
     answer = served("serving_default", audio_bytes=[wav_bytes(long), wav_bytes(short)])
-    steps = 1 + 9_000 // (8 * 160)  # one for 8 frames of 160 samples
+    steps = 1 + 9_000 // (8 * 320)  # one for 8 frames of 320 samples
     np.testing.assert_allclose(answer["attention"].sum(axis=1), 1, atol=1e-5)
     assert (answer["attention"][1, :steps] > 0).all() and (answer["attention"][1, steps:] == 0).all()
     np.testing.assert_allclose(answer["attention"][1, :steps], live(short)["attention"][:steps], atol=1e-5)
     seconds = answer["attention_seconds"]
-    np.testing.assert_allclose(seconds[:, 0], 3.5 * 0.01)  # the middle of frames 0 to 7, 10 ms apart
-    np.testing.assert_allclose(np.diff(seconds), 0.08, atol=1e-5)
+    np.testing.assert_allclose(seconds[:, 0], 3.5 * 0.02)  # the middle of frames 0 to 7, 20 ms apart
+    np.testing.assert_allclose(np.diff(seconds), 0.16, atol=1e-5)
 
 
 def test_the_sample_rate_of_a_waveform_counts(served, ask_waveform, noise, wav_bytes):

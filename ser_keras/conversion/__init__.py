@@ -170,7 +170,7 @@ def _write_description(model: ParallelModel, rows: list[Conversion], part: Path)
 
 
 def _facts(model: ParallelModel) -> dict[str, Any]:
-    rate, step = model.audio.sample_rate, model.audio.frame_step * model.config.lstm_pool
+    rate, step = model.audio.sample_rate, model.audio.frame_step * model.config.frames_per_step
     inputs = {
         "waveform": ("float32", ["batch", "time"], f"mono at {rate} Hz, full scale is [-1, 1]"),
         "num_samples": ("int32", ["batch"], "samples; what lies behind them is ignored"),
