@@ -13,12 +13,14 @@ from sklearn.model_selection import StratifiedGroupKFold
 from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
 from ser_keras.splits import (
+    PUBLISHED_FOLDS,
     OptimisticScoreWarning,
     Split,
     audit_split,
     default_split,
     fixed_folds,
     leave_one_speaker_out,
+    random_folds,
     random_split,
     speaker_folds,
     speaker_split,
@@ -490,3 +492,68 @@ class TestAudit:
         clips = balanced(6)
         split = Split(clips[::3], clips[1::3], clips[2::3])
         assert audit_split(Split(*(side[::-1] for side in split))) == audit_split(split)
+
+
+@pytest.fixture
+def untold():
+    with warnings.catch_warnings(action="ignore"):
+        yield
+
+
+def test_random_folds_test_each_clip_once_and_share_every_speaker(untold):
+    clips = balanced(6)
+    folds = random_folds(clips, num_folds=4)
+    assert sorted(map(repr, clips)) == sorted(repr(clip) for split in folds for clip in split.test)
+    for split in folds:
+        assert_parts(clips, split)
+        assert speakers(split.test) & speakers(split.train)
+
+
+def test_random_folds_give_each_fold_its_share_of_each_emotion(untold):
+    clips = unbalanced(10, seed=0)
+    total = Counter(clip.emotion for clip in clips)
+    for split in random_folds(clips, num_folds=5):
+        counts = Counter(clip.emotion for clip in split.test)
+        assert all(abs(counts[emotion] - total[emotion] / 5) < 1 for emotion in total)
+
+
+def test_random_folds_keep_what_was_made_from_one_recording_together(untold):
+    clips = [
+        utterance(f"{n}{e}{end}.wav", e, "a") for n in range(8) for e in EMOTIONS for end in ("", "_aug1", "_aug2")
+    ]
+    for split in random_folds(clips, num_folds=4):
+        assert not [finding for finding in audit_split(split).leaks if finding.kind == "derived"]
+
+
+def test_random_folds_need_no_speaker(untold):
+    clips = [utterance(f"{n}{e}.wav", e) for n in range(6) for e in EMOTIONS]
+    assert len(random_folds(clips, num_folds=3)) == 3
+
+
+def test_random_folds_say_that_their_score_is_optimistic():
+    with pytest.warns(OptimisticScoreWarning, match="random folds: every speaker can be in train and in test"):
+        random_folds(balanced(4))
+
+
+def test_random_folds_of_fewer_recordings_than_folds_are_refused(untold):
+    with pytest.raises(InputError, match="found 4 recordings, but 5 parts need one each"):
+        random_folds([utterance(f"{e}.wav", e) for e in EMOTIONS])
+
+
+@pytest.mark.parametrize("make_folds", [speaker_folds, random_folds])
+def test_another_validation_seed_keeps_the_folds(make_folds, untold):
+    clips = balanced(12)
+    first, second = (make_folds(clips, num_folds=3, val_seed=seed) for seed in (1, 2))
+    assert [split.test for split in first] == [split.test for split in second]
+    assert [split.val for split in first] != [split.val for split in second]
+
+
+def test_the_published_folds_of_ravdess_have_four_of_its_actors_each():
+    clips = [utterance(f"{a:02d}{e}.wav", e, f"{a:02d}", corpus="ravdess") for a in range(1, 25) for e in EMOTIONS]
+    folds = fixed_folds(clips, "ravdess")
+    assert [len(speakers(split.test)) for split in folds] == [4] * 6
+    assert speakers(folds[0].test) == {"ravdess/01", "ravdess/11", "ravdess/20", "ravdess/21"}
+
+
+def test_every_published_file_of_folds_is_there():
+    assert all(path.is_file() for path in PUBLISHED_FOLDS.values())

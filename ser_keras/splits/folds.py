@@ -6,10 +6,22 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+
 from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
-from ser_keras.splits.parts import carve_validation, deal_groups, group_by_speaker
+from ser_keras.splits.parts import (
+    carve_validation,
+    deal_groups,
+    deal_validation,
+    group_by_speaker,
+    recordings_by_emotion,
+    shuffle,
+)
 from ser_keras.splits.sides import OptimisticScoreWarning, Split, Utterances, sort_utterances
+
+PUBLISHED_FOLDS = {"ravdess": Path(__file__).parents[1] / "protocols" / "ravdess_6_folds.csv"}
+"""Folds that come along, by the name under which they can be asked for; protocols/README.md cites the sources."""
 
 _NUM_SHOWN = 20
 _PATH_OR_SPEAKER = {"path": lambda clip: clip.path.as_posix(), "speaker": lambda clip: clip.speaker_id}
@@ -39,7 +51,12 @@ def leave_one_speaker_out(utterances: Iterable[Utterance], *, val_fraction: floa
 
 
 def speaker_folds(
-    utterances: Iterable[Utterance], *, num_folds: int = 5, val_fraction: float = 0.15, seed: int = 0
+    utterances: Iterable[Utterance],
+    *,
+    num_folds: int = 5,
+    val_fraction: float = 0.15,
+    seed: int = 0,
+    val_seed: int | None = None,
 ) -> list[Split]:
     """Cross-validation over groups of speakers: each clip is in the test side of exactly one split.
 
@@ -48,6 +65,7 @@ def speaker_folds(
         num_folds: Number of folds, 2 or more, at most the number of speakers.
         val_fraction: Share of the other folds' clips for validation, in (0, 1).
         seed: The same seed gives the same folds.
+        val_seed: The same one gives the same validation speakers; `seed` where it is None.
 
     Returns:
         One split for each fold.
@@ -64,7 +82,57 @@ def speaker_folds(
     if num_folds < 2:
         raise InputError(f"num_folds is {num_folds}; cross-validation needs 2 or more")
     speakers = group_by_speaker(utterances, at_least=max(3, num_folds))
-    return _rotate(deal_groups(speakers, [1 / num_folds] * num_folds, seed), val_fraction, seed)
+    folds = deal_groups(speakers, [1 / num_folds] * num_folds, seed)
+    return _rotate(folds, val_fraction, seed if val_seed is None else val_seed)
+
+
+def random_folds(
+    utterances: Iterable[Utterance],
+    *,
+    num_folds: int = 5,
+    val_fraction: float = 0.15,
+    seed: int = 0,
+    val_seed: int | None = None,
+) -> list[Split]:
+    """Cross-validation by emotion alone, which puts every speaker on all sides; it warns.
+
+    To show what such a leak is worth, or for data whose speakers nobody knows. As in `random_split` the
+    validation clips are dealt at random too, and what was made from one recording stays together.
+
+    Args:
+        utterances: The labelled clips.
+        num_folds: Number of folds, 2 or more.
+        val_fraction: Share of the other folds' clips for validation, in (0, 1).
+        seed: The same seed gives the same folds.
+        val_seed: The same one gives the same validation clips; `seed` where it is None.
+
+    Returns:
+        One split for each fold; each fold has its share of each emotion.
+
+    Raises:
+        InputError: There are fewer recordings than folds.
+
+    Example:
+        >>> from pathlib import Path
+        >>> clips = [Utterance(Path(f"{n}{e}.wav"), e, "a", "own") for n in range(6) for e in ("angry", "sad")]
+        >>> with warnings.catch_warnings(action="ignore"):
+        ...     [sorted(clip.emotion for clip in split.test) for split in random_folds(clips, num_folds=3)][0]
+        ['angry', 'angry', 'sad', 'sad']
+    """
+    if num_folds < 2:
+        raise InputError(f"num_folds is {num_folds}; cross-validation needs 2 or more")
+    rng = np.random.default_rng(seed)
+    by_emotion = recordings_by_emotion(sort_utterances(utterances), at_least=max(3, num_folds))
+    recordings = [recording for group in by_emotion for recording in shuffle(group, rng)]
+    folds = [[clip for recording in recordings[start::num_folds] for clip in recording] for start in range(num_folds)]
+    warnings.warn(
+        "random folds: every speaker can be in train and in test, so the score will be optimistic, better than on "
+        "new speakers",
+        OptimisticScoreWarning,
+        stacklevel=2,
+    )
+    val_seed = seed if val_seed is None else val_seed
+    return _rotate(folds, val_fraction, val_seed, carve=deal_validation)
 
 
 def fixed_folds(
@@ -73,11 +141,12 @@ def fixed_folds(
     r"""Cross-validation with the folds of a CSV file, to compare with published figures.
 
     The file has the columns `speaker,fold` (a speaker as `03` or `emodb/03`) or `path,fold` (a path, or
-    as much of its end as is unique). A speaker in two folds is a leak of the file's own; it warns.
+    as much of its end as is unique); those of `PUBLISHED_FOLDS` come along and are known by name. A
+    speaker in two folds is a leak of the file's own; it warns.
 
     Args:
         utterances: The labelled clips.
-        folds_path: The CSV file, UTF-8.
+        folds_path: The CSV file, UTF-8, or a name of `PUBLISHED_FOLDS`.
         val_fraction: Share of the other folds' clips for validation, in (0, 1).
         seed: The same seed gives the same validation speakers.
 
@@ -99,7 +168,8 @@ def fixed_folds(
         ['a', 'b', 'c']
     """
     clips = sort_utterances(utterances)
-    fold_of = _read_folds(clips, Path(folds_path))
+    folds_path = PUBLISHED_FOLDS.get(str(folds_path), Path(folds_path))
+    fold_of = _read_folds(clips, folds_path)
     folds = defaultdict(list)
     for clip in clips:
         if clip not in fold_of:
@@ -112,12 +182,17 @@ def fixed_folds(
     return _rotate([tuple(folds[name]) for name in names], val_fraction, seed)
 
 
-def _rotate(folds: Sequence[Utterances], val_fraction: float, seed: int) -> list[Split]:
+def _rotate(
+    folds: Sequence[Iterable[Utterance]],
+    val_fraction: float,
+    seed: int,
+    carve: Callable[..., list[Utterances]] = carve_validation,
+) -> list[Split]:
     """Each fold is the test side once; validation is carved out of the others."""
     splits = []
     for index, test in enumerate(folds):
         others = [clip for fold in (*folds[:index], *folds[index + 1 :]) for clip in fold]
-        splits.append(Split(*carve_validation(others, val_fraction, seed), test))
+        splits.append(Split(*carve(others, val_fraction, seed), sort_utterances(test)))
     return splits
 
 

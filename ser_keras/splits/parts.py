@@ -3,6 +3,7 @@
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -136,10 +137,14 @@ def _given_split(clips: Utterances, val_fraction: float, seed: int) -> Split:
 
 def carve_validation(clips: Sequence[Utterance], val_fraction: float, seed: int) -> list[Utterances]:
     """Train and val: by speaker, unless nobody knows one."""
-    fractions = _fractions(val_fraction)
     if any(clip.speaker_id for clip in clips):
-        return deal_groups(group_by_speaker(clips, at_least=2), fractions, seed)
-    return _deal_at_random(sort_utterances(clips), fractions, seed)
+        return deal_groups(group_by_speaker(clips, at_least=2), _fractions(val_fraction), seed)
+    return deal_validation(clips, val_fraction, seed)
+
+
+def deal_validation(clips: Sequence[Utterance], val_fraction: float, seed: int) -> list[Utterances]:
+    """Train and val by emotion alone, whoever speaks."""
+    return _deal_at_random(sort_utterances(clips), _fractions(val_fraction), seed)
 
 
 def _fractions(*held_out: float) -> list[float]:
@@ -221,8 +226,8 @@ def _deal_at_random(clips: Utterances, fractions: Sequence[float], seed: int) ->
     """Each emotion's recordings, shuffled, into parts of about these fractions."""
     rng = np.random.default_rng(seed)
     parts = [[] for _ in fractions]
-    for recordings in _recordings_by_emotion(clips, at_least=len(fractions)):
-        shuffled = [recordings[i] for i in rng.random(len(recordings)).argsort()]
+    for recordings in recordings_by_emotion(clips, at_least=len(fractions)):
+        shuffled = shuffle(recordings, rng)
         for part, size in zip(parts, _sizes(len(recordings), fractions), strict=True):
             part.extend(shuffled[:size])
             del shuffled[:size]
@@ -232,7 +237,17 @@ def _deal_at_random(clips: Utterances, fractions: Sequence[float], seed: int) ->
     return [sort_utterances(clip for recording in part for clip in recording) for part in parts]
 
 
-def _recordings_by_emotion(clips: Utterances, *, at_least: int) -> list[list[Utterances]]:
+def shuffle(items: Sequence[Any], rng: np.random.Generator) -> list[Any]:
+    """Return items in another order."""
+    return [items[index] for index in rng.random(len(items)).argsort()]
+
+
+def recordings_by_emotion(clips: Utterances, *, at_least: int) -> list[list[Utterances]]:
+    """For each emotion its recordings: what `audit_split` holds to be made from one file is one.
+
+    Raises:
+        InputError: there are fewer than `at_least`.
+    """
     origins = origins_of(clip.path for clip in clips)
     recordings = defaultdict(list)
     for clip in clips:
