@@ -13,11 +13,10 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from ser_keras.errors import InputError
 from ser_keras.files import whole_file, write_json
-from ser_keras.metrics import unweighted_average_recall
+from ser_keras.metrics import bootstrap_interval, unweighted_average_recall
 from ser_keras.plots import confusion_matrix_figure
 from ser_keras.preprocessing import check_labels, labelled_batches
 
-NUM_RESAMPLES = 2000
 FEW_SPEAKERS = 5
 
 
@@ -94,22 +93,24 @@ class Report:
         Clips of one speaker are no independent draws, so whole speakers are drawn with replacement.
         With one speaker, or with speakers unknown, clips are drawn, and the interval is too narrow.
         """
-        random = np.random.default_rng(0)
         if self.resampled == "speakers":
-            matrices = np.stack(list(self._speaker_matrices.values()))  # (speakers, classes, classes)
-            draws = random.multinomial(len(matrices), np.full(len(matrices), 1 / len(matrices)), NUM_RESAMPLES)
-            resampled = np.tensordot(draws, matrices, axes=1)  # (resamples, classes, classes)
-        else:
-            counts = self.confusion_matrix
-            draws = random.multinomial(counts.sum(), counts.ravel() / counts.sum(), NUM_RESAMPLES)
-            resampled = draws.reshape(-1, *counts.shape)
-        low, high = np.nanpercentile(unweighted_average_recall(resampled), [2.5, 97.5])
-        return float(low), float(high)
+            return bootstrap_interval(np.stack(list(self._speaker_matrices.values())))
+        size = len(self.emotions)
+        one_clip = np.eye(size**2, dtype=int).reshape(-1, size, size)  # a matrix for each way to take a clip
+        return bootstrap_interval(one_clip, self.confusion_matrix.ravel())
 
     @property
     def resampled(self) -> str:
         """What the bootstrap draws: "speakers" or "clips"."""
         return "speakers" if len(set(self.speakers)) > 1 else "clips"
+
+    @property
+    def drawn(self) -> str:
+        """How many of what the bootstrap drew, and where that was little; in words."""
+        if self.resampled == "clips":
+            return "clips"
+        number = len(set(self.speakers))
+        return f"{number} speakers" + (": too few for a sure interval" if number < FEW_SPEAKERS else "")
 
     def to_dict(self) -> dict[str, Any]:
         """Return every figure as plain values for JSON."""
@@ -139,7 +140,7 @@ class Report:
         return "\n".join(
             [
                 f"UAR       {self.unweighted_average_recall:.3f}   "
-                f"95 % interval {low:.3f} to {high:.3f}, bootstrap over {self._drawn()}",
+                f"95 % interval {low:.3f} to {high:.3f}, bootstrap over {self.drawn}",
                 f"accuracy  {self.accuracy:.3f}   {len(self.labels)} clips",
                 "",
                 *_table("emotion", ("recall", "precision", "f1", "clips"), self.classes),
@@ -159,13 +160,6 @@ class Report:
             )
             for speaker in np.unique(speakers)
         }
-
-    def _drawn(self) -> str:
-        """Say what the bootstrap drew, and where that was little."""
-        if self.resampled == "clips":
-            return "clips"
-        number = len(set(self.speakers))
-        return f"{number} speakers" + (": too few for a sure interval" if number < FEW_SPEAKERS else "")
 
     def _confusion_lines(self) -> list[str]:
         width = max(len("true"), *map(len, self.emotions))

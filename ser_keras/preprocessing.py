@@ -1,5 +1,6 @@
 """From a folder of labelled recordings to batches of waveforms: train, validation, test."""
 
+import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -82,7 +83,35 @@ def preprocess_data(
         ```
     """
     config = (config or DataConfig()).replace(**settings)
-    audio = audio or AudioConfig()
+    recordings = read_recordings(dataset_path, config=config, audio=audio)
+    splits = make_splits(recordings, split_utterances(recordings.utterances, config), config=config)
+    if not splits.audit.ok:
+        logger.warning("%s", splits.audit)
+    return splits
+
+
+def read_recordings(
+    dataset_path: str | Path | Sequence[str | Path],
+    *,
+    config: DataConfig | None = None,
+    audio: AudioConfig | None = None,
+) -> Recordings:
+    """Do the first and long half of `preprocess_data`: find, decode and check every recording of a corpus.
+
+    Args:
+        dataset_path: as `preprocess_data` takes it.
+        config: limits of length, and where the waveforms are kept.
+        audio: only its `sample_rate` is used here.
+
+    Returns:
+        The usable recordings; `rejected` lists the files that were left out, those that fit into no
+        corpus among them.
+
+    Raises:
+        InputError: nothing usable was found, or with ``strict=True`` a file cannot be used.
+        FileNotFoundError: `dataset_path` does not exist.
+    """
+    config, audio = config or DataConfig(), audio or AudioConfig()
     scan = scan_corpus(dataset_path, config.corpus)
     strays = tuple(Rejected(path, reason) for path, reason in scan.left_out)
     if strays and config.strict:
@@ -90,8 +119,7 @@ def preprocess_data(
     recordings = load_recordings(scan.utterances, sample_rate=audio.sample_rate, config=config)
     if rejected := strays + recordings.rejected:
         logger.warning("%s", rejection_table(rejected))
-    split = split_utterances(recordings.utterances, config)
-    return make_splits(recordings, split, config=config, rejected=rejected)
+    return dataclasses.replace(recordings, rejected=rejected)
 
 
 def split_utterances(utterances: Sequence[Utterance], config: DataConfig) -> Split:
@@ -112,33 +140,24 @@ def split_utterances(utterances: Sequence[Utterance], config: DataConfig) -> Spl
     return split(utterances, **fractions, seed=config.seed)
 
 
-def make_splits(
-    recordings: Recordings,
-    split: Split,
-    *,
-    config: DataConfig | None = None,
-    rejected: tuple[Rejected, ...] = (),
-) -> Splits:
-    """Make the datasets of one split, and warn of its leaks; cheap, so that folds share recordings.
+def make_splits(recordings: Recordings, split: Split, *, config: DataConfig | None = None) -> Splits:
+    """Make the datasets of one split, and find its leaks; cheap, so that folds share recordings.
 
     Args:
         recordings: decoded audio of at least the utterances in `split`.
         split: which utterance goes to which side.
         config: batch size, crops and seed.
-        rejected: passed on to the result.
     """
     config = config or DataConfig()
     emotions = order_emotions({each.emotion for each in recordings.utterances})
     audit = audit_split(split, fingerprints=recordings.fingerprints)
-    if not audit.ok:
-        logger.warning("%s", audit)
     train, val, test = (_Side(recordings, side, emotions) for side in split)
     datasets = (
         train.training_batches(config),
         val.batches(config.batch_size),
         test.batches(config.batch_size),
     )
-    return Splits(*datasets, emotions, split, rejected, audit)
+    return Splits(*datasets, emotions, split, recordings.rejected, audit)
 
 
 def rejection_table(rejected: Sequence[Rejected], most: int = 20) -> str:
