@@ -13,6 +13,7 @@ from typing import Any, Self
 from ser_keras.errors import InputError, require
 
 SPLITS = ("auto", "speaker", "random", "manifest")
+PROTOCOLS = ("loso", "folds", "random")
 
 
 def _setting(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:
@@ -218,6 +219,40 @@ class TrainConfig(Config):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 or more and less than 1")
         for name in ("weight_decay", "mixup"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+
+
+@dataclass(frozen=True)
+class CrossvalConfig(Config):
+    """Which parts of a corpus `cross_validate` scores, and how often.
+
+    Example:
+        >>> CrossvalConfig(seeds=(0, 1)).protocol
+        'loso'
+    """
+
+    protocol: str = _setting(
+        "loso",
+        "loso: each speaker is a fold; folds: folds of speakers; random: folds that share speakers, "
+        "whose score is too good, to show by how much",
+        PROTOCOLS,
+    )
+    folds: str | None = _setting(
+        None,
+        "for --protocol folds: a CSV file with the columns speaker,fold or path,fold; or ravdess, which comes along",
+    )
+    num_folds: int = _setting(5, "folds to make, for random, and for folds without a file")
+    seeds: tuple[int, ...] = _setting((0, 1, 2), "each trains every fold once, from weights and draws of its own")
+    validation_only: bool = _setting(
+        False, "never score a test fold: give the validation UAR, by which settings may be chosen"
+    )
+
+    def __post_init__(self) -> None:
+        require(self.protocol in PROTOCOLS, "protocol", self.protocol, " or ".join(PROTOCOLS))
+        with_file = self.folds is None or self.protocol == "folds"
+        require(with_file, "folds", self.folds, f"none with protocol={self.protocol!r}, or protocol='folds'")
+        require(self.num_folds > 1, "num_folds", self.num_folds, "2 or more")
+        distinct = len(self.seeds) > 0 and len(set(self.seeds)) == len(self.seeds)
+        require(distinct and min(self.seeds) >= 0, "seeds", self.seeds, "different numbers of 0 or more")
 
 
 @dataclass(frozen=True)

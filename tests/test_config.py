@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from ser_keras.cli import train
-from ser_keras.config import AudioConfig, Config, DataConfig, ExportConfig, ModelConfig, TrainConfig
+from ser_keras.config import AudioConfig, Config, CrossvalConfig, DataConfig, ExportConfig, ModelConfig, TrainConfig
 from ser_keras.errors import InputError
+from ser_keras.runs import CROSSVAL_CONFIGS
 
-CONFIGS = (AudioConfig, DataConfig, ModelConfig, TrainConfig, ExportConfig)
+CONFIGS = (AudioConfig, DataConfig, ModelConfig, TrainConfig, CrossvalConfig, ExportConfig)
 each_config = pytest.mark.parametrize("config_class", CONFIGS)
 
 
@@ -31,8 +31,8 @@ def test_every_field_has_a_help_text(config_class):
     assert all(field.metadata["help"] for field in dataclasses.fields(config_class))
 
 
-def test_no_two_classes_of_the_train_command_share_a_field():
-    names = [field.name for config_class in train.CONFIGS.values() for field in dataclasses.fields(config_class)]
+def test_no_two_classes_of_the_crossval_command_share_a_field():
+    names = [field.name for config_class in CROSSVAL_CONFIGS.values() for field in dataclasses.fields(config_class)]
     assert len(names) == len(set(names))  # each is a flag
 
 
@@ -138,6 +138,12 @@ def test_a_dictionary_holds_lists_in_place_of_tuples():
         (TrainConfig, {"warmup_fraction": 1.0}, "warmup_fraction=1.0: expected 0 or more and less than 1"),
         (TrainConfig, {"label_smoothing": -0.1}, "label_smoothing=-0.1: expected 0 or more and less than 1"),
         (TrainConfig, {"weight_decay": -1e-3}, "weight_decay=-0.001: expected 0 or more"),
+        (CrossvalConfig, {"protocol": "kfold"}, "protocol='kfold': expected loso or folds or random"),
+        (CrossvalConfig, {"folds": "a.csv"}, "folds='a.csv': expected none with protocol='loso', or protocol='folds'"),
+        (CrossvalConfig, {"num_folds": 1}, "num_folds=1: expected 2 or more"),
+        (CrossvalConfig, {"seeds": ()}, r"seeds=\(\): expected different numbers of 0 or more"),
+        (CrossvalConfig, {"seeds": (0, 0)}, r"seeds=\(0, 0\): expected different numbers"),
+        (CrossvalConfig, {"seeds": (0, -1)}, r"seeds=\(0, -1\): expected different numbers"),
     ],
 )
 def test_a_value_that_cannot_work_is_refused_by_name(config_class, changes, message):
@@ -159,6 +165,7 @@ CONV_PARTS = ("filters", "kernels", "strides", "time_pools", "band_pools")
         (DataConfig, {"split": "manifest"}),
         (ModelConfig, dict.fromkeys((f"conv_{part}" for part in CONV_PARTS), (1,))),
         (ModelConfig, {"conv_dropout": 0.0, "dropout": 0.0}),
+        (CrossvalConfig, {"protocol": "folds", "folds": "a.csv", "seeds": (7,)}),
         (TrainConfig, {"epochs": 1, "patience": 1, "weight_decay": 0.0}),
         (TrainConfig, {"warmup_fraction": 0.0, "label_smoothing": 0.0}),
     ],

@@ -21,10 +21,11 @@ ORDER = (
     *("synthesis", "synthetic"),
     *("resampling", "wav", "audio", "clips", "clip_cache", "recordings"),
     *("features", "augmentation", "masking", "batch_norm", "preprocessing"),
-    *("model", "metrics", "training", "plots", "evaluation"),
+    *("model", "metrics", "training", "plots", "evaluation", "runs"),
+    *("crossval.results", "crossval.table", "crossval.journal", "crossval"),
     *("model_card", "serving", "export_check", "warmup", "export", "inference"),
     *("conversion.graph", "conversion.trial", "conversion.formats", "conversion"),
-    *("cli.flags", "cli.train", "cli.predict", "cli.export", "cli.convert", "cli", "__main__", "train"),
+    *("cli.flags", "cli.train", "cli.crossval", "cli.predict", "cli.export", "cli.convert", "cli", "__main__", "train"),
 )
 """Each module imports from modules before it only; a new one gets its place here."""
 

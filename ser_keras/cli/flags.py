@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import types
 import typing
+from collections.abc import Collection
 from typing import Any, TypeVar
 
 from ser_keras.config import Config
@@ -11,13 +12,16 @@ from ser_keras.config import Config
 ConfigType = TypeVar("ConfigType", bound=Config)
 
 
-def add_config_flags(parser: argparse.ArgumentParser, config_class: type[Config], title: str) -> None:
+def add_config_flags(
+    parser: argparse.ArgumentParser, config_class: type[Config], title: str, *, without: Collection[str] = ()
+) -> None:
     """Add one flag for each field, with its help, unit and default.
 
     Args:
         parser: receives a group of flags.
         config_class: the settings class.
         title: heading of the group.
+        without: fields that get no flag, and keep their default.
 
     Example:
         >>> from ser_keras.config import TrainConfig
@@ -29,6 +33,8 @@ def add_config_flags(parser: argparse.ArgumentParser, config_class: type[Config]
     group = parser.add_argument_group(title)
     hints = typing.get_type_hints(config_class)
     for field in dataclasses.fields(config_class):
+        if field.name in without:
+            continue
         flag = "--" + field.name.replace("_", "-")
         help_text = (field.metadata["help"] + _shown(field.default)).replace("%", "%%")
         group.add_argument(flag, default=field.default, help=help_text, **_parsing(hints[field.name], field))
@@ -40,7 +46,8 @@ def config_from_flags(config_class: type[ConfigType], options: argparse.Namespac
     Raises:
         InputError: a value cannot work.
     """
-    values = {field.name: getattr(options, field.name) for field in dataclasses.fields(config_class)}
+    names = [field.name for field in dataclasses.fields(config_class)]
+    values = {name: getattr(options, name) for name in names if hasattr(options, name)}
     return config_class(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 

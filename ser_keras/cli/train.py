@@ -3,23 +3,18 @@
 import argparse
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ser_keras import __version__
 from ser_keras.cli.flags import add_config_flags, config_from_flags
-from ser_keras.config import AudioConfig, DataConfig, ModelConfig, TrainConfig
 from ser_keras.errors import InputError
+from ser_keras.runs import CONFIGS, new_directory, settings_of, write_environment
 
 if TYPE_CHECKING:
     from ser_keras.corpora import Utterance
     from ser_keras.evaluation import Report
     from ser_keras.preprocessing import Splits
-
-CONFIGS = {"data": DataConfig, "audio": AudioConfig, "model": ModelConfig, "training": TrainConfig}
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +38,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Do the whole job and leave a run directory that holds everything to predict, evaluate and serve."""
     configs = {title: config_from_flags(config_class, options) for title, config_class in CONFIGS.items()}
-    with _new_directory(_output_dir(options)) as directory:
+    with new_directory(_output_dir(options)) as directory:
         _run_in(directory, options, configs)
 
 
@@ -84,7 +79,7 @@ def _run_in(directory: Path, options: argparse.Namespace, configs: dict[str, Any
     with whole_file(directory / "history.png") as part:
         history_figure(history.history).savefig(part, dpi=120)
     export_model(model, directory / "export" / "1", name="ser", run=directory)
-    _write_environment(directory, time.monotonic() - started)
+    write_environment(directory, time.monotonic() - started)
     _describe_result(directory, report, splits, time.monotonic() - started)
 
 
@@ -105,28 +100,11 @@ def _output_dir(options: argparse.Namespace) -> Path:
     return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
-@contextmanager
-def _new_directory(directory: Path) -> Iterator[Path]:
-    """Make the run directory before the work begins; take it away again if nothing came to lie in it."""
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise InputError(f"{directory}: exists already; a run is never overwritten, give another --output-dir")
-    made = [each for each in (directory, *directory.parents) if not each.exists()]
-    directory.mkdir(parents=True, exist_ok=True)
-    try:
-        yield directory
-    finally:
-        for each in made:
-            if not each.is_dir() or any(each.iterdir()):
-                break
-            each.rmdir()
-
-
 def _write_inputs(directory: Path, options: argparse.Namespace, configs: dict[str, Any], splits: "Splits") -> None:
     """Write what the run was made from: settings, each file's side, files left out."""
     from ser_keras.files import write_csv, write_json
 
-    settings = {title: config.to_dict() for title, config in configs.items()}
-    write_json(directory / "config.json", {"dataset_path": options.dataset_path, **settings})
+    write_json(directory / "config.json", settings_of(options.dataset_path, configs))
     write_csv(
         directory / "split.csv",
         ("path", "start_seconds", "end_seconds", "emotion", "speaker", "side"),
@@ -144,36 +122,6 @@ def _describe_data(splits: "Splits") -> None:
     for side, utterances in splits.split._asdict().items():
         speakers = sorted({each.speaker_id for each in utterances if each.speaker_id})
         print(f"{side:<5} {len(utterances):>6} clips, {len(speakers)} speakers: {', '.join(speakers[:12])}", flush=True)
-
-
-def _write_environment(directory: Path, seconds: float) -> None:
-    """Write what the run ran on, and what it took."""
-    import importlib.metadata
-    import platform
-    import resource
-
-    import tensorflow as tf
-
-    from ser_keras.files import write_json
-
-    packages = ("tensorflow", "tensorflow-io", "keras", "librosa", "numpy", "scikit-learn", "soundfile")
-    versions = {"ser-keras": __version__}
-    for package in packages:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    environment = {
-        "command": sys.argv,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "devices": [device.name for device in tf.config.list_logical_devices()],
-        "packages": versions,
-        "seconds": round(seconds, 1),
-        "peak_memory_mib": round(peak),
-    }
-    write_json(directory / "environment.json", environment)
 
 
 def _describe_result(directory: Path, report: "Report", splits: "Splits", seconds: float) -> None:

@@ -1,0 +1,40 @@
+"""Train and score every fold of a corpus, from several seeds."""
+
+import argparse
+
+from ser_keras.cli.flags import add_config_flags, config_from_flags
+from ser_keras.runs import CROSSVAL_CONFIGS, SET_BY_FOLDS
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `crossval`."""
+    parser.usage = "ser-keras crossval --dataset-path DIR ... --output-dir DIR [--resume] [--SETTING VALUE ...]"
+    parser.add_argument(
+        "--dataset-path",
+        nargs="+",
+        required=True,
+        metavar="DIR",
+        help="corpus folder, folder with one folder a label, or manifest; several are joined",
+    )
+    parser.add_argument("--output-dir", required=True, metavar="DIR", help="directory to make")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on where a run in --output-dir was stopped, with the same settings; finished folds stay",
+    )
+    for title, config_class in CROSSVAL_CONFIGS.items():
+        add_config_flags(parser, config_class, title, without=SET_BY_FOLDS)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run every fold that is not done yet, print the table, and leave every figure and prediction."""
+    configs = {title: config_from_flags(config_class, options) for title, config_class in CROSSVAL_CONFIGS.items()}
+
+    from ser_keras.crossval import cross_validate
+
+    cross_validate(options.dataset_path, options.output_dir, resume=options.resume, configs=configs, echo=_print)
+    print(f"\n{options.output_dir}   metrics.json, predictions.csv, confusion_matrix.png, folds.csv")
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,206 @@
+"""cross_validate: train and score every fold of a corpus, so that every speaker is a new one once.
+
+One split of a few speakers is a rough figure: the spread between speakers is larger than that between
+most ideas. Here every speaker is tested, and every fold trained from several seeds.
+"""
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ser_keras.config import Config, CrossvalConfig, DataConfig
+from ser_keras.corpora import Utterance
+from ser_keras.crossval.journal import Journal
+from ser_keras.crossval.results import OPTIMISTIC, CrossValidation, FoldResult, FoldRow, speakers_of
+from ser_keras.crossval.table import HEADER, table_line
+from ser_keras.errors import InputError
+from ser_keras.evaluation import evaluate_model
+from ser_keras.labels import order_emotions
+from ser_keras.model import ParallelModel
+from ser_keras.preprocessing import Splits, make_splits, read_recordings
+from ser_keras.recordings import Recordings
+from ser_keras.runs import CROSSVAL_CONFIGS, SET_BY_FOLDS, new_directory, settings_of, write_environment
+from ser_keras.splits import Split, fixed_folds, leave_one_speaker_out, random_folds, speaker_folds
+from ser_keras.training import train_model
+
+__all__ = ["OPTIMISTIC", "CrossValidation", "FoldResult", "FoldRow", "cross_validate"]
+
+
+def cross_validate(
+    dataset_path: str | Path | Sequence[str | Path],
+    output_dir: str | Path,
+    *,
+    resume: bool = False,
+    configs: dict[str, Config] | None = None,
+    echo: Callable[[str], None] = print,
+    **settings: Any,
+) -> CrossValidation:
+    """Train and score every fold of a corpus for every seed, and write all there is to know of it.
+
+    The corpus is decoded once. After every fold a small file is left, so that a run that was stopped goes
+    on at the fold it was in; a fold depends on its seed and number alone, not on what ran before it.
+    Validation speakers are carved out of the training speakers, other ones for each seed, and the test
+    side of a fold is read once, after its training ended; with ``validation_only`` never.
+
+    `output_dir` gets ``config.json``, ``environment.json``, ``folds.csv`` (which recording is tested in
+    which fold; `fixed_folds` reads it), ``folds/`` and, at the end, ``metrics.json``, ``predictions.csv``
+    (every prediction of every seed) and ``confusion_matrix.png``.
+
+    Args:
+        dataset_path: as `preprocess_data` takes it.
+        output_dir: to make, or with `resume` to go on with.
+        resume: go on in `output_dir`; where there is none, begin.
+        configs: settings as objects, by the names in `ser_keras.runs.CROSSVAL_CONFIGS`.
+        echo: is given each line of the table as it comes.
+        **settings: fields of any of the settings classes by name, such as ``protocol="loso"``,
+            ``seeds=(0, 1, 2)`` or ``epochs=10``; they go before `configs`.
+
+    Returns:
+        Every prediction, and the figures made from them.
+
+    Raises:
+        InputError: the data or the settings cannot work, `output_dir` is not empty, or with `resume`
+            the settings or the recordings are not those that it was begun with.
+
+    Example:
+        ```python
+        result = cross_validate("path/to/emodb", "runs/emodb-loso", protocol="loso", seeds=(0, 1, 2))
+        print(result)
+        ```
+    """
+    started = time.monotonic()
+    configs = _merge(configs or {}, settings)
+    with ExitStack() as stack:
+        directory = Path(output_dir)
+        if not (resume and directory.is_dir()):
+            stack.enter_context(new_directory(directory))
+        journal = Journal(directory, _settings_of(dataset_path, configs))
+        recordings = read_recordings(dataset_path, config=configs["data"], audio=configs["audio"])
+        result = _run_folds(journal, recordings, configs, echo)
+        result.save(directory)
+        write_environment(directory, time.monotonic() - started)
+    echo(f"\n{result}")
+    return result
+
+
+def _merge(configs: dict[str, Config], settings: dict[str, Any]) -> dict[str, Config]:
+    """Return one object of each settings class, with fields changed by their names."""
+    merged = {title: configs.get(title) or config_class() for title, config_class in CROSSVAL_CONFIGS.items()}
+    names = {title: set(config.to_dict()) for title, config in merged.items()}
+    if unknown := sorted({*configs} - {*CROSSVAL_CONFIGS} | {*settings} - set().union(*names.values())):
+        raise InputError(
+            f"no settings of cross_validate: {', '.join(unknown)}; expected {', '.join(CROSSVAL_CONFIGS)}, or fields"
+        )
+    merged = {
+        title: config.replace(**{name: settings[name] for name in settings if name in names[title]})
+        for title, config in merged.items()
+    }
+    default = DataConfig()
+    for name in SET_BY_FOLDS:
+        if getattr(merged["data"], name) != getattr(default, name):
+            raise InputError(
+                f"{name}={getattr(merged['data'], name)!r}: cross_validate takes protocol, folds and seeds instead"
+            )
+    return merged
+
+
+def _settings_of(dataset_path: Any, configs: dict[str, Config]) -> dict[str, Any]:
+    paths = [dataset_path] if isinstance(dataset_path, str | Path) else dataset_path
+    settings = settings_of([str(path) for path in paths], configs)
+    for name in SET_BY_FOLDS:
+        del settings["data"][name]
+    return settings
+
+
+def _run_folds(
+    journal: Journal, recordings: Recordings, configs: dict[str, Config], echo: Callable[[str], None]
+) -> CrossValidation:
+    config, results = configs["crossval"], []
+    for seed in config.seeds:
+        splits = _make_folds(recordings.utterances, config, configs["data"].val_fraction, seed)
+        journal.fix_folds(recordings, splits)
+        for fold, split in enumerate(splits, 1):
+            if not results:
+                echo(HEADER)
+            result = journal.load(seed, fold, split)
+            if result is None:
+                with _retracing_untold():
+                    result = _train_fold(recordings, split, seed, fold, configs)
+                journal.save(result)
+            results.append(result)
+            echo(table_line(result.row))
+    return CrossValidation(config, order_emotions(each.emotion for each in recordings.utterances), tuple(results))
+
+
+def _make_folds(utterances: Sequence[Utterance], config: CrossvalConfig, val_fraction: float, seed: int) -> list[Split]:
+    """Return the splits of a protocol: all seeds test the same folds, each with its own validation side."""
+    if len({each.emotion for each in utterances}) < 2:
+        raise InputError(f"all {len(utterances)} recordings are labelled alike: a classifier needs at least 2 emotions")
+    if config.protocol == "loso":
+        return leave_one_speaker_out(utterances, val_fraction=val_fraction, seed=seed)
+    if config.folds is not None:
+        return fixed_folds(utterances, config.folds, val_fraction=val_fraction, seed=seed)
+    folds = speaker_folds if config.protocol == "folds" else random_folds
+    return folds(utterances, num_folds=config.num_folds, val_fraction=val_fraction, val_seed=seed)
+
+
+def _train_fold(recordings: Recordings, split: Split, seed: int, fold: int, configs: dict[str, Config]) -> FoldResult:
+    """Train one fold from nothing, and score it."""
+    started = time.monotonic()
+    own_seed = _forget_what_ran_before(seed, fold)
+    splits = make_splits(recordings, split, config=configs["data"].replace(seed=own_seed))
+    model = ParallelModel(
+        len(splits.emotions), emotions=splits.emotions, audio=configs["audio"], config=configs["model"]
+    )
+    history = train_model(model, splits.train, splits.val, config=configs["training"], verbose=0).history["val_uar"]
+    report = None if configs["crossval"].validation_only else evaluate_model(model, splits.test)
+    best = int(np.nanargmax(history))
+    row = FoldRow(
+        seed=seed,
+        fold=fold,
+        speakers=speakers_of(split.test),
+        validation_speakers=speakers_of(split.val),
+        num_clips=len(split.test),
+        num_leaks=_num_leaks(splits),
+        num_weights=model.count_params(),
+        validation_uar=float(history[best]),
+        epochs=len(history),
+        best_epoch=best + 1,
+        seconds=round(time.monotonic() - started, 1),
+        uar=report and report.unweighted_average_recall,
+        accuracy=report and report.accuracy,
+    )
+    return FoldResult(row, split.test, report)
+
+
+def _forget_what_ran_before(seed: int, fold: int) -> int:
+    """Free the last fold's model, and return the seed that weights and draws of this one come from."""
+    keras.backend.clear_session()
+    gc.collect()
+    own_seed = int(np.random.SeedSequence([seed, fold]).generate_state(1)[0])
+    keras.utils.set_random_seed(own_seed)
+    return own_seed
+
+
+@contextmanager
+def _retracing_untold() -> Iterator[None]:
+    """Keep TensorFlow from warning that functions are traced again: each fold has a model of its own."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _num_leaks(splits: Splits) -> int:
+    leaks = (*splits.audit.leaks, *(each for each in splits.audit if each.kind == "unknown speaker"))
+    return sum("test" in each.sides for each in leaks)
