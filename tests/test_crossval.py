@@ -24,6 +24,7 @@ from ser_keras.crossval.table import HEADER, table_line
 from ser_keras.errors import InputError
 from ser_keras.evaluation import Report, evaluate_model
 from ser_keras.metrics import unweighted_average_recall
+from ser_keras.splits import audit_split
 from ser_keras.training import train_model
 
 SETTINGS = {**SMALL.to_dict(), "epochs": 1, "batch_size": 8}
@@ -46,10 +47,20 @@ def run(corpus, tmp_path_factory):
     return SimpleNamespace(directory=directory, result=result, lines=lines, options=options)
 
 
+@pytest.fixture(scope="module")
+def recordings(corpus):
+    return crossval.read_recordings(corpus)
+
+
 @pytest.fixture
-def stubbed(monkeypatch):
+def stubbed(monkeypatch, recordings):
     """Folds in no time: a training that gives made-up figures, and predictions drawn from the fold's seed."""
     calls = []
+
+    def make_splits(recordings, split, *, config):
+        test = SimpleNamespace(utterances=split.test, class_names=("neutral", "sad", "angry"))
+        val = SimpleNamespace(utterances=split.val)
+        return SimpleNamespace(train=None, val=val, test=test, emotions=test.class_names, audit=audit_split(split))
 
     def train(model, train_data, val_data, **_):
         calls.append([clip.speaker for clip in val_data.utterances])
@@ -61,6 +72,10 @@ def stubbed(monkeypatch):
         speakers = tuple(each.speaker_id for each in test_data.utterances)
         return Report(tuple(test_data.class_names), labels, probabilities, speakers if all(speakers) else ())
 
+    monkeypatch.setattr(crossval, "read_recordings", lambda *_, **__: recordings)
+    monkeypatch.setattr(crossval, "make_splits", make_splits)
+    monkeypatch.setattr(crossval.gc, "collect", lambda: None)
+    monkeypatch.setattr(crossval.keras.backend, "clear_session", lambda: None)
     monkeypatch.setattr(crossval, "train_model", train)
     monkeypatch.setattr(crossval, "evaluate_model", evaluate)
     monkeypatch.setattr(crossval, "ParallelModel", lambda *_, **__: SimpleNamespace(count_params=lambda: 7))
@@ -116,9 +131,8 @@ def test_the_figures_are_those_of_the_predictions(corpus, tmp_path, stubbed):
     assert metrics["mean_fold_uar"] == pytest.approx(np.mean([fold["uar"] for fold in metrics["folds"]]))
 
 
-def test_a_fold_is_scored_as_train_and_evaluate_score_it(run, corpus):
+def test_a_fold_is_scored_as_train_and_evaluate_score_it(run, recordings):
     """The same steps by hand for the last fold give the same figures."""
-    recordings = crossval.read_recordings(corpus)
     config = CrossvalConfig(**run.options)
     split = crossval._make_folds(recordings.utterances, config, 0.15, 1)[1]
     own_seed = crossval._forget_what_ran_before(1, 2)
@@ -136,7 +150,7 @@ def test_every_seed_and_fold_draws_its_own_weights():
     kernels = []
     for seed, fold in ((0, 1), (0, 2), (1, 1), (0, 1)):
         crossval._forget_what_ran_before(seed, fold)
-        kernels.append(crossval.ParallelModel(3, config=SMALL).get_layer("probabilities").kernel.numpy())
+        kernels.append(crossval.ParallelModel(3, config=SMALL).get_layer("logits").kernel.numpy())
     assert [np.array_equal(kernels[0], each) for each in kernels] == [True, False, False, True]
 
 
@@ -234,7 +248,8 @@ def test_finished_folds_are_not_trained_again(corpus, tmp_path, stubbed, monkeyp
     assert resumed.pooled_uar == whole.pooled_uar and resumed.interval_95 == whole.interval_95
 
 
-def test_resuming_what_is_finished_trains_nothing(run, corpus, monkeypatch):
+def test_resuming_what_is_finished_trains_nothing(run, corpus, recordings, monkeypatch):
+    monkeypatch.setattr(crossval, "read_recordings", lambda *_, **__: recordings)
     monkeypatch.setattr(crossval, "train_model", lambda *_, **__: pytest.fail("a fold was trained again"))
     before = (run.directory / "metrics.json").read_bytes()
     cross_validate(corpus, run.directory, resume=True, **run.options, **SETTINGS, **QUIET)
@@ -294,8 +309,7 @@ def test_another_corpus_is_refused_by_name(run, corpus):
         cross_validate(corpus.parent, run.directory, resume=True, **run.options, **SETTINGS, **QUIET)
 
 
-def test_recordings_that_changed_are_refused_by_name(run, corpus, monkeypatch):
-    recordings = crossval.read_recordings(corpus)
+def test_recordings_that_changed_are_refused_by_name(run, corpus, recordings, monkeypatch):
     changed = recordings.utterances[5]
     other = replace(recordings, fingerprints={**recordings.fingerprints, changed: "another sound"})
     monkeypatch.setattr(crossval, "read_recordings", lambda *_, **__: other)
@@ -339,6 +353,14 @@ def test_settings_that_cannot_work_are_refused_and_nothing_is_left(corpus, tmp_p
     with pytest.raises(InputError, match=message):
         cross_validate(corpus, tmp_path / "run", **settings, **QUIET)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_data_that_cannot_be_used_leave_nothing(tmp_path, resume):
+    (tmp_path / "data").mkdir()
+    with pytest.raises(InputError, match="data: an empty folder"):
+        cross_validate(tmp_path / "data", tmp_path / "a" / "run", resume=resume, **QUIET)
+    assert not (tmp_path / "a").exists()
 
 
 def test_one_emotion_is_refused(tmp_path, noise):

@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> None:
     from ser_keras.crossval import cross_validate
 
     cross_validate(options.dataset_path, options.output_dir, resume=options.resume, configs=configs, echo=_print)
-    print(f"\n{options.output_dir}   metrics.json, predictions.csv, confusion_matrix.png, folds.csv")
+    print(f"\n{options.output_dir}   metrics.json holds every figure, folds.csv who was tested in which fold")
 
 
 def _print(line: str) -> None:

@@ -125,7 +125,7 @@ def _run_folds(
     config, results = configs["crossval"], []
     for seed in config.seeds:
         splits = _make_folds(recordings.utterances, config, configs["data"].val_fraction, seed)
-        journal.fix_folds(recordings, splits)
+        journal.begin(recordings, splits)
         for fold, split in enumerate(splits, 1):
             if not results:
                 echo(HEADER)
@@ -161,7 +161,7 @@ def _train_fold(recordings: Recordings, split: Split, seed: int, fold: int, conf
     )
     history = train_model(model, splits.train, splits.val, config=configs["training"], verbose=0).history["val_uar"]
     report = None if configs["crossval"].validation_only else evaluate_model(model, splits.test)
-    best = int(np.nanargmax(history))
+    best = int(np.argmax(history))
     row = FoldRow(
         seed=seed,
         fold=fold,

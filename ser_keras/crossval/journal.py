@@ -29,30 +29,29 @@ class Journal:
 
     Args:
         directory: it exists.
-        settings: what `config.json` holds; they are written, or compared with those that are there.
+        settings: what `config.json` holds, or is going to hold.
 
     Raises:
         InputError: the directory was begun with other settings, or holds something else.
     """
 
     def __init__(self, directory: Path, settings: Mapping[str, Any]):
-        self._directory = directory
+        self._directory, self._settings = directory, settings
         path = directory / "config.json"
         if path.is_file():
             _compare(path, _read_json(path), json.loads(json.dumps(settings)))
         elif any(each for each in directory.iterdir() if not each.name.startswith(".")):
             raise InputError(f"{directory}: holds no cross-validation that could be resumed; give another --output-dir")
-        else:
-            write_json(path, settings)
 
-    def fix_folds(self, recordings: Recordings, splits: Sequence[Split]) -> None:
-        """Write which recording is in the test side of which fold, or compare it with what is there.
+    def begin(self, recordings: Recordings, splits: Sequence[Split]) -> None:
+        """Write the settings, and which recording is tested in which fold; or compare that with what is there.
 
         Raises:
             InputError: the recordings or the folds have changed.
         """
         path, rows = self._directory / "folds.csv", list(_fold_rows(recordings, splits))
         if not path.exists():
+            write_json(self._directory / "config.json", self._settings)
             write_csv(path, _FOLD_COLUMNS, rows)
         elif difference := _first_difference(_read_table(path), _as_text(rows)):
             raise InputError(
