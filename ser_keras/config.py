@@ -269,6 +269,7 @@ class ExportConfig(Config):
     window_seconds: float = _setting(3.0, "length of a timeline's window, in seconds")
     hop_seconds: float = _setting(1.0, "distance between the windows of a timeline, in seconds")
     batch_sizes: tuple[int, ...] = _setting((1, 8, 32), "sizes to which the server fills its batches, ascending")
+    abstain_below: float = _setting(0.0, "an answer of lower confidence is marked as abstained, 0 to 1; 0: none is")
 
     def __post_init__(self) -> None:
         require(self.max_seconds > 0, "max_seconds", self.max_seconds, "more than 0")
@@ -289,6 +290,7 @@ class ExportConfig(Config):
         )
         ascending = len(self.batch_sizes) > 0 and list(self.batch_sizes) == sorted(set(self.batch_sizes))
         require(ascending and self.batch_sizes[0] > 0, "batch_sizes", self.batch_sizes, "numbers above 0, ascending")
+        require(0 <= self.abstain_below <= 1, "abstain_below", self.abstain_below, "0 to 1")
 
     @property
     def max_batch_size(self) -> int:

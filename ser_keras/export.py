@@ -52,13 +52,15 @@ def export_model(
     ``sample_rate``, int32 `(batch,)`, in Hz. Both answer with
 
     - ``label``, string `(batch,)`, and ``confidence``, its probability, float32 `(batch,)`;
+    - ``abstained``, bool `(batch,)`: whether the confidence lies below ``config.abstain_below``; the label
+      is given all the same;
     - ``probabilities``, float32, and ``emotions``, their names, string, both `(batch, emotions)`;
     - ``attention``, float32 `(batch, steps)`: weights over time that sum to 1, zero behind a clip's end;
       and ``attention_seconds``, where the middle of each step is;
     - ``error``, string `(batch,)`, empty where all is well.
 
-    `timeline` takes ``audio_bytes`` and classifies windows: ``label``, ``confidence``, ``start_seconds``
-    and ``end_seconds``, `(batch, windows)`, ``probabilities``, `(batch, windows, emotions)`,
+    `timeline` takes ``audio_bytes`` and classifies windows: ``label``, ``confidence``, ``abstained``,
+    ``start_seconds`` and ``end_seconds``, `(batch, windows)`, ``probabilities``, `(batch, windows, emotions)`,
     ``num_windows``, int32 `(batch,)`, ``emotions`` and ``error``. What lies behind `num_windows` is empty
     or NaN. `embedding` takes ``audio_bytes`` and gives ``embedding``, `(batch, features)`, the vector
     in front of the last layer, and ``error``.
@@ -139,6 +141,7 @@ def _facts(model: ParallelModel, config: ExportConfig, name: str) -> dict[str, A
         "model": model.config.to_dict(),
         "serving": config.to_dict(),
         "num_weights": model.count_params(),
+        "temperature": float(model.get_layer("temperature").temperature),
         "num_features": model.get_layer("embedding").output.shape[-1],
         "versions": {"ser_keras": __version__, "keras": keras.__version__, "tensorflow": tf.__version__},
     }

@@ -12,6 +12,7 @@ from keras import layers, ops
 
 from ser_keras.augmentation import RandomGain, SpecAugment
 from ser_keras.batch_norm import FusedBatchNormalization
+from ser_keras.calibration import Temperature
 from ser_keras.config import AudioConfig, ModelConfig
 from ser_keras.errors import InputError
 from ser_keras.features import FrameMask, LogMelSpectrogram
@@ -25,7 +26,8 @@ class ParallelModel(keras.Model):
     A functional Keras model over one log-mel spectrogram: blocks of Conv2D, max-pooling, batch
     normalisation, ReLU and dropout, and behind them two branches side by side, one that takes the mean
     and spread of what they found over time, and a bidirectional LSTM pooled by additive attention. Both
-    are concatenated in front of the softmax. With ``config.lstm_pool`` the LSTM reads the spectrogram.
+    are concatenated in front of the softmax, whose logits are divided by a temperature that `train_model` fits
+    to the validation data. With ``config.lstm_pool`` the LSTM reads the spectrogram.
 
     Inputs, as a dictionary: ``waveform``, float32 `(batch, samples)`, mono at ``audio.sample_rate``,
     zero-padded at the end; ``num_samples``, int32 `(batch,)`, the true lengths. Output:
@@ -76,7 +78,9 @@ class ParallelModel(keras.Model):
         context, attention = _lstm_branch(steps, step_mask, config)
         embedding = layers.Concatenate(name="embedding")([summary, context])
         dropped = layers.Dropout(config.dropout, name="dropout")(embedding)
-        probabilities = layers.Dense(num_emotions, activation="softmax", dtype="float32", name="probabilities")(dropped)
+        logits = layers.Dense(num_emotions, dtype="float32", name="logits")(dropped)
+        calibrated = Temperature(dtype="float32", name="temperature")(logits)
+        probabilities = layers.Softmax(dtype="float32", name="probabilities")(calibrated)
         super().__init__(inputs={"waveform": waveform, "num_samples": num_samples}, outputs=probabilities, **kwargs)
 
         # === Config ===

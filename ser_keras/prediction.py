@@ -7,7 +7,7 @@ this very process, the answer is the same.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,10 +35,14 @@ class Prediction:
         attention: weight of each step of time, float32 `(steps,)`; they sum to 1.
         attention_seconds: middle of each step, in seconds, float32 `(steps,)`.
         error: why the recording cannot be used; empty where all is well.
+        abstained: whether the confidence lies below the threshold that the model was exported with, or that
+            of `abstain`; the label is that of the most probable emotion all the same.
 
     Example:
         >>> print(Prediction("clip.wav", "sad", 0.75, {"calm": 0.25, "sad": 0.75}))
         clip.wav: sad (0.75)
+        >>> print(Prediction("clip.wav", "sad", 0.75, {"calm": 0.25, "sad": 0.75}).abstain(0.8))
+        clip.wav: abstained, most probably sad (0.75)
         >>> print(Prediction("clip.wav", error="no samples in the file"))
         clip.wav: no samples in the file
     """
@@ -50,6 +54,11 @@ class Prediction:
     attention: np.ndarray = field(default_factory=_nothing, repr=False, compare=False)
     attention_seconds: np.ndarray = field(default_factory=_nothing, repr=False, compare=False)
     error: str = ""
+    abstained: bool = False
+
+    def abstain(self, below: float) -> "Prediction":
+        """Return the same with `abstained` by another threshold, 0 to 1."""
+        return replace(self, abstained=self.confidence < below)
 
     def __str__(self) -> str:
         return _about(self.source, self.error or _verdict(self))
@@ -65,6 +74,7 @@ class Window:
         label: the most probable emotion.
         confidence: its probability, 0 to 1.
         probabilities: probability of each emotion, in the model's order.
+        abstained: whether the confidence lies below the threshold that the model was exported with.
 
     Example:
         >>> print(Window(0.0, 3.0, "sad", 0.75, {"calm": 0.25, "sad": 0.75}))
@@ -76,6 +86,7 @@ class Window:
     label: str
     confidence: float
     probabilities: dict[str, float]
+    abstained: bool = False
 
     def __str__(self) -> str:
         return f"{self.start_seconds:.1f} to {self.end_seconds:.1f} s: {_verdict(self)}"
@@ -126,7 +137,7 @@ def predictions_of(outputs: Outputs, sources: Sequence[Source]) -> list[Predicti
 
     Args:
         outputs: arrays by name: ``label``, ``confidence``, ``probabilities``, ``emotions``,
-            ``attention``, ``attention_seconds`` and ``error``.
+            ``attention``, ``attention_seconds`` and ``error``; ``abstained`` where the export has it.
         sources: the path of each recording, or None.
 
     Returns:
@@ -142,10 +153,10 @@ def predictions_of(outputs: Outputs, sources: Sequence[Source]) -> list[Predicti
         ...     "attention_seconds": [[0.1, 0.3, 0.5]], "error": [b""]}
         >>> predictions_of(outputs, ["clip.wav"])
         [Prediction(source='clip.wav', label='sad', confidence=0.75,
-            probabilities={'calm': 0.25, 'sad': 0.75}, error='')]
+            probabilities={'calm': 0.25, 'sad': 0.75}, error='', abstained=False)]
     """
-    names = ("label", "confidence", "probabilities", "emotions", "attention", "attention_seconds", "error")
-    return [_prediction(source, *row) for source, row in _rows(outputs, names, sources)]
+    names = ("label", "confidence", "probabilities", "emotions", "attention", "attention_seconds", "error", "abstained")
+    return [_prediction(source, *row) for source, row in _rows(_with_abstained(outputs), names, sources)]
 
 
 def timelines_of(outputs: Outputs, sources: Sequence[Source]) -> list[Timeline]:
@@ -153,7 +164,7 @@ def timelines_of(outputs: Outputs, sources: Sequence[Source]) -> list[Timeline]:
 
     Args:
         outputs: arrays by name: ``label``, ``confidence``, ``probabilities``, ``start_seconds``,
-            ``end_seconds``, ``num_windows``, ``emotions`` and ``error``.
+            ``end_seconds``, ``num_windows``, ``emotions`` and ``error``; ``abstained`` where the export has it.
         sources: the path of each recording, or None.
 
     Returns:
@@ -163,8 +174,9 @@ def timelines_of(outputs: Outputs, sources: Sequence[Source]) -> list[Timeline]:
         KeyError: an output is missing.
         ValueError: there are not as many rows as sources.
     """
-    names = ("start_seconds", "end_seconds", "label", "confidence", "probabilities", "num_windows", "emotions", "error")
-    return [_timeline(source, *row) for source, row in _rows(outputs, names, sources)]
+    names = ("start_seconds", "end_seconds", "label", "confidence", "probabilities", "abstained")
+    names += ("num_windows", "emotions", "error")
+    return [_timeline(source, *row) for source, row in _rows(_with_abstained(outputs), names, sources)]
 
 
 def embeddings_of(outputs: Outputs, sources: Sequence[Source]) -> list[Embedding]:
@@ -191,7 +203,14 @@ def _rows(outputs: Outputs, names: Sequence[str], sources: Sequence[Source]):
     return zip(sources, zip(*columns, strict=True), strict=True)
 
 
-def _prediction(source, label, confidence, probabilities, emotions, attention, attention_seconds, error) -> Prediction:
+def _with_abstained(outputs: Outputs) -> Outputs:
+    """Add what exports of earlier versions lack: they never abstain."""
+    return {"abstained": np.zeros(np.shape(outputs["confidence"]), bool), **outputs}
+
+
+def _prediction(
+    source, label, confidence, probabilities, emotions, attention, attention_seconds, error, abstained
+) -> Prediction:
     if error := _text(error):
         return Prediction(source, error=error)
     attention = np.asarray(attention, np.float32)
@@ -203,16 +222,19 @@ def _prediction(source, label, confidence, probabilities, emotions, attention, a
         _by_name(emotions, probabilities),
         attention[:steps],
         np.asarray(attention_seconds, np.float32)[:steps],
+        abstained=bool(abstained),
     )
 
 
-def _timeline(source, starts, ends, labels, confidences, probabilities, num_windows, emotions, error) -> Timeline:
+def _timeline(
+    source, starts, ends, labels, confidences, probabilities, abstained, num_windows, emotions, error
+) -> Timeline:
     if error := _text(error):
         return Timeline(source, error=error)
-    rows = zip(starts, ends, labels, confidences, probabilities, strict=True)
+    rows = zip(starts, ends, labels, confidences, probabilities, abstained, strict=True)
     windows = [
-        Window(float(start), float(end), _text(label), float(confidence), _by_name(emotions, each))
-        for start, end, label, confidence, each in rows
+        Window(float(start), float(end), _text(label), float(confidence), _by_name(emotions, each), bool(unsure))
+        for start, end, label, confidence, each, unsure in rows
     ]
     return Timeline(source, tuple(windows[: int(num_windows)]))
 
@@ -226,7 +248,7 @@ def _text(value: bytes | str) -> str:
 
 
 def _verdict(answer: Prediction | Window) -> str:
-    return f"{answer.label} ({answer.confidence:.2f})"
+    return f"{'abstained, most probably ' if answer.abstained else ''}{answer.label} ({answer.confidence:.2f})"
 
 
 def _about(source: Source, text: str) -> str:

@@ -110,6 +110,7 @@ class ServedModel(tf.Module):
         return {
             "label": probabilities.with_values(label).to_tensor(""),
             "confidence": probabilities.with_values(confidence).to_tensor(nan),
+            "abstained": probabilities.with_values(self._abstained(confidence)).to_tensor(False),
             "probabilities": probabilities.to_tensor(nan),
             "start_seconds": self._seconds(starts).to_tensor(nan),
             "end_seconds": self._seconds(ends).to_tensor(nan),
@@ -162,6 +163,7 @@ class ServedModel(tf.Module):
         return {
             "label": label,
             "confidence": confidence,
+            "abstained": self._abstained(confidence),
             "probabilities": answers["probabilities"],
             "emotions": self._emotions(label),
             "attention": attention,
@@ -177,6 +179,10 @@ class ServedModel(tf.Module):
         confidence = tf.reduce_max(probabilities, axis=1)
         label = tf.gather(self._names, tf.argmax(probabilities, axis=1))
         return tf.where(tf.math.is_nan(confidence), "", label), confidence
+
+    def _abstained(self, confidence):
+        """Where the confidence is too low to rely on; NaN is an error instead."""
+        return confidence < self._config.abstain_below
 
     def _emotions(self, batch):
         return tf.repeat(self._names[None], tf.shape(batch)[0], axis=0)  # (batch, emotions)

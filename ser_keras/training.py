@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from ser_keras.augmentation import mix_up
+from ser_keras.calibration import calibrate_temperature
 from ser_keras.config import TrainConfig
 from ser_keras.errors import InputError
 from ser_keras.files import whole_file
@@ -32,7 +33,8 @@ def train_model(
 
     Takes the names of the emotions from the data into the model, fits the normalisation to the training
     data alone, and runs `model.fit` with AdamW (Loshchilov & Hutter, 2019), a learning rate that warms up
-    and falls as a cosine, label smoothing and class weights; stops early on the validation UAR.
+    and falls as a cosine, label smoothing and class weights; stops early on the validation UAR. Last the
+    probabilities are calibrated on the validation data (`calibrate_temperature`), which changes no label.
 
     Args:
         model: the model; it is changed in place.
@@ -40,7 +42,7 @@ def train_model(
             takes (see `ser_keras.preprocessing.labelled_batches`).
         val_data: the same, of other speakers.
         config: how to train.
-        output_dir: folder for ``model.keras`` (best so far), ``history.csv`` and TensorBoard's logs;
+        output_dir: folder for ``model.keras`` (while training the best so far), ``history.csv`` and TensorBoard's logs;
             nothing is written where it is None.
         callbacks: more Keras callbacks.
         **settings: fields of `TrainConfig` by name, such as ``epochs=10``, and ``verbose`` as in `fit`.
@@ -62,6 +64,7 @@ def train_model(
     verbose = settings.pop("verbose", "auto")
     config = (config or TrainConfig()).replace(**settings)
     _adopt_emotions(model, train_data, val_data)
+    model.get_layer("temperature").set(1.0)
     train = labelled_batches(train_data, model.num_emotions)
     val = labelled_batches(val_data, model.num_emotions)
     counts, steps = _count_labels(train, model.num_emotions)
@@ -69,7 +72,7 @@ def train_model(
     _compile(model, config, steps * config.epochs)
     weighted = config.class_weights and len(train.element_spec) == 2
     with mixed(model, config.mixup):
-        return model.fit(
+        history = model.fit(
             train,
             validation_data=val,
             epochs=config.epochs,
@@ -78,6 +81,10 @@ def train_model(
             callbacks=[*_callbacks(config, output_dir), *callbacks],
             verbose=verbose,
         )
+    calibrate_temperature(model, val_data)
+    if output_dir is not None:
+        save_model(model, Path(output_dir) / "model.keras")
+    return history
 
 
 def save_model(model: keras.Model, path: str | Path) -> None:

@@ -96,6 +96,19 @@ def test_predict_reads_a_run_directory(run, corpus, capsys):
     assert 1 / 3 <= float(confidence) <= 1
 
 
+@pytest.mark.parametrize(("below", "abstains"), [("0", False), ("1", True)])
+def test_predict_abstains_below_a_threshold(run, corpus, capsys, below, abstains):
+    clip = next(corpus.rglob("*.wav"))
+    assert main(["predict", str(clip), "--model", str(run), "--abstain-below", below]) == 0
+    label, confidence, _ = capsys.readouterr().out.split()
+    assert (label == "abstained") is abstains and float(confidence) > 1 / 3
+
+
+def test_predict_refuses_a_threshold_that_is_no_probability(run, corpus, capsys):
+    line = fails(capsys, "predict", next(corpus.rglob("*.wav")), "--model", run, "--abstain-below", "50")
+    assert "abstain_below=50.0: expected 0 to 1" in line
+
+
 def test_rejected_files_are_listed(tmp_path, corpus, noise):
     rows = ["path,emotion,speaker"]
     for speaker in "abc":

@@ -227,6 +227,8 @@ def test_every_settings_class_is_tested_here():
         ({"max_timeline_seconds": 1.0}, "max_timeline_seconds=1.0: expected at least window_seconds=3.0"),
         ({"batch_sizes": (8, 1)}, r"batch_sizes=\(8, 1\): expected numbers above 0, ascending"),
         ({"batch_sizes": ()}, r"batch_sizes=\(\): expected"),
+        ({"abstain_below": 1.5}, "abstain_below=1.5: expected 0 to 1"),
+        ({"abstain_below": -0.1}, "abstain_below=-0.1: expected 0 to 1"),
     ],
 )
 def test_an_export_that_cannot_work_is_refused(values, message):

@@ -143,7 +143,7 @@ def test_an_existing_version_is_never_overwritten(restless_model, exported):
 
 
 def test_an_export_that_gives_something_else_is_refused(restless_model, exported):
-    kernel = restless_model.get_layer("probabilities").kernel
+    kernel = restless_model.get_layer("logits").kernel
     kernel.assign(kernel * 1.01)
     try:
         with pytest.raises(InputError, match=r"the exported graph is not the model: .* differs by"):

@@ -128,3 +128,31 @@ def test_answers_read_well():
     assert str(Timeline("a.wav", (window, window))) == "a.wav:\n  0.0 to 2.0 s: sad (0.75)\n  0.0 to 2.0 s: sad (0.75)"
     assert str(Timeline("a.wav", error="silent")) == "a.wav: silent"
     assert "attention" not in repr(Prediction("a.wav", attention=np.zeros(1_000)))
+
+
+def test_abstention_comes_with_the_answers_and_keeps_the_label():
+    outputs = answers(as_bytes) | {"abstained": np.array([False, False, True])}
+    first, bad, last = predictions_of(outputs, ["a.wav", "b.wav", "c.wav"])
+    assert (first.abstained, bad.abstained, last.abstained) == (False, False, True)
+    assert last.label == "calm" and str(last) == "c.wav: abstained, most probably calm (0.50)"
+
+
+def test_windows_abstain_each_for_itself():
+    outputs = timeline_answers() | {"abstained": np.array([[False, True, False], [False] * 3, [True, False, False]])}
+    first, _, last = timelines_of(outputs, ["a.wav", "b.wav", "c.wav"])
+    assert [window.abstained for window in first.windows] == [False, True]
+    assert [window.abstained for window in last.windows] == [True]
+
+
+def test_exports_that_know_nothing_of_abstention_never_abstain():
+    assert not any(each.abstained for each in predictions_of(answers(as_bytes), [None] * 3))
+    assert not any(window.abstained for each in timelines_of(timeline_answers(), [None] * 3) for window in each.windows)
+
+
+@pytest.mark.parametrize(("below", "abstained"), [(0.0, False), (0.75, False), (0.76, True)])
+def test_a_threshold_can_be_set_afterwards(below, abstained):
+    assert Prediction("a.wav", "sad", 0.75).abstain(below).abstained is abstained
+
+
+def test_what_has_an_error_does_not_abstain():
+    assert not Prediction("a.wav", error="silent").abstain(0.9).abstained

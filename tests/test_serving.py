@@ -9,8 +9,18 @@ from ser_keras.config import ExportConfig
 from ser_keras.serving import ServedModel
 
 EMOTIONS = [b"neutral", b"sad", b"angry"]
-CLASSIFICATION = {"label", "confidence", "probabilities", "emotions", "attention", "attention_seconds", "error"}
-TIMELINE = {"label", "confidence", "probabilities", "start_seconds", "end_seconds", "num_windows", "emotions", "error"}
+CLASSIFICATION = {
+    "label",
+    "confidence",
+    "abstained",
+    "probabilities",
+    "emotions",
+    "attention",
+    "attention_seconds",
+    "error",
+}
+TIMELINE = {"label", "confidence", "abstained", "probabilities", "emotions", "error"}
+TIMELINE |= {"start_seconds", "end_seconds", "num_windows"}
 
 
 @pytest.fixture
@@ -73,6 +83,21 @@ def test_answers_name_the_most_probable_emotion(served, noise, wav_bytes):
     assert answer["label"].tolist() == [EMOTIONS[index] for index in answer["probabilities"].argmax(axis=1)]
     np.testing.assert_array_equal(answer["confidence"], answer["probabilities"].max(axis=1))
     assert answer["error"].tolist() == [b""] * 3
+
+
+def test_answers_below_the_threshold_are_marked_and_keep_their_label(restless_model, served, noise, wav_bytes):
+    files = [wav_bytes(noise(16_000, seed)) for seed in range(4)] + [b"RIFF"]
+    plain = served("serving_default", audio_bytes=files)
+    threshold = float(np.median(plain["confidence"][:4]))
+    config = ExportConfig(max_seconds=20.0, max_timeline_seconds=60.0, abstain_below=threshold)
+    module = ServedModel(restless_model, config)
+    answer = {name: value.numpy() for name, value in module.classify_wav(tf.constant(files)).items()}
+    assert not plain["abstained"].any()
+    np.testing.assert_array_equal(answer["abstained"], plain["confidence"] < threshold)
+    assert answer["abstained"].sum() == 2
+    np.testing.assert_array_equal(answer["label"], plain["label"])
+    windows = module.timeline(tf.constant(files[:1]))
+    np.testing.assert_array_equal(windows["abstained"], windows["confidence"].numpy() < threshold)
 
 
 def test_attention_lies_within_the_clip(served, live, noise, wav_bytes):

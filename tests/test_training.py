@@ -127,7 +127,7 @@ class SpoilWeights(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         if self.epoch > self.after:
-            head = self.model.get_layer("probabilities")
+            head = self.model.get_layer("logits")
             head.kernel.assign(head.kernel * 0)
             head.bias.assign([5.0, 0.0])
 
@@ -149,7 +149,7 @@ def test_validation_and_result_use_the_average_of_the_weights():
     last = LastWeights()
     settings = {**DIRECT, "ema_momentum": 0.9}
     history = train_model(model, data, data, epochs=3, callbacks=[last], **settings)
-    kernel = model.get_layer("probabilities").kernel
+    kernel = model.get_layer("logits").kernel
     assert not np.allclose(kernel, last.kernel)
     assert evaluate_model(model, data).unweighted_average_recall == pytest.approx(max(history.history["val_uar"]))
 
@@ -158,7 +158,7 @@ class LastWeights(keras.callbacks.Callback):
     """Remember the weights as the optimizer left them."""
 
     def on_train_batch_end(self, batch, logs=None):
-        self.kernel = self.model.get_layer("probabilities").kernel.numpy()
+        self.kernel = self.model.get_layer("logits").kernel.numpy()
 
 
 def test_a_full_disk_names_the_file_and_leaves_no_half_of_it(small_model, tmp_path, monkeypatch):

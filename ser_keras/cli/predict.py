@@ -3,10 +3,18 @@
 import argparse
 from pathlib import Path
 
+from ser_keras.errors import require
+
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `predict`."""
     parser.add_argument("paths", nargs="+", metavar="FILE", help="recordings of any format")
+    parser.add_argument(
+        "--abstain-below",
+        type=float,
+        metavar="X",
+        help="say 'abstained' where the probability is lower, 0 to 1 (default: as the model was exported)",
+    )
     parser.add_argument("--model", required=True, metavar="DIR", help="run directory, or exported model")
 
 
@@ -14,10 +22,15 @@ def run(options: argparse.Namespace) -> None:
     """Print one line for each file: label, probability, path."""
     from ser_keras.inference import Predictor
 
+    if options.abstain_below is not None:
+        require(0 <= options.abstain_below <= 1, "abstain_below", options.abstain_below, "0 to 1")
     predictor = Predictor(_export_of(Path(options.model)))
     for path in options.paths:
         prediction = predictor.predict(path)
-        print(f"{prediction.label:<12} {prediction.confidence:.3f}  {prediction.source}")
+        if options.abstain_below is not None:
+            prediction = prediction.abstain(options.abstain_below)
+        label = "abstained" if prediction.abstained else prediction.label
+        print(f"{label:<12} {prediction.confidence:.3f}  {prediction.source}")
 
 
 def _export_of(directory: Path) -> Path:
