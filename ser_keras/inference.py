@@ -7,8 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from ser_keras.audio import load_audio
+from ser_keras.config import ExportConfig
 from ser_keras.errors import InputError
+from ser_keras.model import ParallelModel
 from ser_keras.prediction import Prediction, Timeline, predictions_of, timelines_of
+from ser_keras.serving import ServedModel
 from ser_keras.sound_files import encode_wav
 
 
@@ -38,9 +41,30 @@ class Predictor:
             raise InputError(f"{recipe}: no such file; expected an export of this version of ser_keras")
         facts = json.loads(recipe.read_text())
         self._model = tf.saved_model.load(str(directory))
+        self._signatures = self._model.signatures
         self.emotions = tuple(facts["emotions"])
         self.sample_rate = facts["audio"]["sample_rate"]
         self._max_seconds = max(facts["serving"]["max_seconds"], facts["serving"]["max_timeline_seconds"])
+
+    @classmethod
+    def of_model(cls, model: ParallelModel, config: ExportConfig | None = None) -> "Predictor":
+        """Return a predictor that runs a live model by the graph that its export would hold.
+
+        Args:
+            model: trained model that knows its emotions.
+            config: lengths that are accepted, windows of the timeline, threshold of abstention.
+        """
+        config = config or ExportConfig()
+        predictor = cls.__new__(cls)
+        predictor._model = ServedModel(model, config)
+        predictor._signatures = {
+            "serving_default": predictor._model.classify_wav,
+            "timeline": predictor._model.timeline,
+        }
+        predictor.emotions = model.emotions
+        predictor.sample_rate = model.audio.sample_rate
+        predictor._max_seconds = max(config.max_seconds, config.max_timeline_seconds)
+        return predictor
 
     def predict(self, path: str | Path) -> Prediction:
         """Return the emotion of one recording.
@@ -70,5 +94,5 @@ class Predictor:
         return answer
 
     def _run(self, signature: str, contents: bytes) -> dict[str, np.ndarray]:
-        outputs = self._model.signatures[signature](audio_bytes=tf.constant([contents]))
+        outputs = self._signatures[signature](audio_bytes=tf.constant([contents]))
         return {name: value.numpy() for name, value in outputs.items()}

@@ -40,6 +40,7 @@ class ParallelModel(keras.Model):
             the data where they are not given.
         audio: recipe of the features.
         config: shape of the network.
+        adaptation: what `ser_keras.adaptation.adapt_normalization` says of a model that it made.
 
     Raises:
         InputError: fewer than two emotions, as many names as do not fit, or too few mel bands for the
@@ -58,6 +59,7 @@ class ParallelModel(keras.Model):
         emotions: Sequence[str] | None = None,
         audio: AudioConfig | dict[str, Any] | None = None,
         config: ModelConfig | dict[str, Any] | None = None,
+        adaptation: dict[str, Any] | None = None,
         **kwargs,
     ):
         # === Settings ===
@@ -88,6 +90,7 @@ class ParallelModel(keras.Model):
         self.emotions = None if emotions is None else tuple(emotions)
         self.audio = audio
         self.config = config
+        self.adaptation = adaptation
         self._attention = attention
         self._disturb: Callable[[tuple, Any], tuple] | None = None
 
@@ -149,6 +152,7 @@ class ParallelModel(keras.Model):
             "emotions": self.emotions,
             "audio": self.audio.to_dict(),
             "config": self.config.to_dict(),
+            "adaptation": self.adaptation,
         }
 
     @classmethod

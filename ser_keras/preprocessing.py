@@ -160,6 +160,20 @@ def make_splits(recordings: Recordings, split: Split, *, config: DataConfig | No
     return Splits(*datasets, emotions, split, recordings.rejected, audit)
 
 
+def clip_batches(
+    recordings: Recordings, utterances: Sequence[Utterance], emotions: tuple[str, ...], *, batch_size: int
+) -> tf.data.Dataset:
+    """Make a dataset of whole clips in their order, such as `Splits.test` is, with labels of another's choice.
+
+    Args:
+        recordings: decoded audio of at least `utterances`.
+        utterances: the clips.
+        emotions: names of the labels, in their order; those of a model, say.
+        batch_size: clips in a batch.
+    """
+    return _Side(recordings, utterances, emotions).batches(batch_size)
+
+
 def rejection_table(rejected: Sequence[Rejected], most: int = 20) -> str:
     """Return a text table of the files that were left out, with at most `most` rows."""
     width = max(len(str(each.path)) for each in rejected[:most])
@@ -191,7 +205,7 @@ def labelled_batches(data: Any, num_emotions: int, *, batch_size: int = DataConf
 
     @tf.autograph.experimental.do_not_convert
     def convert(inputs, labels, *weights):
-        return _as_inputs(inputs), _one_hot(labels, num_emotions), *weights
+        return as_inputs(inputs), _one_hot(labels, num_emotions), *weights
 
     return data.map(convert, tf.data.AUTOTUNE)
 
@@ -202,7 +216,8 @@ def check_labels(one_hot: tf.Tensor, num_emotions: int) -> None:
         raise InputError(f"a label lies outside 0 to {num_emotions - 1}: num_emotions={num_emotions} does not fit")
 
 
-def _as_inputs(inputs: Any) -> dict[str, tf.Tensor]:
+def as_inputs(inputs: Any) -> dict[str, tf.Tensor]:
+    """Bring a batch of waveforms, alone or as `ParallelModel` takes them, into the form that it takes."""
     if isinstance(inputs, dict):
         return {"waveform": inputs["waveform"], "num_samples": tf.cast(inputs["num_samples"], tf.int32)}
     batch, samples = tf.unstack(tf.shape(inputs))

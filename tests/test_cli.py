@@ -10,8 +10,11 @@ import pytest
 import soundfile
 from conftest import SMALL
 
+from ser_keras.adaptation import adapt_normalization
 from ser_keras.cli import main
 from ser_keras.evaluation import evaluate_model
+from ser_keras.inference import Predictor
+from ser_keras.model import load_model
 from ser_keras.preprocessing import preprocess_data
 
 NETWORK = [
@@ -107,6 +110,18 @@ def test_predict_abstains_below_a_threshold(run, corpus, capsys, below, abstains
 def test_predict_refuses_a_threshold_that_is_no_probability(run, corpus, capsys):
     line = fails(capsys, "predict", next(corpus.rglob("*.wav")), "--model", run, "--abstain-below", "50")
     assert "abstain_below=50.0: expected 0 to 1" in line
+
+
+def test_predict_adapts_a_run_and_leaves_it_as_it_was(run, corpus, capsys):
+    clip, before = next(corpus.rglob("*.wav")), (run / "model.keras").read_bytes()
+    assert main(["predict", str(clip), "--model", str(run), "--adapt", str(corpus / "01")]) == 0
+    printed = capsys.readouterr()
+    label, confidence, path = printed.out.split()
+    assert "adapted to 12 recordings" in printed.err and "which weigh 71% against the training data" in printed.err
+    adapted = adapt_normalization(load_model(run), corpus / "01")
+    expected = Predictor.of_model(adapted).predict(clip)
+    assert (label, confidence) == (expected.label, f"{expected.confidence:.3f}") and path == str(clip)
+    assert (run / "model.keras").read_bytes() == before
 
 
 def test_rejected_files_are_listed(tmp_path, corpus, noise):
@@ -252,6 +267,16 @@ def test_export_writes_a_version_with_the_figures_of_the_run(run, tmp_path, caps
     assert "Corpus: corpus." in card and "No speaker of one side was heard on another" in card
     assert "in windows of 2.0 s every 1.0 s" in card
     assert "max_batch_size { value: 2 }" in (version.parent / "batching.config").read_text()
+
+
+def test_export_adapts_and_says_so_in_the_model_card(run, corpus, tmp_path, capsys):
+    arguments = ["export", "--run", str(run), "--output-dir", str(tmp_path / "ser"), "--adapt", str(corpus / "01")]
+    assert main([*arguments, "--abstain-below", "0.4"]) == 0
+    assert "adapted to 12 recordings" in capsys.readouterr().err
+    card = " ".join((tmp_path / "ser" / "1" / "README.md").read_text().split())
+    assert "fitted afterwards to 12 recordings without labels, which weigh 71 % against the training data" in card
+    assert "Answers with a confidence below 0.4 are marked in `abstained`" in card
+    assert "calibrated on the validation side, by a temperature of" in card
 
 
 def test_the_export_of_a_run_has_its_figures_too(run):

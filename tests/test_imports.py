@@ -21,11 +21,11 @@ ORDER = (
     *("synthesis", "synthetic"),
     *("resampling", "wav", "audio", "clips", "clip_cache", "recordings"),
     *("features", "augmentation", "masking", "batch_norm", "preprocessing", "calibration"),
-    *("model", "metrics", "training", "plots", "evaluation", "runs"),
+    *("model", "metrics", "training", "plots", "evaluation", "adaptation", "runs", "scoring"),
     *("crossval.results", "crossval.table", "crossval.journal", "crossval"),
     *("model_card", "serving", "export_check", "warmup", "export", "inference"),
     *("conversion.graph", "conversion.trial", "conversion.formats", "conversion"),
-    *("cli.flags", "cli.train", "cli.crossval", "cli.predict"),
+    *("cli.flags", "cli.adapting", "cli.train", "cli.crossval", "cli.evaluate", "cli.predict"),
     *("cli.export", "cli.convert", "cli", "__main__", "train"),
 )
 """Each module imports from modules before it only; a new one gets its place here."""

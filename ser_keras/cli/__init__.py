@@ -13,10 +13,17 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from ser_keras import __version__
-from ser_keras.cli import convert, crossval, export, predict, train
+from ser_keras.cli import convert, crossval, evaluate, export, predict, train
 from ser_keras.errors import InputError
 
-VERBS = {"train": train, "crossval": crossval, "predict": predict, "export": export, "convert": convert}
+VERBS = {
+    "train": train,
+    "crossval": crossval,
+    "evaluate": evaluate,
+    "predict": predict,
+    "export": export,
+    "convert": convert,
+}
 
 DESCRIPTION = "Speech emotion recognition: labelled recordings in, a served model out."
 

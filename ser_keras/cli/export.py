@@ -2,6 +2,7 @@
 
 import argparse
 
+from ser_keras.cli.adapting import add_adapt_flag, load_adapted
 from ser_keras.cli.flags import add_config_flags, config_from_flags
 from ser_keras.config import ExportConfig
 
@@ -16,6 +17,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="the model's folder, such as models/ser; the version in it gets the next number",
     )
     parser.add_argument("--name", metavar="NAME", help="of the model on the server (default: that of its folder)")
+    add_adapt_flag(parser)
     add_config_flags(parser, ExportConfig, "serving")
 
 
@@ -24,9 +26,8 @@ def run(options: argparse.Namespace) -> None:
     config = config_from_flags(ExportConfig, options)
 
     from ser_keras.export import SERVER_FILES, export_model
-    from ser_keras.model import load_model
 
-    model = load_model(options.run)
+    model = load_adapted(options, options.run)
     version = export_model(model, options.output_dir, name=options.name, run=options.run, config=config)
     print(f"{version}   checked against the live model in a process without Keras")
     print("  README.md    model card")

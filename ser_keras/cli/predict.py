@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from ser_keras.cli.adapting import add_adapt_flag, load_adapted
 from ser_keras.errors import require
 
 
@@ -16,6 +17,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="say 'abstained' where the probability is lower, 0 to 1 (default: as the model was exported)",
     )
     parser.add_argument("--model", required=True, metavar="DIR", help="run directory, or exported model")
+    add_adapt_flag(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -24,7 +26,10 @@ def run(options: argparse.Namespace) -> None:
 
     if options.abstain_below is not None:
         require(0 <= options.abstain_below <= 1, "abstain_below", options.abstain_below, "0 to 1")
-    predictor = Predictor(_export_of(Path(options.model)))
+    if options.adapt is None:
+        predictor = Predictor(_export_of(Path(options.model)))
+    else:
+        predictor = Predictor.of_model(load_adapted(options, options.model))
     for path in options.paths:
         prediction = predictor.predict(path)
         if options.abstain_below is not None:

@@ -1,0 +1,72 @@
+"""Score a trained run on a corpus, another one or a part of its own."""
+
+import argparse
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from ser_keras.cli.adapting import add_adapt_flag, load_adapted
+from ser_keras.cli.flags import add_config_flags, config_from_flags
+from ser_keras.config import DataConfig
+
+_WITHOUT = ("split", "val_fraction", "test_fraction", "crop_seconds", "seed")  # nothing is split or trained
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `evaluate`."""
+    parser.add_argument("--model", required=True, metavar="RUN", help="run directory of `ser-keras train`")
+    parser.add_argument(
+        "--dataset-path",
+        nargs="+",
+        required=True,
+        metavar="DIR",
+        help="labelled corpus, as `train` takes it; clips whose label the model does not know are left out, and "
+        "answers are chosen among all of the model's emotions",
+    )
+    parser.add_argument(
+        "--output-dir",
+        metavar="DIR",
+        help="directory to make, for metrics.json, predictions.csv and confusion_matrix.png, and with --adapt for the "
+        "adapted model.keras (default: only print)",
+    )
+    add_adapt_flag(parser)
+    add_config_flags(parser, DataConfig, "data", without=_WITHOUT)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the score, and leave every figure and prediction."""
+    config = config_from_flags(DataConfig, options)
+
+    from ser_keras.runs import new_directory, write_environment
+    from ser_keras.scoring import score_corpus
+    from ser_keras.training import save_model
+
+    started = time.monotonic()
+    with new_directory(options.output_dir) if options.output_dir else nullcontext() as directory:
+        model = load_adapted(options, options.model)
+        score = score_corpus(model, options.dataset_path, run=_run_of(options.model), config=config)
+        print(score)
+        if directory is not None:
+            score.save(directory)
+            _write_facts(directory, options, config, model.adaptation)
+            if options.adapt:
+                save_model(model, directory / "model.keras")
+            write_environment(directory, time.monotonic() - started)
+            print(f"\n{directory}   metrics.json, predictions.csv, confusion_matrix.png")
+
+
+def _run_of(model: str) -> Path:
+    """Return the run directory of a model that is given as such or as its file."""
+    path = Path(model)
+    return path if path.is_dir() else path.parent
+
+
+def _write_facts(
+    directory: Path, options: argparse.Namespace, config: DataConfig, adaptation: dict[str, Any] | None
+) -> None:
+    from ser_keras.files import write_json
+
+    data = {name: value for name, value in config.to_dict().items() if name not in _WITHOUT}
+    facts = {"model": options.model, "dataset_path": options.dataset_path, "adapt": options.adapt}
+    write_json(directory / "config.json", {**facts, "adaptation": adaptation, "data": data})

@@ -1,0 +1,183 @@
+"""score_corpus: how a trained model does on a corpus that it was not trained on.
+
+The labels of two corpora are seldom the same. Clips whose label the model does not know cannot be scored,
+and are counted. The others are scored as the model answers a client: among all its emotions, also those
+that this corpus lacks, because a served model does not know either which emotions will come. An answer
+that the corpus lacks is a mistake. Beside it stands the score with the choice among the shared emotions
+alone, p(emotion | one of the shared ones) = p(emotion) / Σ p(shared), for those who do know.
+"""
+
+import csv
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ser_keras.config import DataConfig
+from ser_keras.corpora import Utterance
+from ser_keras.errors import InputError
+from ser_keras.evaluation import Report, evaluate_model
+from ser_keras.files import write_csv, write_json
+from ser_keras.labels import order_emotions
+from ser_keras.model import ParallelModel
+from ser_keras.preprocessing import clip_batches, read_recordings
+from ser_keras.recordings import Recordings
+from ser_keras.runs import prediction_columns, prediction_rows
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class CorpusScore:
+    """What a model made of a corpus; print it to read it.
+
+    Attributes:
+        report: on the clips whose label the model knows; its emotions are the model's.
+        utterances: those clips, in the report's order.
+        left_out: for each label that the model does not know, its number of clips.
+        heard: speakers and files of the corpus that are on the training or validation side of the
+            model's run.
+    """
+
+    report: Report
+    utterances: tuple[Utterance, ...]
+    left_out: dict[str, int]
+    heard: tuple[str, ...] = ()
+
+    @cached_property
+    def shared(self) -> tuple[str, ...]:
+        """The emotions that model and corpus have, in the model's order."""
+        present = {each.emotion for each in self.utterances}
+        return tuple(emotion for emotion in self.report.emotions if emotion in present)
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The model's emotions that no clip is labelled with."""
+        return tuple(emotion for emotion in self.report.emotions if emotion not in self.shared)
+
+    @cached_property
+    def among_shared(self) -> Report:
+        """The report where the choice is among the shared emotions, whose probabilities then sum to 1."""
+        columns = [self.report.emotions.index(emotion) for emotion in self.shared]
+        probabilities = self.report.probabilities[:, columns]
+        labels = np.searchsorted(columns, self.report.labels)
+        total = np.maximum(probabilities.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        return Report(self.shared, labels, probabilities / total, self.report.speakers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every figure as plain values for JSON."""
+        return {
+            **self.report.to_dict(),
+            "shared_emotions": list(self.shared),
+            "absent_emotions": list(self.absent),
+            "left_out": self.left_out,
+            "heard_in_training": list(self.heard),
+            "among_shared": {
+                "unweighted_average_recall": self.among_shared.unweighted_average_recall,
+                "interval_95": list(self.among_shared.interval),
+                "accuracy": self.among_shared.accuracy,
+            },
+        }
+
+    def save(self, directory: str | Path) -> None:
+        """Write `metrics.json`, `predictions.csv` and `confusion_matrix.png`."""
+        directory = Path(directory)
+        rows = prediction_rows(self.report, self.utterances)
+        write_csv(directory / "predictions.csv", prediction_columns(self.report.emotions), rows)
+        self.report.draw(directory / "confusion_matrix.png")
+        write_json(directory / "metrics.json", self.to_dict())
+
+    def __str__(self) -> str:
+        return "\n".join([*self._label_lines(), str(self.report), *self._shared_lines()])
+
+    def _label_lines(self) -> list[str]:
+        """Say which labels only one side knows."""
+        lines = [f"{label}: unknown to the model, {number} clips left out" for label, number in self.left_out.items()]
+        lines += [f"{emotion}: no clip has this label; the answer counts as a mistake" for emotion in self.absent]
+        return [*lines, ""] if lines else []
+
+    def _shared_lines(self) -> list[str]:
+        if not self.absent:
+            return []
+        uar, accuracy = self.among_shared.unweighted_average_recall, self.among_shared.accuracy
+        return ["", f"Choosing among the {len(self.shared)} shared emotions: UAR {uar:.3f}, accuracy {accuracy:.3f}"]
+
+
+def score_corpus(
+    model: ParallelModel,
+    dataset_path: str | Path | Sequence[str | Path],
+    *,
+    run: str | Path | None = None,
+    config: DataConfig | None = None,
+) -> CorpusScore:
+    """Score a trained model on a corpus.
+
+    Args:
+        model: trained model that knows its emotions.
+        dataset_path: as `preprocess_data` takes it.
+        run: directory of the model's training, whose ``split.csv`` tells whom it has heard.
+        config: how to read the corpus; its split has no say.
+
+    Returns:
+        The score, and which clips could not be scored.
+
+    Raises:
+        InputError: model and corpus share fewer than two emotions, or the corpus cannot be read.
+
+    Example:
+        ```python
+        print(score_corpus(load_model("runs/ravdess"), "path/to/emodb", run="runs/ravdess"))
+        ```
+    """
+    if model.emotions is None:
+        raise InputError("the model does not know the names of its emotions: train it, or give it emotions=[...]")
+    config = config or DataConfig()
+    recordings = read_recordings(dataset_path, config=config, audio=model.audio)
+    known = tuple(each for each in recordings.utterances if each.emotion in model.emotions)
+    _check_shared(model, recordings, dataset_path)
+    left_out = Counter(each.emotion for each in recordings.utterances if each.emotion not in model.emotions)
+    heard = heard_in_training(run, known)
+    if heard:
+        logger.warning(
+            "%s has heard %d of these speakers or files, so the score can be better than on new ones: %s",
+            *(run, len(heard), ", ".join(heard[:12]) + (", ..." if len(heard) > 12 else "")),
+        )
+    report = evaluate_model(model, clip_batches(recordings, known, model.emotions, batch_size=config.batch_size))
+    return CorpusScore(report, known, {label: left_out[label] for label in order_emotions(left_out)}, heard)
+
+
+def _check_shared(model: ParallelModel, recordings: Recordings, dataset_path: Any) -> None:
+    found = order_emotions(each.emotion for each in recordings.utterances)
+    shared = [emotion for emotion in found if emotion in model.emotions]
+    if len(shared) < 2:
+        raise InputError(
+            f"{dataset_path}: its labels are {', '.join(found)}, the model's {', '.join(model.emotions)}; "
+            f"{len(shared)} shared, at least 2 are needed for a score"
+        )
+
+
+def heard_in_training(run: str | Path | None, utterances: Sequence[Utterance]) -> tuple[str, ...]:
+    """Return the speakers, and files of unknown speakers, that a run trained on or chose its weights by.
+
+    Args:
+        run: its directory; where it has no ``split.csv``, nothing is known.
+        utterances: of another corpus, or of the same.
+
+    Raises:
+        InputError: ``split.csv`` is damaged.
+    """
+    path = Path(run or "", "split.csv")
+    if run is None or not path.is_file():
+        return ()
+    try:
+        with path.open(newline="", errors="surrogateescape") as file:
+            rows = [row for row in csv.DictReader(file) if row["side"] != "test"]
+        names = {row["speaker"] or str(Path(row["path"]).resolve()) for row in rows}
+    except (KeyError, TypeError, csv.Error) as error:
+        raise InputError(f"{path}: is damaged ({error!r}); expected what `ser-keras train` wrote") from error
+    return tuple(sorted(names & {each.speaker_id or str(each.path.resolve()) for each in utterances}))
