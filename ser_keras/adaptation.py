@@ -94,7 +94,7 @@ def _load(paths: Sequence[str | Path], sample_rate: int) -> Iterator[np.ndarray]
     loaded = load_recordings([Utterance(file, "", None, "") for file in files], sample_rate=sample_rate)
     if loaded.rejected:
         logger.warning("%s", rejection_table(loaded.rejected))
-    yield from (loaded.read(index).numpy() for index in range(len(loaded.utterances)))
+    yield from (loaded.waveform(index) for index in range(len(loaded.utterances)))
 
 
 def _files_of(path: Path) -> list[Path]:
