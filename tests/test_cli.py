@@ -91,7 +91,9 @@ def test_a_second_run_never_overwrites_a_first(run, corpus, capsys):
 def test_predict_reads_a_run_directory(run, corpus, capsys):
     clip = next(corpus.rglob("*.wav"))
     assert main(["predict", str(clip), "--model", str(run)]) == 0
-    label, confidence, path = capsys.readouterr().out.split()
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split() == ["label", "confidence", "file"]
+    label, confidence, path = row.split()
     assert label in ("neutral", "sad", "angry") and path == str(clip)
     assert 1 / 3 <= float(confidence) <= 1
 

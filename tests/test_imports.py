@@ -14,12 +14,12 @@ HEAVY = {"tensorflow", "tensorflow_io", "keras", "librosa", "matplotlib", "sklea
 
 ORDER = (
     *("__init__", "errors", "files", "rendering", "labels", "config", "sound_files"),
-    *("prediction", "protocol", "transports", "client"),
+    *("display", "prediction", "answer_formats", "protocol", "transports", "client"),
     *("corpora.utterance", "corpora.listing", "corpora.naming", "corpora.table", "corpora.recognition"),
     *("corpora.iemocap", "corpora.published", "corpora.manifest", "corpora.reading", "corpora"),
     *("splits.sides", "splits.parts", "splits.folds", "splits.audit", "splits"),
     *("synthesis", "synthetic"),
-    *("resampling", "wav", "audio", "clips", "clip_cache", "recordings"),
+    *("resampling", "wav", "windows", "audio", "clips", "clip_cache", "recordings"),
     *("features", "augmentation", "masking", "preprocessing"),
     *("model", "metrics", "training", "plots", "evaluation"),
     *("model_card", "serving", "export_check", "warmup", "export", "inference"),

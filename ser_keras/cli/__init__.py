@@ -35,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after the program's name; those of the process where None.
 
     Returns:
-        The exit code: 0 done, 2 something in what the user gave, 130 interrupted. A fault of the
-        program itself keeps its traceback.
+        The exit code: 0 done, 1 done but for some files, 2 something in what the user gave, 130 interrupted.
+        A fault of the program itself keeps its traceback.
     """
     parser = _Parser(prog="ser-keras", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=__version__)
@@ -47,14 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     _quieten_libraries()
     try:
-        VERBS[options.verb].run(options)
+        return VERBS[options.verb].run(options) or 0
     except (InputError, OSError) as error:
         print(f"ser-keras {options.verb}: {_one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"ser-keras {options.verb}: interrupted", file=sys.stderr)
         return 130
-    return 0
 
 
 def _quieten_libraries() -> None:
