@@ -17,6 +17,14 @@ ORDER = (
     *("display", "prediction", "answer_formats", "protocol", "transports", "client"),
     *("corpora.utterance", "corpora.listing", "corpora.naming", "corpora.table", "corpora.recognition"),
     *("corpora.iemocap", "corpora.published", "corpora.manifest", "corpora.reading", "corpora"),
+    *(
+        "download.sources",
+        "download.fetching",
+        "download.unpacking",
+        "download.libraries",
+        "download.corpus",
+        "download",
+    ),
     *("splits.sides", "splits.parts", "splits.folds", "splits.audit", "splits"),
     *("synthesis", "synthetic"),
     *("resampling", "wav", "windows", "audio", "clips", "clip_cache", "recordings"),
@@ -24,7 +32,8 @@ ORDER = (
     *("model", "metrics", "training", "plots", "evaluation"),
     *("model_card", "serving", "export_check", "warmup", "export", "inference"),
     *("conversion.graph", "conversion.trial", "conversion.formats", "conversion"),
-    *("cli.flags", "cli.train", "cli.predict", "cli.export", "cli.convert", "cli", "__main__", "train"),
+    *("cli.flags", "cli.train", "cli.predict", "cli.export", "cli.convert", "cli.download"),
+    *("cli", "__main__", "train"),
 )
 """Each module imports from modules before it only; a new one gets its place here."""
 

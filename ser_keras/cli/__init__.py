@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from ser_keras import __version__
-from ser_keras.cli import convert, export, predict, train
+from ser_keras.cli import convert, download, export, predict, train
 from ser_keras.errors import InputError
 
-VERBS = {"train": train, "predict": predict, "export": export, "convert": convert}
+VERBS = {"train": train, "predict": predict, "export": export, "convert": convert, "download": download}
 
 DESCRIPTION = "Speech emotion recognition: labelled recordings in, a served model out."
 
