@@ -49,6 +49,24 @@ def write_answers(stream: TextIO, answers: Iterable[Answer], format: str, emotio
         stream.flush()
 
 
+def answer_to_dict(answer: Answer) -> dict[str, Any]:
+    """Return an answer as plain values, with the same names whether there is an error or not.
+
+    Example:
+        >>> answer_to_dict(Prediction("b.wav", error="empty"))
+        {'file': 'b.wav', 'label': None, 'confidence': None, 'probabilities': None, 'error': 'empty'}
+    """
+    value: dict[str, Any] = {"file": None if answer.source is None else str(answer.source)}
+    if isinstance(answer, Timeline):
+        value["windows"] = [
+            {"start_seconds": round(each.start_seconds, 6), "end_seconds": round(each.end_seconds, 6), **_facts(each)}
+            for each in answer.windows
+        ]
+    else:
+        value |= dict.fromkeys(("label", "confidence", "probabilities")) if answer.error else _facts(answer)
+    return {**value, "error": answer.error or None}
+
+
 def timeline_to_textgrid(timeline: Timeline) -> str:
     """Write a timeline as Praat's TextGrid (its manual: "TextGrid file formats", the long text format).
 
@@ -188,16 +206,7 @@ def _timedelta(seconds: float) -> str:
 
 
 def _dumped(answer: Answer) -> str:
-    """Write an answer as one JSON object, with the same names whether there is an error or not."""
-    value: dict[str, Any] = {"file": None if answer.source is None else str(answer.source)}
-    if isinstance(answer, Timeline):
-        value["windows"] = [
-            {"start_seconds": round(each.start_seconds, 6), "end_seconds": round(each.end_seconds, 6), **_facts(each)}
-            for each in answer.windows
-        ]
-    else:
-        value |= dict.fromkeys(("label", "confidence", "probabilities")) if answer.error else _facts(answer)
-    return json.dumps({**value, "error": answer.error or None}, ensure_ascii=False)
+    return json.dumps(answer_to_dict(answer), ensure_ascii=False)
 
 
 def _facts(row: Prediction | Window) -> dict[str, Any]:

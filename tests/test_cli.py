@@ -98,7 +98,7 @@ def test_predict_reads_a_run_directory(run, corpus, capsys):
     assert 1 / 3 <= float(confidence) <= 1
 
 
-def test_rejected_files_are_listed(tmp_path, corpus, noise):
+def test_rejected_files_are_listed_and_the_result_is_json(tmp_path, noise, capsys):
     rows = ["path,emotion,speaker"]
     for speaker in "abc":
         for emotion in ("happy", "sad"):
@@ -109,7 +109,10 @@ def test_rejected_files_are_listed(tmp_path, corpus, noise):
     rows.append("broken.wav,sad,a")
     (tmp_path / "manifest.csv").write_text("\n".join(rows))
     out = tmp_path / "run"
-    assert main(["train", "--dataset-path", str(tmp_path / "manifest.csv"), "--output-dir", str(out), *QUICK]) == 0
+    data = ["--dataset-path", str(tmp_path / "manifest.csv")]
+    assert main(["train", *data, "--output-dir", str(out), "--json", *QUICK]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["run_directory"] == str(out) and result["metrics"]["emotions"] == ["happy", "sad"]
     with (out / "rejected.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert row["path"].endswith("broken.wav") and row["reason"]
@@ -232,9 +235,11 @@ def test_every_entry_has_the_same_help(command):
 
 def test_export_writes_a_version_with_the_figures_of_the_run(run, tmp_path, capsys):
     arguments = ["export", "--run", str(run), "--output-dir", str(tmp_path / "models" / "ser")]
-    assert main([*arguments, "--window-seconds", "2", "--batch-sizes", "1", "2"]) == 0
+    assert main([*arguments, "--window-seconds", "2", "--batch-sizes", "1", "2", "--json"]) == 0
     version = tmp_path / "models" / "ser" / "1"
-    assert capsys.readouterr().out.startswith(f"{version}   checked against the live model")
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"{version}   checked against the live model")
+    assert json.loads(captured.out)["version"] == str(version)
     card = (version / "README.md").read_text()
     metrics = json.loads((run / "metrics.json").read_text())
     assert f"| {metrics['unweighted_average_recall']:.3f} |" in card

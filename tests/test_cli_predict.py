@@ -89,6 +89,22 @@ def test_output_stays_as_it_was_when_something_goes_wrong(folder, predict, loade
     assert sorted(each.name for each in tmp_path.iterdir()) == ["data", "out.json"]
 
 
+def test_json_is_the_list_of_answers(folder, predict):
+    code, printed, _ = predict(folder, "--json")
+    assert code == 1
+    assert [bool(each["error"]) for each in json.loads(printed)] == [False, False, True]
+    assert predict(folder, "--json", "--format", "csv")[0] == 2
+
+
+def test_json_beside_a_file_of_answers_counts_them(folder, predict, tmp_path):
+    code, printed, _ = predict(folder, "--json", "--output", tmp_path / "out.csv")
+    assert code == 1 and json.loads(printed) == {"num_files": 3, "num_failed": 1}
+
+
+def test_quiet_leaves_the_answers(folder, predict):
+    assert len(predict(folder / "a", "--quiet")[1].splitlines()) == 2
+
+
 def test_a_folder_of_textgrids_is_as_the_folder_that_was_given(folder, predict, tmp_path):
     code, _, _ = predict(folder, "--output-dir", tmp_path / "grids")
     assert code == 1

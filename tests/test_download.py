@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import io
+import json
 import shutil
 import sys
 import tarfile
@@ -372,6 +373,11 @@ class TestVerb:
         lines = capsys.readouterr().out.splitlines()
         assert [line.split()[0] for line in lines[1:]] == [source.name for source in SOURCES]
         assert lines[1].split()[1:3] == ["208", "yes"]
+
+    def test_the_list_is_there_as_json_too(self, capsys):
+        assert main(["download", "--list", "--json"]) == 0
+        rows = json.loads(capsys.readouterr().out)
+        assert rows[0]["name"] == "ravdess" and rows[0]["files"][0]["num_bytes"] == 208_468_073
 
     def test_without_a_name_there_is_one_line(self, capsys):
         assert main(["download"]) == 2

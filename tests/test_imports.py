@@ -32,7 +32,7 @@ ORDER = (
     *("model", "metrics", "training", "plots", "evaluation"),
     *("model_card", "serving", "export_check", "warmup", "export", "inference"),
     *("conversion.graph", "conversion.trial", "conversion.formats", "conversion"),
-    *("cli.flags", "cli.train", "cli.predict", "cli.export", "cli.convert", "cli.download"),
+    *("cli.output", "cli.parser", "cli.flags", "cli.train", "cli.predict", "cli.export", "cli.convert", "cli.download"),
     *("cli", "__main__", "train"),
 )
 """Each module imports from modules before it only; a new one gets its place here."""

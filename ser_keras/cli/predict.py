@@ -2,19 +2,26 @@
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
-from ser_keras.answer_formats import ENDINGS, FORMATS, Answer, timeline_to_textgrid, write_answers
+from ser_keras.answer_formats import (
+    ENDINGS,
+    FORMATS,
+    Answer,
+    answer_to_dict,
+    timeline_to_textgrid,
+    write_answers,
+)
+from ser_keras.cli.output import Outcome
 from ser_keras.errors import InputError
 
 DETAILS = """\
-A recording longer than the model takes as a whole (max_seconds of its export, 10 min unless set) is read in
-blocks and answered in windows; its one label is that of the mean of the windows' probabilities.
-
-exit codes: 0 all answered, 1 some files could not be used (their rows say why), 2 a mistake in the command
+A recording longer than the model takes as a whole (max_seconds of its export, 10 min unless set) is
+read in blocks and answered in windows; its label is that of the mean of their probabilities. A file
+that cannot be used has its reason in its row.
 """
 
 
@@ -29,7 +36,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output-dir", metavar="DIR", help="for textgrid: folder that gets one file a recording")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> Outcome:
     """Answer each recording; what cannot be used is told in its row and on stderr."""
     recordings = _recordings(map(Path, options.paths))
     form = _format(options, len(recordings))
@@ -41,18 +48,35 @@ def run(options: argparse.Namespace) -> int:
     predictor = Predictor(options.model)
     ask = predictor.timeline_each if options.timeline or form == "textgrid" else predictor.predict_each
     failed: list[Answer] = []
-    is_shown = sys.stdout.isatty() and not (options.output or options.output_dir)  # each answer moves the screen on
+    is_shown = options.results.isatty() and not _is_filed(options)  # each answer moves the screen on
     bar = tqdm(ask(recordings), "Predicting", len(recordings), unit="file", disable=True if is_shown else None)
-    answers = _noting_failures(bar, failed)
-    if options.output_dir:
-        _write_each(Path(options.output_dir), recordings, answers)
-    else:
-        with _opened(options.output) as stream:
-            write_answers(stream, answers, form, predictor.emotions)
+    result = _write(options, form, recordings, _noting_failures(bar, failed), predictor.emotions)
     if failed:
         first = " ".join(f"{failed[0].source}: {failed[0].error}".split())
         print(f"ser-keras predict: {len(failed)} of {len(recordings)} files failed; {first}", file=sys.stderr)
-    return 1 if failed else 0
+    return Outcome(result or {"num_files": len(recordings), "num_failed": len(failed)}, 1 if failed else 0)
+
+
+def _write(
+    options: argparse.Namespace,
+    form: str,
+    recordings: dict[Path, Path],
+    answers: Iterable[Answer],
+    emotions: Sequence[str],
+) -> list[dict[str, Any]] | None:
+    """Write the answers; where they are the result of `--json`, return them instead."""
+    if options.json and not _is_filed(options):
+        return [answer_to_dict(answer) for answer in answers]
+    if options.output_dir:
+        _write_each(Path(options.output_dir), recordings, answers)
+    else:
+        with _opened(options) as stream:
+            write_answers(stream, answers, form, emotions)
+    return None
+
+
+def _is_filed(options: argparse.Namespace) -> bool:
+    return bool(options.output or options.output_dir)
 
 
 def _recordings(paths: Iterable[Path]) -> dict[Path, Path]:
@@ -75,7 +99,10 @@ def _recordings(paths: Iterable[Path]) -> dict[Path, Path]:
 def _format(options: argparse.Namespace, num_recordings: int) -> str:
     """Return the format that is meant; refuse what cannot work before the model is loaded."""
     ending = Path(options.output or "").suffix.lower()
-    form = options.format or ("textgrid" if options.output_dir else ENDINGS.get(ending, "table"))
+    usual = "textgrid" if options.output_dir else "json" if options.json else "table"
+    form = options.format or ENDINGS.get(ending, usual)
+    if options.json and not _is_filed(options) and form != "json":
+        raise InputError(f"--json with --format {form}: name a file with --output, or leave one of them out")
     if options.output and options.output_dir:
         raise InputError("--output and --output-dir: expected one of them")
     if options.output_dir and form != "textgrid":
@@ -95,15 +122,17 @@ def _noting_failures(answers: Iterable[Answer], failed: list[Answer]) -> Iterato
 
 
 @contextmanager
-def _opened(output: str | None) -> Iterator[TextIO]:
+def _opened(options: argparse.Namespace) -> Iterator[TextIO]:
     from ser_keras.files import whole_file
 
-    with nullcontext() if output is None else whole_file(output) as part:
-        if part is None:
-            yield sys.stdout
-            return
-        with part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
-            yield stream
+    if not options.output:
+        yield options.results
+        return
+    with (
+        whole_file(options.output) as part,
+        part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
+    ):
+        yield stream
 
 
 def _write_each(directory: Path, recordings: dict[Path, Path], answers: Iterable[Answer]) -> None:
