@@ -44,8 +44,8 @@ class Predictor:
     WAV goes into the graph as bytes, exactly as a server gets it; other formats are decoded first.
 
     A file longer than the graph takes as a whole (`ExportConfig.max_seconds`, 10 minutes by default) is read
-    block by block and answered in the windows of the timeline; its one label is that of the mean of their
-    probabilities, and it has no attention.
+    block by block and answered in windows; its one label is that of the mean of their probabilities, and it
+    has no attention.
 
     Args:
         directory: a run directory, a model's folder, of which the newest version is taken, or a version.
@@ -71,7 +71,8 @@ class Predictor:
         self._model = tf.saved_model.load(str(directory))
         self.emotions = tuple(facts["emotions"])
         self.sample_rate = facts["audio"]["sample_rate"]
-        self._max_seconds = facts["serving"]["max_seconds"]
+        self._most_seconds = {"serving_default": facts["serving"]["max_seconds"]}
+        self._most_seconds["timeline"] = min(facts["serving"]["max_timeline_seconds"], facts["serving"]["max_seconds"])
         self._window, self._hop = (
             round(facts["serving"][name] * self.sample_rate) for name in ("window_seconds", "hop_seconds")
         )
@@ -168,18 +169,18 @@ class Predictor:
 
     def _answers(self, question: "_Question", paths: Iterable[str | Path]) -> Iterator[Any]:
         """Yield an answer for each file, in order: long ones in their turn, the others in batches."""
-        paths = iter(paths)
+        paths, most_seconds = iter(paths), self._most_seconds[question.signature]
         while files := [_look_at(Path(each)) for each in itertools.islice(paths, _FILES_AT_ONCE)]:
-            short = [file for file in files if file.seconds <= self._max_seconds]
+            short = [file for file in files if file.seconds <= most_seconds]
             answers: dict[int, Any] = {}
-            for batch in _batches(short, self._max_seconds):
+            for batch in _batches(short, most_seconds):
                 answers |= zip(map(id, batch), self._batch(question, batch), strict=True)
             for file in files:
                 yield answers.pop(id(file), None) or self._long(question, file)
 
     def _batch(self, question: "_Question", files: Sequence["_File"]) -> Iterator[Any]:
         """Answer files of similar length by one call of the graph; one that cannot be read harms no other."""
-        read = [self._read(file) for file in files]
+        read = [self._read(file, self._most_seconds[question.signature]) for file in files]
         contents = [each for each in read if isinstance(each, bytes)]
         sources = [file.path for file, each in zip(files, read, strict=True) if isinstance(each, bytes)]
         outputs = self._run(question.signature, audio_bytes=contents) if contents else {}
@@ -187,7 +188,7 @@ class Predictor:
         for file, each in zip(files, read, strict=True):
             yield next(answers) if isinstance(each, bytes) else question.answer(file.path, error=each)
 
-    def _read(self, file: "_File") -> bytes | str:
+    def _read(self, file: "_File", most_seconds: float) -> bytes | str:
         """Return a WAV file for the graph, or why there is none."""
         try:
             if file.facts is None and file.path.stat().st_size > _MOST_BYTES:
@@ -198,7 +199,7 @@ class Predictor:
         if file.facts is not None and file.facts.is_plain_wav:
             return contents
         with tf.device("CPU"):
-            samples, error = decode_audio(contents, sample_rate=self.sample_rate, max_seconds=self._max_seconds)
+            samples, error = decode_audio(contents, sample_rate=self.sample_rate, max_seconds=most_seconds)
         return error.numpy().decode(errors="replace") or encode_wav(samples.numpy(), self.sample_rate)
 
     def _long(self, question: "_Question", file: "_File") -> Any:
@@ -266,11 +267,11 @@ def _look_at(path: Path) -> _File:
     return _File(path, look_at_sound(path))
 
 
-def _batches(files: Sequence[_File], max_seconds: float) -> Iterator[list[_File]]:
+def _batches(files: Sequence[_File], most_seconds: float) -> Iterator[list[_File]]:
     """Put files of similar length together, as many as the graph would run at once."""
     batch: list[_File] = []
     for file in sorted(files, key=lambda each: each.seconds):
-        if batch and (len(batch) == BATCH_SIZE or (len(batch) + 1) * file.seconds > max_seconds):
+        if batch and (len(batch) == BATCH_SIZE or (len(batch) + 1) * file.seconds > most_seconds):
             yield batch
             batch = []
         batch.append(file)

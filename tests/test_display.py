@@ -89,6 +89,7 @@ def test_emotions_have_colours_of_their_own():
 def test_nothing_is_taken_for_html_that_is_none(answer):
     page = parse(answer)
     assert "script" not in dict(page.tags) and EVIL in page.text
+    assert all(EVIL in attributes["title"] for _, attributes in page.tags if "title" in attributes)
 
 
 def test_an_error_is_shown():

@@ -163,7 +163,7 @@ def test_a_longer_file_than_the_graph_takes_is_answered_in_windows(
 def test_the_windows_of_a_long_file_are_those_that_the_graph_would_give(predictor, noise, tmp_path, monkeypatch):
     path = write(tmp_path / "talk.wav", noise(16_000 * 19 + 400), 16_000)
     expected = predictor.timeline(path)
-    monkeypatch.setattr(predictor, "_max_seconds", 5.0)
+    monkeypatch.setitem(predictor._most_seconds, "timeline", 5.0)
     same_windows(predictor.timeline(path).windows, expected.windows)
 
 
