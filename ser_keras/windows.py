@@ -6,6 +6,7 @@ import numpy as np
 
 from ser_keras.errors import InputError, require
 from ser_keras.resampling import StreamResampler
+from ser_keras.sound_files import as_float32
 from ser_keras.wav import HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE
 
 _SAMPLES_AT_ONCE = 2**20
@@ -71,5 +72,5 @@ def _mono(block: np.ndarray) -> np.ndarray:
         raise InputError(f"a block of {block.dtype}: expected float with a full scale of 1, or int16")
     if block.ndim not in (1, 2) or 0 in block.shape[1:]:
         raise InputError(f"a block of shape {block.shape}: expected (time,) or (time, channels)")
-    samples = block.astype(np.float32) / (2**15 if block.dtype == np.int16 else 1)
+    samples = as_float32(block).astype(np.float32)
     return samples if samples.ndim == 1 else samples.mean(axis=1)
