@@ -141,10 +141,7 @@ class ModelConfig(Config):
     conv_time_pools: tuple[int, ...] = _setting((2, 1, 2, 1), "max-pooling over time in each block")
     conv_band_pools: tuple[int, ...] = _setting((2, 2, 1, 2), "max-pooling over frequency in each block")
     conv_dropout: float = _setting(0.1, "dropout after each Conv2D block but the first, 0 to 1")
-    lstm_pool: int | None = _setting(
-        None,
-        "frames averaged into a step of the LSTM, which then reads the spectrogram itself, not the last Conv2D block",
-    )
+    lstm_pool: int = _setting(0, "frames averaged into a step of the LSTM; 0: it reads the last Conv2D block instead")
     lstm_inputs: int = _setting(128, "values to which a step of the last Conv2D block is reduced for the LSTM")
     lstm_units: int = _setting(64, "units of the LSTM in each direction")
     attention_units: int = _setting(64, "width of the additive attention")
@@ -157,7 +154,7 @@ class ModelConfig(Config):
             fits = len(values) == len(self.conv_filters)
             require(fits, name, values, f"one for each of conv_filters={self.conv_filters}")
             require(min(values) > 0, name, values, "numbers above 0")
-        require(self.lstm_pool is None or self.lstm_pool > 0, "lstm_pool", self.lstm_pool, "more than 0, or None")
+        require(self.lstm_pool >= 0, "lstm_pool", self.lstm_pool, "0 or more")
         for name in ("lstm_inputs", "lstm_units", "attention_units"):
             require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
         for name in ("conv_dropout", "dropout"):

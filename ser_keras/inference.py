@@ -1,50 +1,89 @@
-"""Predictor: files in, labels and timelines out, by the exported graph."""
+"""Predictor: files in, labels and timelines out, by the exported graph.
 
+Files go through the graph in batches of similar length. One that is longer than the graph takes at once is
+read in blocks and answered window by window, as a stream is: memory does not grow with its length.
+"""
+
+import itertools
 import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import soundfile
 import tensorflow as tf
 
-from ser_keras.audio import load_audio
+from ser_keras.audio import decode_audio
 from ser_keras.config import ExportConfig
 from ser_keras.errors import InputError
 from ser_keras.model import ParallelModel
-from ser_keras.prediction import Prediction, Timeline, predictions_of, timelines_of
+from ser_keras.prediction import (
+    Outputs,
+    Prediction,
+    Source,
+    Timeline,
+    Window,
+    mean_prediction,
+    predictions_of,
+    timelines_of,
+)
 from ser_keras.serving import ServedModel
-from ser_keras.sound_files import encode_wav
+from ser_keras.sound_files import UNREADABLE, SoundFacts, encode_wav, look_at_sound, mono_blocks, not_audio
+from ser_keras.windows import cut_windows, resampled_pieces
+
+BATCH_SIZE = 32
+"""Most files, or windows, in a call of the graph."""
+
+_MOST_BYTES = 2**30  # of a file of which libsndfile knows no length
+
+_FILES_AT_ONCE = 4 * BATCH_SIZE
+"""Files among which those of similar length are found."""
 
 
 class Predictor:
-    """An exported model that predicts files of any format.
+    """An exported model that predicts files of any format and any length.
 
     WAV goes into the graph as bytes, exactly as a server gets it; other formats are decoded first.
 
+    A file longer than the graph takes as a whole (`ExportConfig.max_seconds`, 10 minutes by default) is read
+    block by block and answered in windows; its one label is that of the mean of their probabilities, and it
+    has no attention.
+
     Args:
-        directory: of the SavedModel, as `export_model` returned it.
+        directory: a run directory, a model's folder, of which the newest version is taken, or a version.
 
     Raises:
         InputError: there is no SavedModel in `directory`, or not one of `export_model`.
 
     Example:
         ```python
-        predictor = Predictor("exports/ser/1")
+        predictor = Predictor("runs/ravdess")
         predictor.predict("clip.wav").label
+        for prediction in predictor.predict(sorted(Path("clips").iterdir())):
+            print(prediction)
         ```
     """
 
     def __init__(self, directory: str | Path):
-        if not tf.saved_model.contains_saved_model(str(directory)):
-            raise InputError(f"{directory}: holds no SavedModel; give a directory that export_model wrote")
-        recipe = Path(directory) / "assets" / "model.json"
+        directory = find_export(directory)
+        recipe = directory / "assets" / "model.json"
         if not recipe.is_file():
             raise InputError(f"{recipe}: no such file; expected an export of this version of ser_keras")
         facts = json.loads(recipe.read_text())
         self._model = tf.saved_model.load(str(directory))
         self._signatures = self._model.signatures
-        self.emotions = tuple(facts["emotions"])
-        self.sample_rate = facts["audio"]["sample_rate"]
-        self._max_seconds = max(facts["serving"]["max_seconds"], facts["serving"]["max_timeline_seconds"])
+        self._describe(facts["emotions"], facts["audio"]["sample_rate"], ExportConfig.from_dict(facts["serving"]))
+
+    def _describe(self, emotions: Sequence[str], sample_rate: int, config: ExportConfig) -> None:
+        self.emotions = tuple(emotions)
+        self.sample_rate = sample_rate
+        self._most_seconds = {
+            "serving_default": config.max_seconds,
+            "timeline": min(config.max_timeline_seconds, config.max_seconds),
+        }
+        self._abstain_below = config.abstain_below
+        self._window, self._hop = (round(each * sample_rate) for each in (config.window_seconds, config.hop_seconds))
 
     @classmethod
     def of_model(cls, model: ParallelModel, config: ExportConfig | None = None) -> "Predictor":
@@ -59,40 +98,210 @@ class Predictor:
         predictor._model = ServedModel(model, config)
         predictor._signatures = {
             "serving_default": predictor._model.classify_wav,
+            "waveform": predictor._model.classify_waveform,
             "timeline": predictor._model.timeline,
         }
-        predictor.emotions = model.emotions
-        predictor.sample_rate = model.audio.sample_rate
-        predictor._max_seconds = max(config.max_seconds, config.max_timeline_seconds)
+        predictor._describe(model.emotions, model.audio.sample_rate, config)
         return predictor
 
-    def predict(self, path: str | Path) -> Prediction:
-        """Return the emotion of one recording.
+    def predict(self, audio: str | Path | Sequence[str | Path]) -> Prediction | list[Prediction]:
+        """Return the emotion of one recording, or of each in a list.
+
+        Args:
+            audio: the path of a file, or a list of them.
+
+        Returns:
+            A prediction; for a list, a list of them in the same order. In a list, a file that cannot be used
+            has its reason in ``error``, and the others are answered.
 
         Raises:
-            InputError: the file cannot be decoded; the message names it and says why.
+            InputError: the one file cannot be used; the message names it and says why.
             FileNotFoundError: there is no such file.
         """
-        return predictions_of(self._ask("serving_default", Path(path)), [Path(path)])[0]
+        return self._one_or_many(_WHOLE, audio)
 
-    def timeline(self, path: str | Path) -> Timeline:
-        """Return the emotions along one recording, window by window.
+    def timeline(self, audio: str | Path | Sequence[str | Path]) -> Timeline | list[Timeline]:
+        """Return the emotions along one recording, or along each in a list, window by window.
+
+        Arguments and errors are those of `predict`.
+
+        Returns:
+            A timeline; for a list, a list of them in the same order.
+        """
+        return self._one_or_many(_ALONG, audio)
+
+    def predict_each(self, paths: Iterable[str | Path]) -> Iterator[Prediction]:
+        """Yield what `predict` gives for a list, as the answers come."""
+        return self._answers(_WHOLE, paths)
+
+    def timeline_each(self, paths: Iterable[str | Path]) -> Iterator[Timeline]:
+        """Yield what `timeline` gives for a list, as the answers come."""
+        return self._answers(_ALONG, paths)
+
+    def predict_stream(self, blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[Window]:
+        """Answer a recording while it is made, window by window: from a microphone, a socket, a file.
+
+        The windows are those of `timeline`, and so are the answers. A window is answered as soon as it is full;
+        what is left when the blocks end is a last, shorter one. Memory holds one block and one window, so it
+        may go on for ever. The rate is converted as the graph does it, across the blocks' borders: windows
+        that were converted one by one would differ at their edges.
+
+        Args:
+            blocks: samples in order, of any length: float with a full scale of 1, or int16; `(time,)` or
+                `(time, channels)`.
+            sample_rate: of the blocks, in Hz; a whole number.
+
+        Yields:
+            A window with its place in the recording, in seconds.
 
         Raises:
-            InputError: the file cannot be decoded; the message names it and says why.
-            FileNotFoundError: there is no such file.
-        """
-        return timelines_of(self._ask("timeline", Path(path)), [Path(path)])[0]
+            InputError: the rate cannot be, a block is no audio, or holds NaN.
 
-    def _ask(self, signature: str, path: Path) -> dict[str, np.ndarray]:
-        answer = self._run(signature, path.read_bytes())
-        if answer["error"][0] != b"":  # no plain WAV
-            waveform = load_audio(path, sample_rate=self.sample_rate, max_seconds=self._max_seconds)
-            answer = self._run(signature, encode_wav(waveform, self.sample_rate))
-        if error := answer["error"][0].decode():
-            raise InputError(f"{path}: {error}")
+        Example:
+            ```python
+            def microphone():
+                with sounddevice.InputStream(samplerate=48_000, channels=1) as stream:
+                    while True:
+                        yield stream.read(4_800)[0]
+
+            for window in predictor.predict_stream(microphone(), 48_000):
+                print(window)
+            ```
+        """
+        pieces = resampled_pieces(blocks, sample_rate, self.sample_rate)
+        for start, windows in cut_windows(pieces, self._window, self._hop):
+            for first in range(0, len(windows), BATCH_SIZE):
+                yield from self._windows(start + first * self._hop, windows[first : first + BATCH_SIZE])
+
+    def _windows(self, start: int, samples: np.ndarray) -> Iterator[Window]:
+        """Answer neighbouring windows `(windows, time)`, the first of which begins at sample `start`."""
+        sizes = np.full(len(samples), samples.shape[1], np.int32)
+        rates = np.full(len(samples), self.sample_rate, np.int32)
+        outputs = self._run("waveform", waveform=samples, num_samples=sizes, sample_rate=rates)
+        for index, each in enumerate(predictions_of(outputs, [None] * len(samples))):
+            begin = start + index * self._hop
+            seconds = begin / self.sample_rate, (begin + samples.shape[1]) / self.sample_rate
+            if each.error:
+                raise InputError(f"from {seconds[0]:.1f} to {seconds[1]:.1f} s: {each.error}")
+            yield Window(*seconds, each.label, each.confidence, each.probabilities, each.abstained)
+
+    def _one_or_many(self, question: "_Question", audio: str | Path | Sequence[str | Path]) -> Any:
+        if not isinstance(audio, str | Path):
+            return list(self._answers(question, audio))
+        Path(audio).stat()  # what is missing is a FileNotFoundError, which names it
+        (answer,) = self._answers(question, [audio])
+        if answer.error:
+            raise InputError(f"{audio}: {answer.error}")
         return answer
 
-    def _run(self, signature: str, contents: bytes) -> dict[str, np.ndarray]:
-        outputs = self._signatures[signature](audio_bytes=tf.constant([contents]))
+    def _answers(self, question: "_Question", paths: Iterable[str | Path]) -> Iterator[Any]:
+        """Yield an answer for each file, in order: long ones in their turn, the others in batches."""
+        paths, most_seconds = iter(paths), self._most_seconds[question.signature]
+        while files := [_look_at(Path(each)) for each in itertools.islice(paths, _FILES_AT_ONCE)]:
+            short = [file for file in files if file.seconds <= most_seconds]
+            answers: dict[int, Any] = {}
+            for batch in _batches(short, most_seconds):
+                answers |= zip(map(id, batch), self._batch(question, batch), strict=True)
+            for file in files:
+                yield answers.pop(id(file), None) or self._long(question, file)
+
+    def _batch(self, question: "_Question", files: Sequence["_File"]) -> Iterator[Any]:
+        """Answer files of similar length by one call of the graph; one that cannot be read harms no other."""
+        read = [self._read(file, self._most_seconds[question.signature]) for file in files]
+        contents = [each for each in read if isinstance(each, bytes)]
+        sources = [file.path for file, each in zip(files, read, strict=True) if isinstance(each, bytes)]
+        outputs = self._run(question.signature, audio_bytes=contents) if contents else {}
+        answers = iter(question.read(outputs, sources) if contents else [])
+        for file, each in zip(files, read, strict=True):
+            yield next(answers) if isinstance(each, bytes) else question.answer(file.path, error=each)
+
+    def _read(self, file: "_File", most_seconds: float) -> bytes | str:
+        """Return a WAV file for the graph, or why there is none."""
+        try:
+            if file.facts is None and file.path.stat().st_size > _MOST_BYTES:
+                return "not audio that can be read; expected WAV, FLAC, MP3, Ogg or AIFF, whole and undamaged"
+            contents = file.path.read_bytes()
+        except OSError as error:
+            return f"cannot be read: {error.strerror}; expected an audio file"
+        if file.facts is not None and file.facts.is_plain_wav:
+            return contents
+        with tf.device("CPU"):
+            samples, error = decode_audio(contents, sample_rate=self.sample_rate, max_seconds=most_seconds)
+        return error.numpy().decode(errors="replace") or encode_wav(samples.numpy(), self.sample_rate)
+
+    def _long(self, question: "_Question", file: "_File") -> Any:
+        """Answer a file in windows; memory does not grow with its length."""
+        try:
+            with soundfile.SoundFile(str(file.path)) as opened:
+                answer = question.join(file.path, self.predict_stream(mono_blocks(opened), opened.samplerate))
+            return answer.abstain(self._abstain_below) if isinstance(answer, Prediction) else answer
+        except InputError as error:
+            return question.answer(file.path, error=str(error))
+        except (OSError, *UNREADABLE) as error:
+            return question.answer(file.path, error=not_audio(error))
+
+    def _run(self, signature: str, **inputs: Any) -> dict[str, np.ndarray]:
+        outputs = self._signatures[signature](**{name: tf.constant(value) for name, value in inputs.items()})
         return {name: value.numpy() for name, value in outputs.items()}
+
+
+def find_export(directory: str | Path) -> Path:
+    """Return the SavedModel that is meant by a run directory, a model's folder, or a version in it.
+
+    Raises:
+        InputError: there is none.
+    """
+    directory = Path(directory)
+    places = (directory / "export", directory)
+    versions = [each for place in places for each in place.glob("*") if each.name.isdecimal() and _is_saved(each)]
+    newest = max(versions, key=lambda each: int(each.name), default=directory)
+    if not _is_saved(newest):
+        raise InputError(
+            f"{directory}: holds no SavedModel; give a run directory of `ser-keras train`, or what export_model wrote"
+        )
+    return newest
+
+
+def _is_saved(directory: Path) -> bool:
+    return tf.saved_model.contains_saved_model(str(directory))
+
+
+class _Question(NamedTuple):
+    """What is asked of files: a signature, how its answers are read, and how they are made of windows."""
+
+    signature: str
+    answer: type
+    read: Callable[[Outputs, Sequence[Source]], list[Any]]
+    join: Callable[[Source, Iterable[Window]], Any]
+
+
+_WHOLE = _Question("serving_default", Prediction, predictions_of, mean_prediction)
+_ALONG = _Question("timeline", Timeline, timelines_of, lambda source, windows: Timeline(source, tuple(windows)))
+
+
+class _File(NamedTuple):
+    """A file, and what it says of itself."""
+
+    path: Path
+    facts: SoundFacts | None
+
+    @property
+    def seconds(self) -> float:
+        """Its length; 0 where that is not known."""
+        return self.facts.seconds if self.facts else 0.0
+
+
+def _look_at(path: Path) -> _File:
+    return _File(path, look_at_sound(path))
+
+
+def _batches(files: Sequence[_File], most_seconds: float) -> Iterator[list[_File]]:
+    """Put files of similar length together, as many as the graph would run at once."""
+    batch: list[_File] = []
+    for file in sorted(files, key=lambda each: each.seconds):
+        if batch and (len(batch) == BATCH_SIZE or (len(batch) + 1) * file.seconds > most_seconds):
+            yield batch
+            batch = []
+        batch.append(file)
+    if batch:
+        yield batch

@@ -5,12 +5,15 @@ become one small object a recording, without the padding. Whoever runs the graph
 this very process, the answer is the same.
 """
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+
+from ser_keras.display import prediction_html, timeline_html
 
 Source = str | Path | None
 """Where a recording came from: its path, or None for bytes and arrays."""
@@ -62,6 +65,9 @@ class Prediction:
 
     def __str__(self) -> str:
         return _about(self.source, self.error or _verdict(self))
+
+    def _repr_html_(self) -> str:
+        return prediction_html(self.source, self.probabilities, self.error)
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,29 @@ class Timeline:
             return _about(self.source, self.error)
         return "\n  ".join([f"{self.source or 'recording'}:", *map(str, self.windows)])
 
+    def stretches(self) -> list[tuple[float, float, Window]]:
+        """Share the recording out among its windows, which overlap: each moment to the window around it.
+
+        Returns:
+            For each window where its stretch begins and ends, in seconds: halfway between its middle and the
+            middles of its neighbours, and the ends of the recording. Together they cover it without overlap.
+
+        Example:
+            >>> windows = [Window(start, start + 3.0, "sad", 1.0, {}) for start in (0.0, 1.0, 2.0)]
+            >>> [(start, end) for start, end, _ in Timeline("talk.wav", tuple(windows)).stretches()]
+            [(0.0, 2.0), (2.0, 3.0), (3.0, 5.0)]
+        """
+        if not self.windows:
+            return []
+        middles = [(each.start_seconds + each.end_seconds) / 2 for each in self.windows]
+        inner = [(left + right) / 2 for left, right in itertools.pairwise(middles)]
+        bounds = [self.windows[0].start_seconds, *inner, self.windows[-1].end_seconds]
+        return list(zip(bounds[:-1], bounds[1:], self.windows, strict=True))
+
+    def _repr_html_(self) -> str:
+        stretches = [(start, end, each.label) for start, end, each in self.stretches()]
+        return timeline_html(self.source, stretches, self.error)
+
 
 @dataclass(frozen=True)
 class Embedding:
@@ -130,6 +159,35 @@ class Embedding:
     source: Source
     features: np.ndarray = field(default_factory=_nothing, repr=False, compare=False)
     error: str = ""
+
+
+def mean_prediction(source: Source, windows: Iterable[Window]) -> Prediction:
+    """Give one emotion to a whole recording: that with the highest mean over its windows' probabilities.
+
+    Args:
+        source: the recording's path, or None.
+        windows: of the recording; they are not kept.
+
+    Returns:
+        A prediction without attention; one with an error where there is no window.
+
+    Example:
+        >>> first = Window(0.0, 3.0, "sad", 0.75, {"calm": 0.25, "sad": 0.75})
+        >>> windows = [first, Window(1.0, 4.0, "calm", 1.0, {"calm": 1.0, "sad": 0.0})]
+        >>> print(mean_prediction("talk.wav", windows))
+        talk.wav: calm (0.62)
+    """
+    sums: dict[str, float] = {}
+    count = 0
+    for window in windows:
+        count += 1
+        for emotion, probability in window.probabilities.items():
+            sums[emotion] = sums.get(emotion, 0.0) + probability
+    if not count:
+        return Prediction(source, error="no samples in the file")
+    probabilities = {emotion: total / count for emotion, total in sums.items()}
+    label = max(probabilities, key=probabilities.__getitem__)
+    return Prediction(source, label, probabilities[label], probabilities)
 
 
 def predictions_of(outputs: Outputs, sources: Sequence[Source]) -> list[Prediction]:

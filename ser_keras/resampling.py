@@ -9,6 +9,7 @@ overlapping blocks go through an FFT, lose or gain the upper part of their spect
 import functools
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 _GUARD = 128  # samples at the lower of the two rates; the low-pass below has died away (-100 dB) by then
@@ -57,6 +58,59 @@ def resampled_length(num_samples: tf.Tensor, sample_rate: tf.Tensor, target_rate
     """
     scaled = tf.cast(num_samples, tf.int64) * target_rate
     return -(-scaled // tf.cast(sample_rate, tf.int64))
+
+
+class StreamResampler:
+    """Does what `resample` does with a waveform that comes piece by piece.
+
+    The blocks of the conversion lie where `resample` lays them, whatever the pieces are, so that the pieces
+    that come out are, end to end, what `resample` makes of the whole. It holds back about 0.15 s at the
+    common rates, and up to 4 s at awkward ones such as 44,099 Hz.
+
+    Args:
+        sample_rate: rate of the pieces that go in, in Hz, 4,000 to 384,000.
+        target_rate: rate wanted, in Hz.
+
+    Example:
+        >>> stream = StreamResampler(48_000)
+        >>> pieces = [stream.push(np.ones(30_000, np.float32)) for _ in range(2)] + [stream.finish()]
+        >>> whole = resample(np.ones(60_000, np.float32), 48_000)
+        >>> bool(np.allclose(np.concatenate(pieces), whole, atol=1e-6))
+        True
+    """
+
+    def __init__(self, sample_rate: int, target_rate: int = 16_000):
+        self._rates = sample_rate, target_rate
+        self._plan = _Plan(*(int(size) for size in _plan(tf.constant(sample_rate), target_rate)))
+        self._response = _response(self._plan)
+        self._held = np.zeros(self._plan.guard_in, np.float32)
+        self._num_taken = self._num_given = 0
+
+    def push(self, samples: np.ndarray) -> np.ndarray:
+        """Take a piece, float32 `(time,)`, and give what is complete by now, of the same type."""
+        self._num_taken += len(samples)
+        return samples if self._rates[0] == self._rates[1] else self._convert(samples)
+
+    def finish(self) -> np.ndarray:
+        """Give the rest, float32 `(time,)`; nothing may be pushed afterwards."""
+        if self._rates[0] == self._rates[1]:
+            return np.zeros(0, np.float32)
+        plan = self._plan
+        num_missing = int(resampled_length(self._num_taken, *self._rates)) - self._num_given
+        needed = -(-num_missing // plan.hop_out) * plan.hop_in + 2 * plan.guard_in
+        return self._convert(np.zeros(max(needed - len(self._held), 0), np.float32))[: max(num_missing, 0)]
+
+    def _convert(self, samples: np.ndarray) -> np.ndarray:
+        """Convert the blocks that are complete with these samples, and hold what belongs to the next."""
+        plan, held = self._plan, np.concatenate([self._held, samples])
+        num_blocks = max((len(held) - 2 * plan.guard_in) // plan.hop_in, 0)
+        self._held = held[num_blocks * plan.hop_in :].copy()
+        if num_blocks == 0:
+            return np.zeros(0, np.float32)
+        hops = np.resize(held, (num_blocks + 1, plan.hop_in))  # of the last row only the guard is used
+        converted = _convert_blocks(tf.constant(hops), self._response, plan).numpy().ravel()
+        self._num_given += len(converted)
+        return converted
 
 
 class _Plan(NamedTuple):

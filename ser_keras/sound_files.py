@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,33 @@ READ_BY_THE_GRAPH = {"PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"}
 FULL_SCALE = 2**15
 """Of int16 samples; that of float samples is 1."""
 
+UNREADABLE = (soundfile.SoundFileError, RuntimeError, ValueError)
+"""What libsndfile's binding raises of a file that it does not read."""
+
 _SAMPLES_AT_ONCE = 2**20
+
+
+@dataclass(frozen=True)
+class SoundFacts:
+    """What a file says of itself, without its samples.
+
+    Attributes:
+        seconds: its length.
+        is_plain_wav: whether a served graph reads it as it is.
+    """
+
+    seconds: float
+    is_plain_wav: bool
+
+
+def look_at_sound(path: Path) -> SoundFacts | None:
+    """Read what an audio file says of itself; None where libsndfile does not read it."""
+    try:
+        with soundfile.SoundFile(str(path)) as file:
+            is_wav = file.format in ("WAV", "WAVEX", "RF64")
+            return SoundFacts(file.frames / file.samplerate, is_wav and file.subtype in READ_BY_THE_GRAPH)
+    except UNREADABLE:
+        return None
 
 
 def open_sound(contents: bytes) -> soundfile.SoundFile:
@@ -118,13 +145,16 @@ def as_wav(contents: bytes, *, most_bytes: int) -> bytes:
             return encode_wav(_mono(file, most_bytes), file.samplerate)
     except InputError:
         raise
-    except (soundfile.SoundFileError, RuntimeError, ValueError) as error:
+    except UNREADABLE as error:
         if is_wav:
             return contents
-        reason = str(error).partition(": ")[2].strip() or str(error)
-        raise InputError(
-            f"not audio that can be read ({reason}); expected WAV, FLAC, MP3, Ogg or AIFF, whole and undamaged"
-        ) from error
+        raise InputError(not_audio(error)) from error
+
+
+def not_audio(error: Exception) -> str:
+    """Tell why libsndfile does not read a file."""
+    reason = str(error).partition(": ")[2].strip() or str(error)
+    return f"not audio that can be read ({reason}); expected WAV, FLAC, MP3, Ogg or AIFF, whole and undamaged"
 
 
 def check_size(num_bytes: int, most_bytes: int) -> None:

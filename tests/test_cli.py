@@ -94,7 +94,9 @@ def test_a_second_run_never_overwrites_a_first(run, corpus, capsys):
 def test_predict_reads_a_run_directory(run, corpus, capsys):
     clip = next(corpus.rglob("*.wav"))
     assert main(["predict", str(clip), "--model", str(run)]) == 0
-    label, confidence, path = capsys.readouterr().out.split()
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split() == ["label", "confidence", "file"]
+    label, confidence, path = row.split()
     assert label in ("neutral", "sad", "angry") and path == str(clip)
     assert 1 / 3 <= float(confidence) <= 1
 
@@ -103,7 +105,7 @@ def test_predict_reads_a_run_directory(run, corpus, capsys):
 def test_predict_abstains_below_a_threshold(run, corpus, capsys, below, abstains):
     clip = next(corpus.rglob("*.wav"))
     assert main(["predict", str(clip), "--model", str(run), "--abstain-below", below]) == 0
-    label, confidence, _ = capsys.readouterr().out.split()
+    label, confidence, _ = capsys.readouterr().out.splitlines()[1].split()
     assert (label == "abstained") is abstains and float(confidence) > 1 / 3
 
 
@@ -116,7 +118,7 @@ def test_predict_adapts_a_run_and_leaves_it_as_it_was(run, corpus, capsys):
     clip, before = next(corpus.rglob("*.wav")), (run / "model.keras").read_bytes()
     assert main(["predict", str(clip), "--model", str(run), "--adapt", str(corpus / "01")]) == 0
     printed = capsys.readouterr()
-    label, confidence, path = printed.out.split()
+    label, confidence, path = printed.out.splitlines()[1].split()
     assert "adapted to 12 recordings" in printed.err and "which weigh 71% against the training data" in printed.err
     adapted = adapt_normalization(load_model(run), corpus / "01")
     expected = Predictor.of_model(adapted).predict(clip)
@@ -124,7 +126,7 @@ def test_predict_adapts_a_run_and_leaves_it_as_it_was(run, corpus, capsys):
     assert (run / "model.keras").read_bytes() == before
 
 
-def test_rejected_files_are_listed(tmp_path, corpus, noise):
+def test_rejected_files_are_listed_and_the_result_is_json(tmp_path, noise, capsys):
     rows = ["path,emotion,speaker"]
     for speaker in "abc":
         for emotion in ("happy", "sad"):
@@ -135,7 +137,10 @@ def test_rejected_files_are_listed(tmp_path, corpus, noise):
     rows.append("broken.wav,sad,a")
     (tmp_path / "manifest.csv").write_text("\n".join(rows))
     out = tmp_path / "run"
-    assert main(["train", "--dataset-path", str(tmp_path / "manifest.csv"), "--output-dir", str(out), *QUICK]) == 0
+    data = ["--dataset-path", str(tmp_path / "manifest.csv")]
+    assert main(["train", *data, "--output-dir", str(out), "--json", *QUICK]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["run_directory"] == str(out) and result["metrics"]["emotions"] == ["happy", "sad"]
     with (out / "rejected.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert row["path"].endswith("broken.wav") and row["reason"]
@@ -258,9 +263,11 @@ def test_every_entry_has_the_same_help(command):
 
 def test_export_writes_a_version_with_the_figures_of_the_run(run, tmp_path, capsys):
     arguments = ["export", "--run", str(run), "--output-dir", str(tmp_path / "models" / "ser")]
-    assert main([*arguments, "--window-seconds", "2", "--batch-sizes", "1", "2"]) == 0
+    assert main([*arguments, "--window-seconds", "2", "--batch-sizes", "1", "2", "--json"]) == 0
     version = tmp_path / "models" / "ser" / "1"
-    assert capsys.readouterr().out.startswith(f"{version}   checked against the live model")
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"{version}   checked against the live model")
+    assert json.loads(captured.out)["version"] == str(version)
     card = (version / "README.md").read_text()
     metrics = json.loads((run / "metrics.json").read_text())
     assert f"| {metrics['unweighted_average_recall']:.3f} |" in card

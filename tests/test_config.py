@@ -125,7 +125,7 @@ def test_a_dictionary_holds_lists_in_place_of_tuples():
         ),
         (ModelConfig, {"conv_time_pools": (2, 2, 2, -1)}, r"conv_time_pools=\(2, 2, 2, -1\): expected numbers above 0"),
         (ModelConfig, {"conv_band_pools": (2,) * 5}, r"conv_band_pools=\(2, 2, 2, 2, 2\): expected one for each of"),
-        (ModelConfig, {"lstm_pool": 0}, "lstm_pool=0: expected more than 0, or None"),
+        (ModelConfig, {"lstm_pool": -1}, "lstm_pool=-1: expected 0 or more"),
         (ModelConfig, {"lstm_inputs": 0}, "lstm_inputs=0: expected more than 0"),
         (ModelConfig, {"lstm_units": 0}, "lstm_units=0: expected more than 0"),
         (ModelConfig, {"attention_units": 0}, "attention_units=0: expected more than 0"),

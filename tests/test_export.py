@@ -1,4 +1,4 @@
-"""export_model: what is written, that it is checked, that nothing is lost, and Predictor, which runs it."""
+"""export_model: what is written, that it is checked, that nothing is lost."""
 
 import json
 import subprocess
@@ -6,7 +6,6 @@ import sys
 
 import numpy as np
 import pytest
-import soundfile
 import tensorflow as tf
 import yaml
 from google.protobuf import text_format
@@ -18,7 +17,6 @@ from ser_keras import export, export_check
 from ser_keras.errors import InputError
 from ser_keras.evaluation import evaluate_model
 from ser_keras.export import export_model
-from ser_keras.inference import Predictor
 from ser_keras.model import ParallelModel
 
 WITHOUT_KERAS = """
@@ -250,51 +248,3 @@ def test_a_place_that_cannot_be_written_is_an_error(restless_model, tmp_path):
 def test_a_model_without_names_is_refused(tmp_path):
     with pytest.raises(InputError, match="does not know the names of its emotions"):
         export_model(ParallelModel(3), tmp_path / "1")
-
-
-def test_predictor_gives_the_same_for_wav_and_flac(exported, noise, tmp_path):
-    samples = (noise(12_000) * 20_000).astype(np.int16)
-    for name in ("clip.wav", "clip.flac"):
-        soundfile.write(tmp_path / name, samples, 16_000, subtype="PCM_16")
-    wav, flac = (Predictor(exported).predict(tmp_path / name) for name in ("clip.wav", "clip.flac"))
-    assert wav.label == flac.label and wav.confidence == max(wav.probabilities.values())
-    assert list(wav.probabilities) == ["neutral", "sad", "angry"]
-    assert list(wav.probabilities.values()) == pytest.approx(list(flac.probabilities.values()), abs=1e-6)
-
-
-def test_predictor_reads_a_wav_that_the_graph_does_not(exported, noise, tmp_path):
-    soundfile.write(tmp_path / "law.wav", noise(12_000), 16_000, subtype="ULAW")
-    assert Predictor(exported).predict(tmp_path / "law.wav").label in ("neutral", "sad", "angry")
-
-
-def test_predictor_names_the_file_that_it_cannot_read(exported, tmp_path):
-    (tmp_path / "bad.wav").write_bytes(b"RIFFxxxxWAVEjunk")
-    with pytest.raises(InputError, match=r"bad\.wav: "):
-        Predictor(exported).predict(tmp_path / "bad.wav")
-
-
-def test_predictor_needs_a_saved_model(tmp_path):
-    with pytest.raises(InputError, match="holds no SavedModel"):
-        Predictor(tmp_path)
-
-
-def test_predictor_reads_an_export_of_this_package_only(tmp_path):
-    tf.saved_model.save(tf.Module(), str(tmp_path))
-    with pytest.raises(InputError, match=r"model\.json: no such file; expected an export"):
-        Predictor(tmp_path)
-
-
-def test_predictor_gives_a_timeline(exported, noise, tmp_path):
-    for name in ("talk.wav", "talk.flac"):
-        soundfile.write(tmp_path / name, (noise(16_000 * 4) * 20_000).astype(np.int16), 16_000, subtype="PCM_16")
-    predictor = Predictor(exported)
-    wav, flac = (predictor.timeline(tmp_path / name) for name in ("talk.wav", "talk.flac"))
-    assert [(window.start_seconds, window.end_seconds) for window in wav.windows] == [(0, 3), (1, 4)]
-    assert wav.windows[1].confidence == pytest.approx(flac.windows[1].confidence, abs=1e-6)
-
-
-def test_predictor_takes_a_longer_recording_for_a_timeline_than_as_a_whole(exported, tmp_path):
-    soundfile.write(tmp_path / "long.wav", np.zeros(8_000 * 30), 8_000)
-    assert len(Predictor(exported).timeline(tmp_path / "long.wav").windows) == 28
-    with pytest.raises(InputError, match=r"long\.wav: too long: 30\.0 s, at most 20\.0 s"):
-        Predictor(exported).predict(tmp_path / "long.wav")

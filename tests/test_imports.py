@@ -14,19 +14,27 @@ HEAVY = {"tensorflow", "tensorflow_io", "keras", "librosa", "matplotlib", "scipy
 
 ORDER = (
     *("__init__", "errors", "files", "rendering", "labels", "config", "sound_files"),
-    *("prediction", "protocol", "transports", "client"),
+    *("display", "prediction", "answer_formats", "protocol", "transports", "client"),
     *("corpora.utterance", "corpora.listing", "corpora.naming", "corpora.table", "corpora.recognition"),
     *("corpora.iemocap", "corpora.published", "corpora.manifest", "corpora.reading", "corpora"),
+    *(
+        "download.sources",
+        "download.fetching",
+        "download.unpacking",
+        "download.libraries",
+        "download.corpus",
+        "download",
+    ),
     *("splits.sides", "splits.parts", "splits.folds", "splits.audit", "splits"),
     *("synthesis", "synthetic"),
-    *("resampling", "wav", "audio", "clips", "clip_cache", "recordings"),
+    *("resampling", "wav", "windows", "audio", "clips", "clip_cache", "recordings"),
     *("features", "augmentation", "masking", "batch_norm", "preprocessing", "calibration"),
     *("model", "metrics", "training", "plots", "evaluation", "adaptation", "runs", "scoring"),
     *("crossval.results", "crossval.table", "crossval.journal", "crossval"),
     *("model_card", "serving", "export_check", "warmup", "export", "inference"),
     *("conversion.graph", "conversion.trial", "conversion.formats", "conversion"),
-    *("cli.flags", "cli.adapting", "cli.train", "cli.crossval", "cli.evaluate", "cli.predict"),
-    *("cli.export", "cli.convert", "cli", "__main__", "train"),
+    *("cli.output", "cli.parser", "cli.flags", "cli.adapting", "cli.train", "cli.crossval", "cli.evaluate"),
+    *("cli.predict", "cli.export", "cli.convert", "cli.download", "cli", "__main__", "train"),
 )
 """Each module imports from modules before it only; a new one gets its place here."""
 

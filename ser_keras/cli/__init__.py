@@ -4,19 +4,20 @@ One small module a verb: each adds its flags with `add_flags` and does its work 
 imports TensorFlow before a verb runs, so that `--help` is quick.
 """
 
-import argparse
 import logging
 import os
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import NoReturn
 
 from ser_keras import __version__
-from ser_keras.cli import convert, crossval, evaluate, export, predict, train
+from ser_keras.cli import convert, crossval, download, evaluate, export, predict, train
+from ser_keras.cli.output import Outcome, output_of, paint, print_result
+from ser_keras.cli.parser import EXIT_CODES, SHELLS, Parser, PrintCompletion, add_common_flags
 from ser_keras.errors import InputError
 
 VERBS = {
+    "download": download,
     "train": train,
     "crossval": crossval,
     "evaluate": evaluate,
@@ -28,13 +29,6 @@ VERBS = {
 DESCRIPTION = "Speech emotion recognition: labelled recordings in, a served model out."
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb.
 
@@ -42,33 +36,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after the program's name; those of the process where None.
 
     Returns:
-        The exit code: 0 done, 2 something in what the user gave, 130 interrupted. A fault of the
-        program itself keeps its traceback.
+        The exit code, see `EXIT_CODES`. A fault of the program itself keeps its traceback.
     """
-    parser = _Parser(prog="ser-keras", description=DESCRIPTION)
-    parser.add_argument("--version", action="version", version=__version__)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser)
-    for name, module in VERBS.items():
-        summary = (module.__doc__ or "").split("\n")[0]
-        module.add_flags(verbs.add_parser(name, help=summary, description=summary))
-    options = parser.parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     _quieten_libraries()
     try:
-        VERBS[options.verb].run(options)
+        with output_of(options):
+            outcome = VERBS[options.verb].run(options) or Outcome()
+        print_result(outcome, options)
+        options.results.flush()
+        return outcome.exit_code
+    except BrokenPipeError:  # as of `| head`; what is left in the buffer must not complain again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (InputError, OSError) as error:
-        print(f"ser-keras {options.verb}: {_one_line(error)}", file=sys.stderr)
+        _complain(options.verb, _one_line(error))
         return 2
     except KeyboardInterrupt:
-        print(f"ser-keras {options.verb}: interrupted", file=sys.stderr)
+        _complain(options.verb, "interrupted")
         return 130
-    return 0
+
+
+def build_parser() -> Parser:
+    """Return the parser of all verbs."""
+    parser = Parser(prog="ser-keras", description=DESCRIPTION, epilog=EXIT_CODES)
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument(
+        "--print-completion", action=PrintCompletion, choices=SHELLS, help="print a shell's completion script and exit"
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=Parser)
+    for name, module in VERBS.items():
+        summary = (module.__doc__ or "").split("\n")[0]
+        verb = verbs.add_parser(name, help=summary, description=summary)
+        module.add_flags(verb)
+        add_common_flags(verb)
+    return parser
+
+
+def _complain(verb: str, message: str) -> None:
+    print(f"{paint(f'ser-keras {verb}:', 'red', sys.stderr)} {message}", file=sys.stderr)
 
 
 def _quieten_libraries() -> None:
     """Leave the terminal to our own lines: TensorFlow reports missing GPUs at length otherwise."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    warnings.formatwarning = lambda message, *_, **__: f"{paint('warning:', 'yellow', sys.stderr)} {message}\n"
 
 
 def _one_line(error: Exception) -> str:

@@ -1,6 +1,9 @@
 """Write a trained model for TensorFlow Lite and ONNX runtimes."""
 
 import argparse
+from dataclasses import asdict
+
+from ser_keras.cli.output import Outcome
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +19,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> Outcome:
     """Convert, and print size, agreement and latency of each file."""
     from ser_keras.conversion import conversion_table, convert_model
     from ser_keras.model import load_model
@@ -24,3 +27,4 @@ def run(options: argparse.Namespace) -> None:
     rows = convert_model(load_model(options.run), options.output_dir, formats=options.formats)
     print(conversion_table(rows))
     print(f"\n{options.output_dir}   README.md says how to run the files")
+    return Outcome({"directory": options.output_dir, "conversions": [asdict(row) for row in rows]})

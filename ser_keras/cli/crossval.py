@@ -3,6 +3,7 @@
 import argparse
 
 from ser_keras.cli.flags import add_config_flags, config_from_flags
+from ser_keras.cli.output import Outcome
 from ser_keras.runs import CROSSVAL_CONFIGS, SET_BY_FOLDS
 
 
@@ -26,14 +27,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         add_config_flags(parser, config_class, title, without=SET_BY_FOLDS)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> Outcome:
     """Run every fold that is not done yet, print the table, and leave every figure and prediction."""
     configs = {title: config_from_flags(config_class, options) for title, config_class in CROSSVAL_CONFIGS.items()}
 
     from ser_keras.crossval import cross_validate
 
-    cross_validate(options.dataset_path, options.output_dir, resume=options.resume, configs=configs, echo=_print)
+    result = cross_validate(
+        options.dataset_path, options.output_dir, resume=options.resume, configs=configs, echo=_print
+    )
     print(f"\n{options.output_dir}   metrics.json holds every figure, folds.csv who was tested in which fold")
+    return Outcome({"output_dir": options.output_dir, "metrics": result.to_dict()})
 
 
 def _print(line: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ser_keras.cli.adapting import add_adapt_flag, load_adapted
 from ser_keras.cli.flags import add_config_flags, config_from_flags
+from ser_keras.cli.output import Outcome
 from ser_keras.config import DataConfig
 
 _WITHOUT = ("split", "val_fraction", "test_fraction", "crop_seconds", "seed")  # nothing is split or trained
@@ -34,7 +35,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add_config_flags(parser, DataConfig, "data", without=_WITHOUT)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> Outcome:
     """Print the score, and leave every figure and prediction."""
     config = config_from_flags(DataConfig, options)
 
@@ -54,6 +55,7 @@ def run(options: argparse.Namespace) -> None:
                 save_model(model, directory / "model.keras")
             write_environment(directory, time.monotonic() - started)
             print(f"\n{directory}   metrics.json, predictions.csv, confusion_matrix.png")
+    return Outcome({"output_dir": options.output_dir, "metrics": score.to_dict()})
 
 
 def _run_of(model: str) -> Path:

@@ -4,6 +4,7 @@ import argparse
 
 from ser_keras.cli.adapting import add_adapt_flag, load_adapted
 from ser_keras.cli.flags import add_config_flags, config_from_flags
+from ser_keras.cli.output import Outcome
 from ser_keras.config import ExportConfig
 
 
@@ -21,7 +22,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add_config_flags(parser, ExportConfig, "serving")
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> Outcome:
     """Export, and say what was written."""
     config = config_from_flags(ExportConfig, options)
 
@@ -33,3 +34,4 @@ def run(options: argparse.Namespace) -> None:
     print("  README.md    model card")
     print(f"  {'  '.join(SERVER_FILES)} lie in {version.parent}")
     print(f"  docker compose --file {version.parent / 'docker-compose.yml'} up   serves it")
+    return Outcome({"version": version, "server_files": [version.parent / name for name in SERVER_FILES]})

@@ -11,6 +11,13 @@ from ser_keras.config import Config
 
 ConfigType = TypeVar("ConfigType", bound=Config)
 
+COMMON = {
+    *("corpus", "split", "batch_size", "max_seconds", "cache", "strict", "seed"),
+    *("epochs", "patience", "learning_rate", "class_weights"),
+    *("max_timeline_seconds", "window_seconds", "hop_seconds", "batch_sizes"),
+}
+"""Settings that `--help` shows; the others are for `--help-all`."""
+
 
 def add_config_flags(
     parser: argparse.ArgumentParser, config_class: type[Config], title: str, *, without: Collection[str] = ()
@@ -37,7 +44,8 @@ def add_config_flags(
             continue
         flag = "--" + field.name.replace("_", "-")
         help_text = (field.metadata["help"] + _shown(field.default)).replace("%", "%%")
-        group.add_argument(flag, default=field.default, help=help_text, **_parsing(hints[field.name], field))
+        action = group.add_argument(flag, default=field.default, help=help_text, **_parsing(hints[field.name], field))
+        action.minor = field.name not in COMMON
 
 
 def config_from_flags(config_class: type[ConfigType], options: argparse.Namespace) -> ConfigType:

@@ -1,44 +1,169 @@
 """Say which emotion each recording holds."""
 
 import argparse
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TextIO
 
+from ser_keras.answer_formats import (
+    ENDINGS,
+    FORMATS,
+    Answer,
+    answer_to_dict,
+    timeline_to_textgrid,
+    write_answers,
+)
 from ser_keras.cli.adapting import add_adapt_flag, load_adapted
-from ser_keras.errors import require
+from ser_keras.cli.output import Outcome
+from ser_keras.errors import InputError, require
+from ser_keras.prediction import Prediction
+
+DETAILS = """\
+A recording longer than the model takes as a whole (max_seconds of its export, 10 min unless set) is
+read in blocks and answered in windows; its label is that of the mean of their probabilities. A file
+that cannot be used has its reason in its row.
+"""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `predict`."""
-    parser.add_argument("paths", nargs="+", metavar="FILE", help="recordings of any format")
+    parser.epilog = DETAILS
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="audio files of any format and length, and folders")
+    parser.add_argument("--model", required=True, metavar="DIR", help="run directory, or exported model")
+    parser.add_argument("--timeline", action="store_true", help="answer window by window instead of once a file")
+    parser.add_argument("--format", choices=FORMATS, help="of the answers (default: by OUTPUT's ending, else table)")
+    parser.add_argument("--output", metavar="FILE", help="write there, all or nothing (default: standard output)")
+    parser.add_argument("--output-dir", metavar="DIR", help="for textgrid: folder that gets one file a recording")
     parser.add_argument(
         "--abstain-below",
         type=float,
         metavar="X",
         help="say 'abstained' where the probability is lower, 0 to 1 (default: as the model was exported)",
     )
-    parser.add_argument("--model", required=True, metavar="DIR", help="run directory, or exported model")
     add_adapt_flag(parser)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Print one line for each file: label, probability, path."""
+def run(options: argparse.Namespace) -> Outcome:
+    """Answer each recording; what cannot be used is told in its row and on stderr."""
+    recordings = _recordings(map(Path, options.paths))
+    form = _format(options, len(recordings))
+
+    from tqdm import tqdm
+
     from ser_keras.inference import Predictor
 
     if options.abstain_below is not None:
         require(0 <= options.abstain_below <= 1, "abstain_below", options.abstain_below, "0 to 1")
-    if options.adapt is None:
-        predictor = Predictor(_export_of(Path(options.model)))
+    predictor = Predictor.of_model(load_adapted(options, options.model)) if options.adapt else Predictor(options.model)
+    ask = predictor.timeline_each if options.timeline or form == "textgrid" else predictor.predict_each
+    failed: list[Answer] = []
+    is_shown = options.results.isatty() and not _is_filed(options)  # each answer moves the screen on
+    answers = _abstaining(ask(recordings), options.abstain_below)
+    bar = tqdm(answers, "Predicting", len(recordings), unit="file", disable=True if is_shown else None)
+    result = _write(options, form, recordings, _noting_failures(bar, failed), predictor.emotions)
+    if failed:
+        first = " ".join(f"{failed[0].source}: {failed[0].error}".split())
+        print(f"ser-keras predict: {len(failed)} of {len(recordings)} files failed; {first}", file=sys.stderr)
+    return Outcome(result or {"num_files": len(recordings), "num_failed": len(failed)}, 1 if failed else 0)
+
+
+def _write(
+    options: argparse.Namespace,
+    form: str,
+    recordings: dict[Path, Path],
+    answers: Iterable[Answer],
+    emotions: Sequence[str],
+) -> list[dict[str, Any]] | None:
+    """Write the answers; where they are the result of `--json`, return them instead."""
+    if options.json and not _is_filed(options):
+        return [answer_to_dict(answer) for answer in answers]
+    if options.output_dir:
+        _write_each(Path(options.output_dir), recordings, answers)
     else:
-        predictor = Predictor.of_model(load_adapted(options, options.model))
-    for path in options.paths:
-        prediction = predictor.predict(path)
-        if options.abstain_below is not None:
-            prediction = prediction.abstain(options.abstain_below)
-        label = "abstained" if prediction.abstained else prediction.label
-        print(f"{label:<12} {prediction.confidence:.3f}  {prediction.source}")
+        with _opened(options) as stream:
+            write_answers(stream, answers, form, emotions)
+    return None
 
 
-def _export_of(directory: Path) -> Path:
-    """Return the newest exported version of a run directory, or the directory itself."""
-    versions = [each for each in (directory / "export").glob("*") if each.name.isdigit()]
-    return max(versions, key=lambda each: int(each.name), default=directory)
+def _is_filed(options: argparse.Namespace) -> bool:
+    return bool(options.output or options.output_dir)
+
+
+def _recordings(paths: Iterable[Path]) -> dict[Path, Path]:
+    """Return the files, those of folders in order, each with its path below the folder that was given."""
+    from ser_keras.corpora.listing import list_files, no_audio_message
+
+    found: dict[Path, Path] = {}
+    for path in paths:
+        if not path.is_dir():
+            found.setdefault(path, Path(path.name))
+            continue
+        audio, others = list_files(path)
+        if not audio:
+            raise InputError(no_audio_message(path, others))
+        for name in audio:
+            found.setdefault(path / name, Path(name))
+    return found
+
+
+def _format(options: argparse.Namespace, num_recordings: int) -> str:
+    """Return the format that is meant; refuse what cannot work before the model is loaded."""
+    ending = Path(options.output or "").suffix.lower()
+    usual = "textgrid" if options.output_dir else "json" if options.json else "table"
+    form = options.format or ENDINGS.get(ending, usual)
+    if options.json and not _is_filed(options) and form != "json":
+        raise InputError(f"--json with --format {form}: name a file with --output, or leave one of them out")
+    if options.output and options.output_dir:
+        raise InputError("--output and --output-dir: expected one of them")
+    if options.output_dir and form != "textgrid":
+        raise InputError(f"--output-dir with --format {form}: only textgrid has a file a recording; use --output")
+    if form == "textgrid" and num_recordings > 1 and not options.output_dir:
+        raise InputError(f"--format textgrid for {num_recordings} recordings: name a folder with --output-dir")
+    if options.output and not Path(options.output).absolute().parent.is_dir():
+        raise InputError(f"{options.output}: its folder does not exist; make it first")
+    return form
+
+
+def _abstaining(answers: Iterable[Answer], threshold: float | None) -> Iterator[Answer]:
+    for answer in answers:
+        is_asked = threshold is not None and isinstance(answer, Prediction)
+        yield answer.abstain(threshold) if is_asked else answer
+
+
+def _noting_failures(answers: Iterable[Answer], failed: list[Answer]) -> Iterator[Answer]:
+    for answer in answers:
+        if answer.error:
+            failed.append(answer)
+        yield answer
+
+
+@contextmanager
+def _opened(options: argparse.Namespace) -> Iterator[TextIO]:
+    from ser_keras.files import whole_file
+
+    if not options.output:
+        yield options.results
+        return
+    with (
+        whole_file(options.output) as part,
+        part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
+    ):
+        yield stream
+
+
+def _write_each(directory: Path, recordings: dict[Path, Path], answers: Iterable[Answer]) -> None:
+    """Write a TextGrid for each recording, named as Praat pairs them; folders are as they were given."""
+    from ser_keras.files import write_bytes
+
+    targets = {path: directory / name.with_suffix(".TextGrid") for path, name in recordings.items()}
+    sources: dict[Path, Path] = {}
+    for path, target in targets.items():
+        if (other := sources.setdefault(target, path)) != path:
+            raise InputError(f"{path} and {other} would both become {target}; predict them one by one")
+    for answer in answers:
+        if not answer.error:
+            target = targets[answer.source]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(target, timeline_to_textgrid(answer).encode())

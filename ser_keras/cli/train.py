@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ser_keras.cli.flags import add_config_flags, config_from_flags
+from ser_keras.cli.output import Outcome
 from ser_keras.errors import InputError
 from ser_keras.runs import CONFIGS, new_directory, settings_of, write_environment
 
@@ -35,14 +36,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         add_config_flags(parser, config_class, title)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> Outcome:
     """Do the whole job and leave a run directory that holds everything to predict, evaluate and serve."""
     configs = {title: config_from_flags(config_class, options) for title, config_class in CONFIGS.items()}
     with new_directory(_output_dir(options)) as directory:
-        _run_in(directory, options, configs)
+        return Outcome(_run_in(directory, options, configs))
 
 
-def _run_in(directory: Path, options: argparse.Namespace, configs: dict[str, Any]) -> None:
+def _run_in(directory: Path, options: argparse.Namespace, configs: dict[str, Any]) -> dict[str, Any]:
     import keras
 
     from ser_keras.evaluation import evaluate_model
@@ -81,6 +82,7 @@ def _run_in(directory: Path, options: argparse.Namespace, configs: dict[str, Any
     export_model(model, directory / "export" / "1", name="ser", run=directory)
     write_environment(directory, time.monotonic() - started)
     _describe_result(directory, report, splits, time.monotonic() - started)
+    return {"run_directory": directory, "metrics": report.to_dict()}
 
 
 def _dataset(options: argparse.Namespace, directory: Path) -> list[str] | Path:

@@ -1,0 +1,56 @@
+"""Fetch a published corpus by its name."""
+
+import argparse
+from dataclasses import asdict
+from typing import TextIO
+
+from ser_keras.cli.output import Outcome
+from ser_keras.errors import InputError
+
+DETAILS = """\
+An interrupted download goes on where it was when the same command is run again.
+"""
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `download`."""
+    parser.epilog = DETAILS
+    parser.add_argument("name", nargs="?", metavar="NAME", help="of the corpus, such as ravdess; --list shows them")
+    parser.add_argument("--to", metavar="DIR", default="corpora", help="gets a folder NAME (default: corpora)")
+    parser.add_argument("--list", action="store_true", help="show names, sizes, licences and addresses")
+    parser.add_argument("--accept-licence", action="store_true", help="you have read the licence and keep to it")
+    parser.add_argument(
+        "--source",
+        choices=("publisher", "audb", "tfds"),
+        default="publisher",
+        help="audb and tfds need `pip install audb` and `tensorflow-datasets` (default: publisher)",
+    )
+
+
+def run(options: argparse.Namespace) -> Outcome:
+    """List the corpora, or fetch one."""
+    from ser_keras.download import SOURCES, download_corpus, find_source
+
+    if options.list:
+        if not options.json:
+            _print_list(options.results)
+        return Outcome([asdict(source) for source in SOURCES])
+    if not options.name:
+        raise InputError("no NAME of a corpus; --list shows what there is")
+    source = find_source(options.name)
+    print(f"{source.title}   {source.licence}   {source.page}", flush=True)
+    folder = download_corpus(options.name, options.to, accept_licence=options.accept_licence, origin=options.source)
+    print(f"{folder}   ser-keras train --dataset-path {folder}")
+    return Outcome({"name": source.name, "folder": folder, "licence": source.licence, "page": source.page})
+
+
+def _print_list(stream: TextIO) -> None:
+    from ser_keras.download import SOURCES
+
+    print(f"{'name':<10} {'MB':>5}  {'checked':<8} {'licence':<33} address", file=stream)
+    for source in SOURCES:
+        files = source.files or ((source.listed,) if source.listed else ())
+        checked = "-" if not files else "yes" if all(each.known_hash for each in files) else "no"
+        size = "-" if not files else "?" if source.num_bytes is None else f"{source.num_bytes / 1e6:.0f}"
+        address = files[0].url if files else f"by its publishers: {source.page}"
+        print(f"{source.name:<10} {size:>5}  {checked:<8} {source.licence[:33]:<33} {address}", file=stream)

@@ -1,0 +1,99 @@
+"""The parser of all verbs: errors in one line, help that fits a screen, completion for the shells."""
+
+import argparse
+import shutil
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+EXIT_CODES = """\
+exit codes: 0 done; 1 done, but for some files; 2 a mistake in the command or the data; 130 interrupted
+"""
+
+SHELLS = ("bash", "zsh", "tcsh", "fish")
+"""Those for which shtab writes completions."""
+
+_WIDEST = 100
+
+
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Help as wide as the terminal, and no wider than reads well."""
+
+    def __init__(self, prog: str):
+        width = min(shutil.get_terminal_size().columns - 2, _WIDEST)
+        super().__init__(prog, max_help_position=28, width=width)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, and whose `--help` leaves out the flags marked as minor."""
+
+    def __init__(self, **options: Any):
+        super().__init__(formatter_class=Formatter, allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Stop with one line and exit code 2."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+    def format_help(self) -> str:
+        """Return the help without the minor flags, which `--help-all` shows."""
+        hidden = {action: action.help for action in self._actions if is_minor(action)}
+        epilog = self.epilog
+        try:
+            for action in hidden:
+                action.help = argparse.SUPPRESS
+            if hidden:
+                self.epilog = f"--help-all shows {len(hidden)} settings more\n{epilog or ''}"
+            return super().format_help()
+        finally:
+            self.epilog = epilog
+            for action, text in hidden.items():
+                action.help = text
+
+    def format_all_help(self) -> str:
+        """Return the help with every flag."""
+        return super().format_help()
+
+
+def add_common_flags(parser: Parser) -> None:
+    """Add what every verb has, to its help too."""
+    parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but what was asked for, and errors")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON value, all else on stderr")
+    if any(map(is_minor, parser._actions)):
+        parser.add_argument("--help-all", action=_HelpAll, nargs=0, help="show every setting and exit")
+    parser.epilog = (parser.epilog or "") + EXIT_CODES
+
+
+def is_minor(action: argparse.Action) -> bool:
+    """Tell whether a flag is left out of `--help`."""
+    return getattr(action, "minor", False)
+
+
+class _HelpAll(argparse.Action):
+    """Print the whole help."""
+
+    def __call__(self, parser: Parser, *_: Any) -> NoReturn:
+        """Print it and exit."""
+        print(parser.format_all_help(), end="")
+        parser.exit()
+
+
+class PrintCompletion(argparse.Action):
+    """Print a shell's completion script; files are completed where a flag's metavar says that it takes one."""
+
+    def __call__(self, parser: Parser, _: Any, shell: str, *__: Any) -> NoReturn:
+        """Print it and exit."""
+        import shtab
+
+        kinds = {"DIR": shtab.DIRECTORY, "FILE": shtab.FILE, "PATH": shtab.FILE}
+        for action in _all_actions(parser):
+            if action.metavar in kinds:
+                action.complete = kinds[action.metavar]
+        print(shtab.complete(parser, shell))
+        parser.exit()
+
+
+def _all_actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    for action in parser._actions:
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for verb in action.choices.values():
+                yield from _all_actions(verb)
