@@ -70,8 +70,8 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write a value of plain types as indented JSON."""
-    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode(errors="surrogateescape"))
+    """Write a value of plain types as indented JSON; bytes of a path that are no UTF-8 become escapes."""
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode(errors="backslashreplace"))
 
 
 def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

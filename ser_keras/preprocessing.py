@@ -17,6 +17,7 @@ from ser_keras.labels import order_emotions
 from ser_keras.recordings import Recordings, Rejected, load_recordings
 from ser_keras.sound_files import FULL_SCALE
 from ser_keras.splits import Split, SplitAudit, audit_split, default_split, random_split, speaker_split
+from ser_keras.terminal import shown
 
 logger = logging.getLogger(__name__)
 
@@ -143,8 +144,9 @@ def make_splits(
 
 def rejection_table(rejected: Sequence[Rejected], most: int = 20) -> str:
     """Return a text table of the files that were left out, with at most `most` rows."""
-    width = max(len(str(each.path)) for each in rejected[:most])
-    rows = [f"  {each.path!s:<{width}}  {each.reason}" for each in rejected[:most]]
+    cells = [(shown(each.path), shown(each.reason)) for each in rejected[:most]]
+    width = max(len(path) for path, _ in cells)
+    rows = [f"  {path:<{width}}  {reason}" for path, reason in cells]
     more = [f"  and {len(rejected) - most} more"] if len(rejected) > most else []
     return "\n".join([f"{len(rejected)} files are left out:", *rows, *more])
 

@@ -15,6 +15,7 @@ from typing import NoReturn
 from ser_keras import __version__
 from ser_keras.cli import convert, export, predict, train
 from ser_keras.errors import InputError
+from ser_keras.terminal import shown, shown_lines
 
 VERBS = {"train": train, "predict": predict, "export": export, "convert": convert}
 
@@ -25,7 +26,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: {shown(message)} (see {self.prog} --help)\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,11 +61,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _quieten_libraries() -> None:
     """Leave the terminal to our own lines: TensorFlow reports missing GPUs at length otherwise."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Formatter("%(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {shown_lines(message)}\n"
 
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
+        return shown(f"{error.filename}: {error.strerror}")
+    return shown(" ".join(str(error).split()))
+
+
+class _Formatter(logging.Formatter):
+    """Messages name files, and files may be named with anything."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown_lines(super().format(record))

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from ser_keras.terminal import shown
+
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `predict`."""
@@ -17,7 +19,7 @@ def run(options: argparse.Namespace) -> None:
     predictor = Predictor(_export_of(Path(options.model)))
     for path in options.paths:
         prediction = predictor.predict(path)
-        print(f"{prediction.label:<12} {prediction.confidence:.3f}  {prediction.source}")
+        print(f"{prediction.label:<12} {prediction.confidence:.3f}  {shown(prediction.source)}")
 
 
 def _export_of(directory: Path) -> Path:

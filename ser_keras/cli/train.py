@@ -13,6 +13,7 @@ from ser_keras import __version__
 from ser_keras.cli.flags import add_config_flags, config_from_flags
 from ser_keras.config import AudioConfig, DataConfig, ModelConfig, TrainConfig
 from ser_keras.errors import InputError
+from ser_keras.terminal import shown
 
 if TYPE_CHECKING:
     from ser_keras.corpora import Utterance
@@ -182,7 +183,7 @@ def _describe_result(directory: Path, report: "Report", splits: "Splits", second
     whole_files = [each for each in splits.split.test if each.start_seconds is None and each.end_seconds is None]
     if whole_files:
         _try_export(directory / "export" / "1", whole_files[0])
-    print(f"Run directory  {directory}   ({seconds:.0f} s)")
+    print(f"Run directory  {shown(directory)}   ({seconds:.0f} s)")
     print("  export/1     SavedModel for TF Serving")
     print("  model.keras  the same model for Keras")
     print("  metrics.json, confusion_matrix.png, history.png, split.csv, rejected.csv")
@@ -194,7 +195,7 @@ def _try_export(export: Path, clip: "Utterance") -> None:
     try:
         prediction = Predictor(export).predict(clip.path)
     except InputError as error:  # a recording longer than a server takes at once
-        print(f"The exported model does not take {error}\n")
+        print(f"The exported model does not take {shown(error)}\n")
         return
-    print(f"The exported model says of {clip.path}:")
+    print(f"The exported model says of {shown(clip.path)}:")
     print(f"  {prediction.label} ({prediction.confidence:.0%}); its label is {clip.emotion}\n")
