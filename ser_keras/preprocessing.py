@@ -84,7 +84,7 @@ def preprocess_data(
     """
     config = (config or DataConfig()).replace(**settings)
     audio = audio or AudioConfig()
-    scan = scan_corpus(dataset_path, config.corpus)
+    scan = scan_corpus(dataset_path, config.corpus, allow_outside=config.allow_outside)
     strays = tuple(Rejected(path, reason) for path, reason in scan.left_out)
     if strays and config.strict:
         raise InputError(f"{strays[0].path}: {strays[0].reason}; move it away, or leave out strict")
