@@ -1,6 +1,5 @@
 """Predictor: files in, labels and timelines out, by the exported graph."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +7,10 @@ import tensorflow as tf
 
 from ser_keras.audio import load_audio
 from ser_keras.errors import InputError
+from ser_keras.graph_check import check_graph
 from ser_keras.prediction import Prediction, Timeline, predictions_of, timelines_of
 from ser_keras.sound_files import encode_wav
+from ser_keras.stored import read_recipe
 
 
 class Predictor:
@@ -33,10 +34,8 @@ class Predictor:
     def __init__(self, directory: str | Path):
         if not tf.saved_model.contains_saved_model(str(directory)):
             raise InputError(f"{directory}: holds no SavedModel; give a directory that export_model wrote")
-        recipe = Path(directory) / "assets" / "model.json"
-        if not recipe.is_file():
-            raise InputError(f"{recipe}: no such file; expected an export of this version of ser_keras")
-        facts = json.loads(recipe.read_text())
+        facts = read_recipe(directory)
+        check_graph(directory)
         self._model = tf.saved_model.load(str(directory))
         self.emotions = tuple(facts["emotions"])
         self.sample_rate = facts["audio"]["sample_rate"]

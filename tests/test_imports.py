@@ -21,8 +21,9 @@ ORDER = (
     *("synthesis", "synthetic"),
     *("resampling", "wav", "audio", "clips", "clip_cache", "recordings"),
     *("features", "augmentation", "masking", "preprocessing"),
-    *("model", "metrics", "training", "plots", "evaluation"),
-    *("model_card", "serving", "export_check", "warmup", "export", "inference"),
+    *("model_file", "model", "metrics", "training", "plots", "evaluation"),
+    *("model_card", "serving", "export_check", "warmup", "export"),
+    *("graph_check", "inference"),
     *("conversion.graph", "conversion.trial", "conversion.formats", "conversion"),
     *("cli.flags", "cli.train", "cli.predict", "cli.export", "cli.convert", "cli", "__main__", "train"),
 )
