@@ -52,7 +52,7 @@ def test_recordings_with_odd_names_are_read_and_broken_ones_named(odd_corpus, tm
         names = [name for name in NAMES if name.endswith(".wav")]
         assert sorted(each.path.name for each in loaded.rejected) == sorted(names)
         assert len(loaded.utterances) == 2 * len(names)
-        assert len(loaded.read(0)) == 8_000
+        assert len(loaded.samples(0)) == 8_000
 
 
 def test_paths_come_back_from_tables_and_json(tmp_path):
