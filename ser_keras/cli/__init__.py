@@ -7,6 +7,7 @@ imports TensorFlow before a verb runs, so that `--help` is quick.
 import argparse
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -51,6 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         VERBS[options.verb].run(options)
     except (InputError, OSError) as error:
         print(f"ser-keras {options.verb}: {_one_line(error)}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        cause = re.search(r"\bInputError: (.+)", str(error))  # out of a dataset it comes as text in TensorFlow's own
+        if cause is None:
+            raise
+        print(f"ser-keras {options.verb}: {shown(cause[1])}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"ser-keras {options.verb}: interrupted", file=sys.stderr)
