@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 RUN ?= $(shell ls -d runs/*/ 2>/dev/null | tail -n 1)
 
-.PHONY: help train test lint bench scaling parity fuzz serve clean
+.PHONY: help train test lint bench scaling parity fuzz stress serve clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,9 @@ parity: $(STAMP) ## Compare the newest run's model in Keras, Python, C, REST and
 
 fuzz: $(STAMP) ## Send 100,000 mutated WAV files through an exported model
 	$(BIN)/python tests/fuzzing.py $(ARGS)
+
+stress: $(STAMP) ## Train on 10,000 files with 500 broken ones, and on full disks
+	$(BIN)/python tests/stress.py $(ARGS)
 
 serve: ## Serve the newest run's export by TF Serving, in Docker
 	@docker info >/dev/null 2>&1 || { echo "make serve: Docker does not run here; install and start it" >&2; exit 1; }

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
 from ser_keras.prediction import Prediction, Timeline, Window
+from ser_keras.terminal import shown
 
 Answer = Prediction | Timeline
 
@@ -107,10 +108,10 @@ def _table(answers: Iterable[Answer], emotions: Sequence[str]) -> Iterator[str]:
         for row in _rows(answer):
             place = f"{row.start_seconds:8.2f} {row.end_seconds:8.2f}  " if isinstance(row, Window) else ""
             label = "abstained" if row.abstained else row.label
-            yield f"{place}{label:<{width}}  {row.confidence:10.3f}  {answer.source}\n"
+            yield f"{place}{label:<{width}}  {row.confidence:10.3f}  {shown(answer.source)}\n"
         if answer.error:
             place = f"{'-':>8} {'-':>8}  " if times else ""
-            yield f"{place}{'-':<{width}}  {'-':>10}  {answer.source}: {answer.error}\n"
+            yield f"{place}{'-':<{width}}  {'-':>10}  {shown(answer.source)}: {shown(answer.error)}\n"
 
 
 def _json(answers: Iterable[Answer], emotions: Sequence[str]) -> Iterator[str]:

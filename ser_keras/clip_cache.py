@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,8 @@ class ClipCache:
     """A folder with one NumPy file for each clip, named by what it was made from.
 
     The name is a hash of the recording's bytes and of every setting that shapes the samples, so that a
-    changed file or setting never meets stale samples, and runs can share a folder at the same time. A
-    file that is damaged or gone is made again.
+    changed file or setting never meets stale samples, and runs can share a folder at the same time. Behind
+    the samples stands a hash of them: a file that is damaged in any way, or gone, is made again.
 
     Args:
         folder: made where it does not exist.
@@ -41,10 +42,10 @@ class ClipCache:
         """Return the clips of utterances that share one file; their samples are in the cache then.
 
         Raises:
-            OSError: the folder cannot be written.
+            InputError: the folder cannot be written; what lies in it is used again by the next run.
         """
         try:
-            source = _hash(utterances[0].path.read_bytes())
+            source = _hash(utterances[0].path.read_bytes()).hex()
         except OSError:
             return self._decoder.decode(utterances)  # which says what is wrong
         self._files |= {each: self._file(source, each) for each in utterances}
@@ -53,8 +54,7 @@ class ClipCache:
             clips = [self._decoder.check(*pair) for pair in zip(utterances, found, strict=True)]
         else:
             clips = self._decoder.decode(utterances)
-            for clip in clips:
-                self._write(clip)
+            self._write(clips)
         return [replace(clip, samples=None) for clip in clips]
 
     def samples(self, clip: Clip) -> np.ndarray:
@@ -62,35 +62,45 @@ class ClipCache:
 
         Raises:
             InputError: they are gone from the cache, and the recording cannot be read again or has changed.
-            OSError: the folder cannot be written.
         """
         samples = _read(self._files[clip.utterance])
-        if samples is not None and len(samples) == clip.num_samples:
+        if samples is not None:
             return samples
         again = self._decoder.decode([clip.utterance])[0]
         if again.fingerprint != clip.fingerprint:
             reason = again.error or "has changed since it was first read"
             raise InputError(f"{clip.utterance.path}: {reason}; start again")
-        self._write(again)
+        with suppress(InputError):  # the disk may be full by now, and the samples are here
+            self._write([again])
         return again.samples
 
-    def _write(self, clip: Clip) -> None:
-        if not clip.error:
-            with whole_file(self._files[clip.utterance]) as part, part.open("wb") as file:
-                np.save(file, clip.samples, allow_pickle=False)
+    def _write(self, clips: Sequence[Clip]) -> None:
+        try:
+            for clip in clips:
+                if not clip.error:
+                    with whole_file(self._files[clip.utterance]) as part, part.open("wb") as file:
+                        np.save(file, clip.samples, allow_pickle=False)
+                        file.write(_hash(clip.samples))
+        except OSError as error:
+            raise InputError(
+                f"{self._folder}: cannot be written ({error.strerror}); make room or give another cache folder, and "
+                "start again: what lies there already is used"
+            ) from error
 
     def _file(self, source: str, utterance: Utterance) -> Path:
         key = f"{source} {utterance.start_seconds} {utterance.end_seconds} {self._decoder.recipe}"
-        return self._folder / f"{_hash(key.encode())}.npy"
+        return self._folder / f"{_hash(key.encode()).hex()}.npy"
 
 
-def _hash(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+def _hash(content: bytes | np.ndarray) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def _read(file: Path) -> np.ndarray | None:
-    """Return the samples of a file that is whole."""
+    """Return the samples of a file that is as it was written."""
     try:
-        return np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        with file.open("rb") as opened:
+            samples = np.load(opened, allow_pickle=False)
+            return samples if opened.read() == _hash(samples) else None
+    except (OSError, ValueError, EOFError, MemoryError):
         return None

@@ -3,10 +3,10 @@
 import csv
 import io
 import json
-import os
+import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,15 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         OSError: the disk is full or may not be written; it names `path`, which is as it was.
     """
     path = Path(path)
-    part = path.with_name(f".{os.getpid()}-{path.name}")
+    part = path.with_name(f".{secrets.token_hex(8)}.part{path.suffix}")  # threads, and containers, share process ids
     try:
         yield part
         part.replace(path)
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that became read-only refuses this too
+            part.unlink()
 
 
 @contextmanager
@@ -70,8 +71,8 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write a value of plain types as indented JSON."""
-    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode(errors="surrogateescape"))
+    """Write a value of plain types as indented JSON; bytes of a path that are no UTF-8 become escapes."""
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode(errors="backslashreplace"))
 
 
 def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

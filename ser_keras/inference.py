@@ -5,7 +5,6 @@ read in blocks and answered window by window, as a stream is: memory does not gr
 """
 
 import itertools
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ import tensorflow as tf
 from ser_keras.audio import decode_audio
 from ser_keras.config import ExportConfig
 from ser_keras.errors import InputError
+from ser_keras.graph_check import check_graph
 from ser_keras.model import ParallelModel
 from ser_keras.prediction import (
     Outputs,
@@ -30,6 +30,7 @@ from ser_keras.prediction import (
 )
 from ser_keras.serving import ServedModel
 from ser_keras.sound_files import UNREADABLE, SoundFacts, encode_wav, look_at_sound, mono_blocks, not_audio
+from ser_keras.stored import read_recipe
 from ser_keras.windows import cut_windows, resampled_pieces
 
 BATCH_SIZE = 32
@@ -67,10 +68,8 @@ class Predictor:
 
     def __init__(self, directory: str | Path):
         directory = find_export(directory)
-        recipe = directory / "assets" / "model.json"
-        if not recipe.is_file():
-            raise InputError(f"{recipe}: no such file; expected an export of this version of ser_keras")
-        facts = json.loads(recipe.read_text())
+        facts = read_recipe(directory)
+        check_graph(directory)
         self._model = tf.saved_model.load(str(directory))
         self._signatures = self._model.signatures
         self._describe(facts["emotions"], facts["audio"]["sample_rate"], ExportConfig.from_dict(facts["serving"]))

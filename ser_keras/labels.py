@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 
 from ser_keras.errors import InputError
+from ser_keras.terminal import UNPRINTABLE
 
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised", "bored")
 
@@ -31,7 +32,7 @@ def canonical_emotion(name: str) -> str:
     """Give the vocabulary's word for an emotion, however it is ordinarily spelt.
 
     Upper and lower case, spaces, hyphens and underscores make no difference. A label outside the
-    vocabulary is the user's own and is kept, stripped and in lower case.
+    vocabulary is the user's own and is kept, in lower case, with one space between its words.
 
     Args:
         name: An emotion as a folder, a file name or a manifest spells it.
@@ -40,7 +41,7 @@ def canonical_emotion(name: str) -> str:
         A word of `EMOTIONS`, or the user's own label.
 
     Raises:
-        InputError: The name is empty.
+        InputError: The name is empty, or holds characters that are no text.
 
     Example:
         >>> canonical_emotion("Anger"), canonical_emotion("pleasant_surprise")
@@ -48,9 +49,11 @@ def canonical_emotion(name: str) -> str:
         >>> canonical_emotion(" Sarcastic ")
         'sarcastic'
     """
-    tidy = name.strip().lower()
+    tidy = " ".join(name.lower().split())
     if not tidy:
         raise InputError(f"an empty emotion {name!r}; expected a name such as {', '.join(EMOTIONS[:3])}")
+    if UNPRINTABLE.search(tidy):
+        raise InputError(f"an emotion with characters that are no text, {name!r}; rename it in UTF-8")
     return _ALIASES.get(re.sub(r"[\s_-]+", "", tidy), tidy)
 
 

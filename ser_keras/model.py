@@ -17,6 +17,7 @@ from ser_keras.config import AudioConfig, ModelConfig
 from ser_keras.errors import InputError
 from ser_keras.features import FrameMask, LogMelSpectrogram
 from ser_keras.masking import MaskTime, MeanRemoval, PadTime, PoolMask, StatisticsPooling
+from ser_keras.model_file import check_model_file
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
@@ -179,8 +180,9 @@ def load_model(path: str | Path) -> ParallelModel:
     path = path / "model.keras" if path.is_dir() else path
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected a .keras file or a run directory of `ser-keras train`")
+    check_model_file(path)
     try:
-        model = keras.models.load_model(path, compile=False)
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{path}: cannot be loaded ({reason}); expected a model that save_model wrote") from error

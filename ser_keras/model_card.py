@@ -4,12 +4,14 @@ After Mitchell et al., "Model Cards for Model Reporting", 2019.
 """
 
 import csv
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from ser_keras.errors import InputError
+from ser_keras.stored import read_json
+
+_EXPECTED = "a run directory of `ser-keras train`"
 
 
 def read_run(run: str | Path) -> dict[str, Any]:
@@ -27,16 +29,15 @@ def read_run(run: str | Path) -> dict[str, Any]:
     """
     run = Path(run)
     try:
-        config = json.loads((run / "config.json").read_text())
-        metrics = json.loads((run / "metrics.json").read_text())
-        with (run / "split.csv").open(newline="", errors="surrogateescape") as file:
+        config, metrics = (read_json(run / name, _EXPECTED) for name in ("config.json", "metrics.json"))
+        with (run / "split.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             rows = list(csv.DictReader(file))
         return {"data": _data(config, rows), "metrics": metrics}
     except OSError as error:
-        raise InputError(
-            f"{error.filename}: {error.strerror}; expected a run directory of `ser-keras train`"
-        ) from error
-    except (ValueError, KeyError) as error:
+        raise InputError(f"{error.filename}: {error.strerror}; expected {_EXPECTED}") from error
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise InputError(f"{run}: its config.json, metrics.json or split.csv is damaged ({error!r})") from error
 
 

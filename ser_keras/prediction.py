@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ser_keras.display import prediction_html, timeline_html
+from ser_keras.terminal import shown
 
 Source = str | Path | None
 """Where a recording came from: its path, or None for bytes and arrays."""
@@ -120,7 +121,7 @@ class Timeline:
     def __str__(self) -> str:
         if self.error:
             return _about(self.source, self.error)
-        return "\n  ".join([f"{self.source or 'recording'}:", *map(str, self.windows)])
+        return "\n  ".join([f"{shown(self.source or 'recording')}:", *map(str, self.windows)])
 
     def stretches(self) -> list[tuple[float, float, Window]]:
         """Share the recording out among its windows, which overlap: each moment to the window around it.
@@ -310,4 +311,4 @@ def _verdict(answer: Prediction | Window) -> str:
 
 
 def _about(source: Source, text: str) -> str:
-    return text if source is None else f"{source}: {text}"
+    return shown(text if source is None else f"{source}: {text}")

@@ -18,6 +18,7 @@ from ser_keras.labels import order_emotions
 from ser_keras.recordings import Recordings, Rejected, load_recordings
 from ser_keras.sound_files import FULL_SCALE
 from ser_keras.splits import Split, SplitAudit, audit_split, default_split, random_split, speaker_split
+from ser_keras.terminal import shown
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ def read_recordings(
         FileNotFoundError: `dataset_path` does not exist.
     """
     config, audio = config or DataConfig(), audio or AudioConfig()
-    scan = scan_corpus(dataset_path, config.corpus)
+    scan = scan_corpus(dataset_path, config.corpus, allow_outside=config.allow_outside)
     strays = tuple(Rejected(path, reason) for path, reason in scan.left_out)
     if strays and config.strict:
         raise InputError(f"{strays[0].path}: {strays[0].reason}; move it away, or leave out strict")
@@ -176,8 +177,9 @@ def clip_batches(
 
 def rejection_table(rejected: Sequence[Rejected], most: int = 20) -> str:
     """Return a text table of the files that were left out, with at most `most` rows."""
-    width = max(len(str(each.path)) for each in rejected[:most])
-    rows = [f"  {each.path!s:<{width}}  {each.reason}" for each in rejected[:most]]
+    cells = [(shown(each.path), shown(each.reason)) for each in rejected[:most]]
+    width = max(len(path) for path, _ in cells)
+    rows = [f"  {path:<{width}}  {reason}" for path, reason in cells]
     more = [f"  and {len(rejected) - most} more"] if len(rejected) > most else []
     return "\n".join([f"{len(rejected)} files are left out:", *rows, *more])
 

@@ -77,8 +77,7 @@ def load_recordings(
 
     Raises:
         InputError: a recording cannot be used and ``config.strict``; none can be used; the cache
-            folder cannot be made.
-        OSError: the cache folder cannot be written.
+            folder cannot be made or written.
     """
     config = config or DataConfig()
     decoder = ClipDecoder(sample_rate, config)

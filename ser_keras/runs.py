@@ -47,6 +47,10 @@ def new_directory(directory: str | Path) -> Iterator[Path]:
     directory.mkdir(parents=True, exist_ok=True)
     try:
         yield directory
+    except OSError as error:
+        if error.filename is None:  # as of a full disk under a file that was open
+            raise OSError(error.errno, error.strerror or str(error), str(directory)) from error
+        raise
     finally:
         for each in made:
             if not each.is_dir() or any(each.iterdir()):

@@ -1,6 +1,7 @@
 """Audio files by libsndfile, and the WAV files that a served graph reads. Needs no TensorFlow."""
 
 import io
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ def read_plain_int16(path: Path, sample_rate: int, max_seconds: float) -> np.nda
         anything else, or anything is wrong with it.
     """
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(os.fsencode(path)) as file:  # soundfile fails on a name that is no UTF-8
             kind = (file.format, file.subtype, file.channels, file.samplerate)
             if kind not in {(name, "PCM_16", 1, sample_rate) for name in ("WAV", "FLAC")}:
                 return None

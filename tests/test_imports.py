@@ -13,7 +13,7 @@ PACKAGE = Path(ser_keras.__file__).parent
 HEAVY = {"tensorflow", "tensorflow_io", "keras", "librosa", "matplotlib", "scipy", "sklearn", "soundfile"}
 
 ORDER = (
-    *("__init__", "errors", "files", "rendering", "labels", "config", "sound_files"),
+    *("__init__", "errors", "terminal", "files", "stored", "rendering", "labels", "config", "sound_files"),
     *("display", "prediction", "answer_formats", "protocol", "transports", "client"),
     *("corpora.utterance", "corpora.listing", "corpora.naming", "corpora.table", "corpora.recognition"),
     *("corpora.iemocap", "corpora.published", "corpora.manifest", "corpora.reading", "corpora"),
@@ -29,9 +29,9 @@ ORDER = (
     *("synthesis", "synthetic"),
     *("resampling", "wav", "windows", "audio", "clips", "clip_cache", "recordings"),
     *("features", "augmentation", "masking", "batch_norm", "preprocessing", "calibration"),
-    *("model", "metrics", "training", "plots", "evaluation", "adaptation", "runs", "scoring"),
+    *("model_file", "model", "metrics", "training", "plots", "evaluation", "adaptation", "runs", "scoring"),
     *("crossval.results", "crossval.table", "crossval.journal", "crossval"),
-    *("model_card", "serving", "export_check", "warmup", "export", "inference"),
+    *("model_card", "serving", "export_check", "warmup", "export", "graph_check", "inference"),
     *("conversion.graph", "conversion.trial", "conversion.formats", "conversion"),
     *("cli.output", "cli.parser", "cli.flags", "cli.adapting", "cli.train", "cli.crossval", "cli.evaluate"),
     *("cli.predict", "cli.export", "cli.convert", "cli.download", "cli", "__main__", "train"),

@@ -1,9 +1,11 @@
 """Manifests in CSV and JSONL: what is read, and every mistake by its message."""
 
 import json
+import os
 
 import pytest
 
+from ser_keras.cli import main
 from ser_keras.corpora import read_corpus
 from ser_keras.corpora.iemocap import read_evaluations
 from ser_keras.corpora.manifest import read_manifest
@@ -74,7 +76,7 @@ def test_segments_of_one_file_are_utterances_in_their_order(folder):
 
 def test_an_absolute_path_is_taken_as_it_is(folder, tmp_path_factory):
     path = write(tmp_path_factory.mktemp("elsewhere"), f"path,emotion\n{folder / 'a.wav'},sad\n")
-    assert read_corpus(path)[0].path == folder / "a.wav"
+    assert read_corpus(path, allow_outside=True)[0].path == folder / "a.wav"
 
 
 @pytest.mark.parametrize(
@@ -154,3 +156,85 @@ def test_evaluation_files_give_the_consensus_and_nothing_else(tmp_path):
         "[10.0100 - 11.3925]\tSes01F_impro01_F001\texc\t[2.5000, 2.5000, 2.5000]\n"
     )
     assert read_evaluations([path]) == {"Ses01F_impro01_F000": "neu", "Ses01F_impro01_F001": "exc"}
+
+
+@pytest.fixture
+def shelf(tmp_path):
+    """A folder with a manifest's corpus, and a recording outside of it."""
+    (tmp_path / "corpus").mkdir()
+    for name in ("outside.wav", "corpus/inside.wav", "corpus/..odd.wav"):
+        (tmp_path / name).touch()
+    return tmp_path / "corpus"
+
+
+def lead(folder, path, **fields):
+    row = {"path": str(path), "emotion": "sad", **fields}
+    (folder / "manifest.jsonl").write_text(
+        json.dumps({"path": "inside.wav", "emotion": "sad"}) + "\n" + json.dumps(row)
+    )
+    return folder / "manifest.jsonl"
+
+
+@pytest.mark.parametrize(
+    "path", ["../outside.wav", "a/../../outside.wav", "./../corpus/../outside.wav", "/etc/hostname"]
+)
+def test_a_manifest_does_not_lead_out_of_its_folder(shelf, path):
+    with pytest.raises(
+        InputError, match=r"manifest\.jsonl, line 2: .* lies outside .*corpus; .* --allow-outside"
+    ) as error:
+        read_corpus(lead(shelf, path))
+    assert os.path.normpath(path) in str(error.value)
+
+
+def test_an_absolute_path_to_the_outside_is_refused(shelf):
+    with pytest.raises(InputError, match=r"line 2: .*outside\.wav lies outside"):
+        read_corpus(lead(shelf, shelf.parent / "outside.wav"))
+
+
+def test_a_manifest_leads_out_where_that_is_allowed(shelf):
+    found = read_corpus(lead(shelf, "../outside.wav"), allow_outside=True)
+    assert {each.path.resolve().name for each in found} == {"inside.wav", "outside.wav"}
+
+
+@pytest.mark.parametrize("path", ["..odd.wav", "./inside.wav", "a/../inside.wav"])
+def test_a_path_within_the_folder_is_taken_however_it_is_spelt(shelf, path):
+    assert read_manifest(lead(shelf, path))[1]["path"] == shelf / os.path.normpath(path)
+
+
+def test_an_absolute_path_into_the_folder_is_taken(shelf):
+    assert read_manifest(lead(shelf, shelf / "inside.wav"))[1]["path"] == shelf / "inside.wav"
+
+
+def test_a_link_in_the_folder_is_followed_wherever_it_leads(shelf):
+    (shelf / "linked.wav").symlink_to(shelf.parent / "outside.wav")
+    assert read_manifest(lead(shelf, "linked.wav"))[1]["path"] == shelf / "linked.wav"
+
+
+def test_the_setting_reaches_the_manifest_from_the_command_line(shelf, capsys):
+    arguments = ["train", "--dataset-path", str(lead(shelf, "../outside.wav")), "--output-dir", str(shelf / "run")]
+    assert main(arguments) == 2
+    assert "--allow-outside" in capsys.readouterr().err
+    assert main([*arguments, "--allow-outside"]) == 2  # the files are empty
+    assert "none of 2 recordings can be used" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("field", ["emotion", "speaker", "corpus", "text"])
+def test_text_that_steers_a_terminal_is_refused_with_its_line(shelf, field):
+    with pytest.raises(
+        InputError, match=rf"manifest\.jsonl, line 2: {field} '.*' has characters that are no text"
+    ) as error:
+        read_manifest(lead(shelf, "inside.wav", **{field: "a\x1b[2Jb"}))
+    assert "\x1b" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["a\0b.wav", "x" * 4_096, "x/" * 2_000 + "a.wav"])
+def test_a_path_that_no_disk_takes_is_a_missing_file(shelf, name):
+    with pytest.raises(InputError, match="1 of 2 audio files are missing"):
+        read_manifest(lead(shelf, name))
+
+
+@pytest.mark.parametrize("line", ["9" * 5_000, '{"path": ' + "[" * 100_000, '{"path": {"a": 1}, "emotion": []}'])
+def test_json_of_any_kind_is_one_line(shelf, line):
+    (shelf / "manifest.jsonl").write_text(line)
+    with pytest.raises(InputError, match=r"manifest\.jsonl"):
+        read_manifest(shelf / "manifest.jsonl")

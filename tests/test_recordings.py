@@ -1,4 +1,7 @@
+import errno
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +163,86 @@ def test_a_cache_that_is_damaged_after_loading_is_made_again(good, tmp_path, lef
     damage(tmp_path, left)
     np.testing.assert_array_equal(loaded.samples(1), load(good).samples(1))
     assert len(list((tmp_path / "cache").iterdir())) == (1 if left is None else 3)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("change", ["zeros", "one bit", "a little more"])
+def test_a_cache_that_holds_something_else_is_made_again(good, tmp_path, change, when):
+    loaded = load(good, cache=str(tmp_path / "cache"))
+    for file in (tmp_path / "cache").iterdir():
+        content = bytearray(file.read_bytes())
+        match change:
+            case "zeros":
+                content[128:] = bytes(len(content) - 128)  # as after a crash of the machine
+            case "one bit":
+                content[1_000] ^= 1
+            case "a little more":
+                content += b"\0"
+        file.write_bytes(content)
+    if when == "before":
+        loaded = load(good, cache=str(tmp_path / "cache"))
+    expected = load(good)
+    assert loaded.rejected == () and loaded.fingerprints == expected.fingerprints
+    for index in range(3):
+        np.testing.assert_array_equal(loaded.samples(index), expected.samples(index))
+
+
+def test_a_lost_cache_on_a_full_disk_does_not_stop_training(good, tmp_path, monkeypatch):
+    loaded = load(good, cache=str(tmp_path / "cache"))
+    damage(tmp_path, None)
+    monkeypatch.setattr(np, "save", full_disk)
+    np.testing.assert_array_equal(loaded.samples(1), load(good).samples(1))
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def full_disk(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_was_cached(good, tmp_path, monkeypatch):
+    load(good[:2], cache=str(tmp_path / "cache"))
+    monkeypatch.setattr(np, "save", full_disk)
+    message = r"cache: cannot be written \(No space left on device\); make room or give another cache folder, and start"
+    with pytest.raises(InputError, match=message):
+        load(good, cache=str(tmp_path / "cache"))
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    assert len(load(good[:2], cache=str(tmp_path / "cache")).utterances) == 2  # nothing has to be written
+
+
+def test_copies_of_one_recording_share_a_cached_file(good, tmp_path):
+    copies = [tmp_path / f"copy{number}.wav" for number in range(40)]  # in several threads
+    for copy in copies:
+        copy.write_bytes(good[0].path.read_bytes())
+    for _ in range(5):
+        loaded = load(list(map(utterance, copies)), cache=str(tmp_path / "cache"))
+        assert len(loaded.utterances) == 40 and len(list((tmp_path / "cache").iterdir())) == 1
+        damage(tmp_path, None)
+
+
+TWO_RUNS = """
+import sys
+from pathlib import Path
+from ser_keras.config import DataConfig
+from ser_keras.corpora import Utterance
+from ser_keras.recordings import load_recordings
+utterances = [Utterance(path, "sad", "1", "test") for path in sorted(Path(sys.argv[1]).glob("*.wav"))]
+for _ in range(20):
+    loaded = load_recordings(utterances, sample_rate=16_000, config=DataConfig(cache=sys.argv[2]))
+    assert len(loaded.utterances) == 30, loaded.rejected
+    assert all(len(loaded.samples(index)) == 3_200 for index in range(30))
+    for path in Path(sys.argv[2]).iterdir():
+        path.unlink(missing_ok=True)
+"""
+
+
+def test_two_runs_that_make_and_lose_one_cache_do_not_harm_each_other(tmp_path, noise):
+    for number in range(30):
+        soundfile.write(tmp_path / f"{number}.wav", noise(3_200, seed=number), 16_000)
+    command = [sys.executable, "-c", TWO_RUNS, str(tmp_path), str(tmp_path / "cache")]
+    runs = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for run in runs:
+        _, errors = run.communicate()
+        assert run.returncode == 0, errors
 
 
 def test_a_recording_that_changed_after_its_cache_was_lost_is_an_error(good, tmp_path, noise):

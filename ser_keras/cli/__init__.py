@@ -6,6 +6,7 @@ imports TensorFlow before a verb runs, so that `--help` is quick.
 
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from ser_keras.cli import convert, crossval, download, evaluate, export, predict
 from ser_keras.cli.output import Outcome, output_of, paint, print_result
 from ser_keras.cli.parser import EXIT_CODES, SHELLS, Parser, PrintCompletion, add_common_flags
 from ser_keras.errors import InputError
+from ser_keras.terminal import shown, shown_lines
 
 VERBS = {
     "download": download,
@@ -52,6 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, OSError) as error:
         _complain(options.verb, _one_line(error))
         return 2
+    except Exception as error:
+        cause = re.search(r"\bInputError: (.+)", str(error))  # out of a dataset it comes as text in TensorFlow's own
+        if cause is None:
+            raise
+        _complain(options.verb, shown(cause[1]))
+        return 2
     except KeyboardInterrupt:
         _complain(options.verb, "interrupted")
         return 130
@@ -80,11 +88,22 @@ def _complain(verb: str, message: str) -> None:
 def _quieten_libraries() -> None:
     """Leave the terminal to our own lines: TensorFlow reports missing GPUs at length otherwise."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    warnings.formatwarning = lambda message, *_, **__: f"{paint('warning:', 'yellow', sys.stderr)} {message}\n"
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Formatter("%(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    warnings.formatwarning = lambda message, *_, **__: (
+        f"{paint('warning:', 'yellow', sys.stderr)} {shown_lines(message)}\n"
+    )
 
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
+        return shown(f"{error.filename}: {error.strerror}")
+    return shown(" ".join(str(error).split()))
+
+
+class _Formatter(logging.Formatter):
+    """Messages name files, and files may be named with anything."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown_lines(super().format(record))

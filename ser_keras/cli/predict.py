@@ -19,6 +19,7 @@ from ser_keras.cli.adapting import add_adapt_flag, load_adapted
 from ser_keras.cli.output import Outcome
 from ser_keras.errors import InputError, require
 from ser_keras.prediction import Prediction
+from ser_keras.terminal import shown
 
 DETAILS = """\
 A recording longer than the model takes as a whole (max_seconds of its export, 10 min unless set) is
@@ -64,7 +65,7 @@ def run(options: argparse.Namespace) -> Outcome:
     bar = tqdm(answers, "Predicting", len(recordings), unit="file", disable=True if is_shown else None)
     result = _write(options, form, recordings, _noting_failures(bar, failed), predictor.emotions)
     if failed:
-        first = " ".join(f"{failed[0].source}: {failed[0].error}".split())
+        first = shown(f"{failed[0].source}: {failed[0].error}")
         print(f"ser-keras predict: {len(failed)} of {len(recordings)} files failed; {first}", file=sys.stderr)
     return Outcome(result or {"num_files": len(recordings), "num_failed": len(failed)}, 1 if failed else 0)
 

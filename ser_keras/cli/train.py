@@ -11,6 +11,7 @@ from ser_keras.cli.flags import add_config_flags, config_from_flags
 from ser_keras.cli.output import Outcome
 from ser_keras.errors import InputError
 from ser_keras.runs import CONFIGS, new_directory, settings_of, write_environment
+from ser_keras.terminal import shown
 
 if TYPE_CHECKING:
     from ser_keras.corpora import Utterance
@@ -132,7 +133,7 @@ def _describe_result(directory: Path, report: "Report", splits: "Splits", second
     whole_files = [each for each in splits.split.test if each.start_seconds is None and each.end_seconds is None]
     if whole_files:
         _try_export(directory / "export" / "1", whole_files[0])
-    print(f"Run directory  {directory}   ({seconds:.0f} s)")
+    print(f"Run directory  {shown(directory)}   ({seconds:.0f} s)")
     print("  export/1     SavedModel for TF Serving")
     print("  model.keras  the same model for Keras")
     print("  metrics.json, confusion_matrix.png, history.png, split.csv, rejected.csv")
@@ -144,7 +145,7 @@ def _try_export(export: Path, clip: "Utterance") -> None:
     try:
         prediction = Predictor(export).predict(clip.path)
     except InputError as error:  # a recording longer than a server takes at once
-        print(f"The exported model does not take {error}\n")
+        print(f"The exported model does not take {shown(error)}\n")
         return
-    print(f"The exported model says of {clip.path}:")
+    print(f"The exported model says of {shown(clip.path)}:")
     print(f"  {prediction.label} ({prediction.confidence:.0%}); its label is {clip.emotion}\n")

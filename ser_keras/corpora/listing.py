@@ -11,15 +11,19 @@ _LOSSY_EXTENSIONS = (".mp3", ".ogg", ".oga", ".opus")
 
 
 def list_files(root: Path) -> tuple[list[str], list[str]]:
-    """The audio files and the other files below a folder: sorted POSIX paths relative to it."""
+    """The audio files and the other files below a folder: sorted POSIX paths relative to it.
+
+    An empty folder that is called as an audio file is counts as one.
+    """
     audio, others, linked = [], [], {root.resolve()}
     for folder, names, files in os.walk(root, followlinks=True, onerror=_refuse):
         names[:] = [name for name in names if not _is_hidden(name) and _is_new(Path(folder, name), linked)]
         prefix = folder[len(str(root)) :].replace(os.sep, "/").strip("/")
+        if prefix and not names and not files and _is_audio(prefix):
+            audio.append(prefix)  # a folder called x.wav: whoever reads it will say that it is no file
         for file in files:
             if not _is_hidden(file):
-                known = os.path.splitext(file)[1].lower() in AUDIO_EXTENSIONS  # noqa: PTH122  (100,000 files)
-                (audio if known else others).append(f"{prefix}/{file}" if prefix else file)
+                (audio if _is_audio(file) else others).append(f"{prefix}/{file}" if prefix else file)
     return sorted(audio), sorted(others)
 
 
@@ -49,6 +53,10 @@ def best_copy_first(file: str) -> tuple[bool, int, str]:
 
 def _refuse(error: OSError) -> None:
     raise InputError(f"{error.filename}: cannot be listed ({error.strerror}); make the folder readable") from error
+
+
+def _is_audio(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in AUDIO_EXTENSIONS  # noqa: PTH122  (100,000 files)
 
 
 def _is_hidden(name: str) -> bool:

@@ -2,18 +2,25 @@
 
 `path` (relative to the manifest's folder) and `emotion` are needed; `speaker`, `split`, `start_seconds`,
 `end_seconds`, `text`, `gender` and `corpus` may be given. Several rows may cut segments out of one file.
+
+A manifest that came with a corpus was written by somebody else: it must not make a run read files that
+its folder does not show, so that a path that leads out of the folder is refused unless it is allowed. Links
+in the folder are followed wherever they lead. They are how many people lay out their disks, whoever could
+put one there could as well have put the file there, and a manifest cannot make one.
 """
 
 import csv
 import io
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ser_keras.errors import InputError
 from ser_keras.labels import canonical_emotion
+from ser_keras.terminal import UNPRINTABLE
 
 REQUIRED_COLUMNS = ("path", "emotion")
 OPTIONAL_COLUMNS = ("speaker", "split", "start_seconds", "end_seconds", "text", "gender", "corpus")
@@ -23,11 +30,12 @@ _MANIFESTS = ("manifest.csv", "manifest.jsonl")
 _GENDERS = {"": None, "male": "male", "m": "male", "female": "female", "f": "female"}
 
 
-def read_manifest(path: str | Path) -> list[dict[str, Any]]:
+def read_manifest(path: str | Path, *, allow_outside: bool = False) -> list[dict[str, Any]]:
     r"""Read and check a manifest; every fault is found before any audio is touched.
 
     Args:
         path: A `.csv` or `.jsonl` file in UTF-8, with or without a byte order mark.
+        allow_outside: Whether its paths may lead out of its folder.
 
     Returns:
         For each row the keyword arguments of an `Utterance`, in the file's order.
@@ -47,7 +55,7 @@ def read_manifest(path: str | Path) -> list[dict[str, Any]]:
     """
     path = Path(path)
     read_rows = _json_rows if path.suffix.lower() == ".jsonl" else _csv_rows
-    rows = [(line, _check_row(row, path, line)) for line, row in read_rows(path)]
+    rows = [(line, _check_row(row, path, line, allow_outside=allow_outside)) for line, row in read_rows(path)]
     if not rows:
         raise InputError(f"{path}: no rows; expected one utterance a line ({', '.join(REQUIRED_COLUMNS)})")
     _check_files(path, rows)
@@ -109,7 +117,7 @@ def _check_columns(path: Path, names: Iterable[str]) -> None:
 def _json_object(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict):
         raise InputError(
@@ -122,10 +130,15 @@ def _json_object(path: Path, number: int, line: str) -> dict[str, Any]:
 def _tidy(row: dict[str, Any], path: Path, line: int) -> dict[str, str]:
     if None in row:
         raise InputError(f"{path}, line {line}: more values than columns: {row[None]}; quote values with commas")
-    return {name.strip().lower(): "" if value is None else str(value).strip() for name, value in row.items()}
+    values = {name.strip().lower(): "" if value is None else str(value).strip() for name, value in row.items()}
+    audio = values.pop("path", "")  # a file may be called anything
+    for name, value in values.items():
+        if UNPRINTABLE.search(" ".join(value.split())):
+            raise InputError(f"{path}, line {line}: {name} {value[:40]!r} has characters that are no text; remove them")
+    return {"path": audio} | {name: " ".join(value.split()) for name, value in values.items()}
 
 
-def _check_row(row: dict[str, str], path: Path, line: int) -> dict[str, Any]:
+def _check_row(row: dict[str, str], path: Path, line: int, *, allow_outside: bool) -> dict[str, Any]:
     where = f"{path}, line {line}"
     for name in REQUIRED_COLUMNS:
         if not row.get(name):
@@ -133,7 +146,7 @@ def _check_row(row: dict[str, str], path: Path, line: int) -> dict[str, Any]:
     start, end = (_seconds(row, name, where) for name in ("start_seconds", "end_seconds"))
     _check_segment(start, end, where)
     return {
-        "path": path.parent / row["path"],
+        "path": _audio_path(row["path"], path.parent, where, allow_outside=allow_outside),
         "emotion": canonical_emotion(row["emotion"]),
         "speaker": row.get("speaker") or None,
         "corpus": row.get("corpus", "").lower() or "manifest",
@@ -143,6 +156,18 @@ def _check_row(row: dict[str, str], path: Path, line: int) -> dict[str, Any]:
         "start_seconds": start,
         "end_seconds": end,
     }
+
+
+def _audio_path(name: str, folder: Path, where: str, *, allow_outside: bool) -> Path:
+    """Return the path as the name spells it: no link is looked at."""
+    path, root = Path(os.path.normpath(name)), folder.absolute()
+    is_inside = path.is_relative_to(root) if path.is_absolute() else ".." not in path.parts
+    if not (is_inside or allow_outside):
+        raise InputError(
+            f"{where}: {path} lies outside {root}; move the file or the manifest, or allow it with "
+            "--allow-outside (allow_outside=True)"
+        )
+    return folder / path
 
 
 def _seconds(row: dict[str, str], name: str, where: str) -> float | None:
@@ -174,7 +199,7 @@ def _one_of(row: dict[str, str], name: str, allowed: dict[str, str | None], wher
 
 
 def _check_files(path: Path, rows: list[tuple[int, dict[str, Any]]]) -> None:
-    is_there = {audio: audio.is_file() for audio in {row["path"] for _, row in rows}}
+    is_there = {audio: os.path.isfile(audio) for audio in {row["path"] for _, row in rows}}  # noqa: PTH113  (any length of name)
     missing = [f"{row['path']} (line {line})" for line, row in rows if not is_there[row["path"]]]
     if missing:
         raise InputError(

@@ -18,7 +18,9 @@ from ser_keras.labels import EMOTIONS, canonical_emotion
 _logger = logging.getLogger(__name__)
 
 
-def read_corpus(path: str | Path | Sequence[str | Path], corpus: str | None = None) -> list[Utterance]:
+def read_corpus(
+    path: str | Path | Sequence[str | Path], corpus: str | None = None, *, allow_outside: bool = False
+) -> list[Utterance]:
     """List the utterances of a folder, a manifest, or several of them.
 
     A `manifest.csv` or `manifest.jsonl` in the folder is read where there is one. Else published corpora
@@ -29,6 +31,7 @@ def read_corpus(path: str | Path | Sequence[str | Path], corpus: str | None = No
     Args:
         path: A folder or a manifest, or a list of such paths.
         corpus: Overrules the recognition: a name of `CORPORA`, "folders" or "manifest".
+        allow_outside: Whether a manifest's paths may lead out of its folder.
 
     Returns:
         The utterances, sorted by path.
@@ -44,19 +47,22 @@ def read_corpus(path: str | Path | Sequence[str | Path], corpus: str | None = No
         >>> [(u.emotion, u.speaker_id, u.gender, u.text) for u in read_corpus(folder)]
         [('happy', 'emodb/03', 'male', 'a01'), ('angry', 'emodb/08', 'female', 'b02')]
     """
-    scan = scan_corpus(path, corpus)
+    scan = scan_corpus(path, corpus, allow_outside=allow_outside)
     if scan.left_out:
         first = "; ".join(f"{file} ({reason})" for file, reason in scan.left_out[:3])
         _logger.warning("%s: %d audio files left out, first: %s", path, len(scan.left_out), first)
     return list(scan.utterances)
 
 
-def scan_corpus(path: str | Path | Sequence[str | Path], corpus: str | None = None) -> CorpusScan:
+def scan_corpus(
+    path: str | Path | Sequence[str | Path], corpus: str | None = None, *, allow_outside: bool = False
+) -> CorpusScan:
     """Do what `read_corpus` does, and list the audio files that were left out.
 
     Args:
         path: A folder or a manifest, or a list of such paths.
         corpus: Overrules the recognition: a name of `CORPORA`, "folders" or "manifest".
+        allow_outside: Whether a manifest's paths may lead out of its folder.
 
     Returns:
         The utterances, and each audio file left out with the reason, both sorted by path.
@@ -76,7 +82,7 @@ def scan_corpus(path: str | Path | Sequence[str | Path], corpus: str | None = No
     if not paths:
         raise InputError("an empty list of paths; expected at least one folder or manifest")
     name = _corpus_name(corpus)
-    return join_scans(_scan_path(Path(each).expanduser(), name) for each in paths)
+    return join_scans(_scan_path(Path(each).expanduser(), name, allow_outside=allow_outside) for each in paths)
 
 
 def _corpus_name(corpus: str | None) -> str | None:
@@ -92,12 +98,13 @@ def _corpus_name(corpus: str | None) -> str | None:
     return names[squash(corpus)]
 
 
-def _scan_path(root: Path, name: str | None) -> CorpusScan:
+def _scan_path(root: Path, name: str | None, *, allow_outside: bool) -> CorpusScan:
     if not root.exists():
         raise InputError(f"{root}: does not exist; expected a folder of audio files or a manifest")
     manifest = find_manifest(root, name)
     if manifest:
-        return CorpusScan(tuple(Utterance(**row) for row in read_manifest(manifest)))
+        rows = read_manifest(manifest, allow_outside=allow_outside)
+        return CorpusScan(tuple(Utterance(**row) for row in rows))
     audio, others = list_files(root)
     if not audio:
         raise InputError(no_audio_message(root, others))

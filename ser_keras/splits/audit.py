@@ -8,6 +8,7 @@ import numpy as np
 
 from ser_keras.corpora import Utterance
 from ser_keras.splits.sides import SIDES, Split, origins_of, sort_utterances
+from ser_keras.terminal import shown
 
 LEAK_KINDS = ("speaker", "audio", "derived")
 _NUM_SHOWN = 20
@@ -38,7 +39,7 @@ class SplitAudit:
     def __str__(self) -> str:
         if self.ok:
             return "Split audit: nothing found."
-        lines = [f"  {finding.kind}: {finding.message}" for finding in self.findings[:_NUM_SHOWN]]
+        lines = [f"  {finding.kind}: {shown(finding.message)}" for finding in self.findings[:_NUM_SHOWN]]
         if len(self.findings) > _NUM_SHOWN:
             lines.append(f"  ... and {len(self.findings) - _NUM_SHOWN} more")
         return "\n".join([f"Split audit: {len(self.leaks)} leaks, {len(self.findings)} findings.", *lines])

@@ -1,0 +1,52 @@
+"""Exports from somebody else: a graph that does more than compute is never loaded."""
+
+import pytest
+import tensorflow as tf
+
+from ser_keras.errors import InputError
+from ser_keras.graph_check import ALLOWED_OPS, check_graph
+from ser_keras.inference import Predictor
+
+
+class Reader(tf.Module):
+    """A model that gives away a file instead of an emotion."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def serve(self, audio_bytes):
+        return {"label": tf.map_fn(lambda _: tf.io.read_file("/etc/hostname"), audio_bytes)}
+
+
+class Writer(tf.Module):
+    """A model that writes a file where nobody sees it: in a branch of a branch."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def serve(self, audio_bytes):
+        def write():
+            with tf.control_dependencies([tf.io.write_file("/tmp/escaped", audio_bytes[0])]):
+                return tf.constant(1)
+
+        return {"label": tf.cond(tf.size(audio_bytes) > 5, write, lambda: tf.constant(0))}
+
+
+@pytest.mark.parametrize(("module", "op"), [(Reader, "ReadFile"), (Writer, "WriteFile")])
+def test_a_graph_that_touches_files_is_never_loaded(tmp_path, exported, module, op, monkeypatch):
+    hostile = module()
+    tf.saved_model.save(hostile, str(tmp_path / "model"), signatures={"serving_default": hostile.serve})
+    (tmp_path / "model" / "assets" / "model.json").write_bytes((exported / "assets" / "model.json").read_bytes())
+    monkeypatch.setattr(tf.saved_model, "load", lambda *_: pytest.fail("loaded"))
+    with pytest.raises(InputError, match=f"its graph holds .*{op}.*so that it was not loaded"):
+        Predictor(tmp_path / "model")
+
+
+def test_every_export_holds_allowed_operations_only(exported):
+    check_graph(exported)
+    assert ALLOWED_OPS.isdisjoint(
+        {"ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "RestoreV2", "SaveV2", "PrintV2"}
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"\x08\x01"])
+def test_a_graph_that_is_damaged_is_one_line(tmp_path, content):
+    (tmp_path / "saved_model.pb").write_bytes(content)
+    with pytest.raises(InputError, match=r"saved_model\.pb: "):
+        check_graph(tmp_path)

@@ -1,0 +1,147 @@
+"""Model files from somebody else: no code in them runs, and nothing but our own classes is built."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+import ser_keras
+from ser_keras.errors import InputError
+from ser_keras.model import load_model
+from ser_keras.model_file import check_model_file
+from ser_keras.training import save_model
+
+
+@pytest.fixture(scope="module")
+def saved(restless_model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "model.keras"
+    save_model(restless_model, path)
+    return path
+
+
+@pytest.fixture
+def forge(saved, tmp_path):
+    """Return a function that makes a copy of a model file with some members changed or added."""
+
+    def make(**members):
+        members = {name.replace("_", "."): content for name, content in members.items()}
+        with zipfile.ZipFile(saved) as source, zipfile.ZipFile(tmp_path / "forged.keras", "w") as forged:
+            for name, content in ({each: source.read(each) for each in source.namelist()} | members).items():
+                forged.writestr(name, content)
+        return tmp_path / "forged.keras"
+
+    return make
+
+
+def settings_of(path):
+    with zipfile.ZipFile(path) as archive:
+        return json.loads(archive.read("config.json"))
+
+
+def test_a_model_comes_back_through_both_locks(saved, restless_model):
+    check_model_file(saved)
+    assert load_model(saved).emotions == restless_model.emotions
+
+
+def test_a_lambda_layer_never_runs(tmp_path):
+    flag = tmp_path / "ran"
+    run = eval(f"lambda x: __import__('pathlib').Path({str(flag)!r}).touch() or x")
+    keras.Sequential([keras.Input((1,)), keras.layers.Lambda(run, output_shape=(1,))]).save(tmp_path / "model.keras")
+    flag.unlink(missing_ok=True)
+    with pytest.raises(InputError, match=r"model\.keras: holds a keras\.layers\.Lambda, .*; it was not loaded"):
+        load_model(tmp_path / "model.keras")
+    assert not flag.exists()
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"module": "os", "class_name": "system", "registered_name": "system"},
+        {"module": "builtins", "class_name": "function", "registered_name": "function"},
+        {"module": "subprocess", "class_name": "run", "registered_name": "ser_keras>ParallelModel"},
+        {"module": "keras.utils", "class_name": "get_file", "registered_name": None},
+        {"module": None, "class_name": "Evil", "registered_name": "evil>Evil"},
+        {"class_name": "__lambda__", "config": {"code": "4wEAAAA="}},
+    ],
+)
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_class_that_is_not_ours_is_never_built(forge, saved, tmp_path, part, deep):
+    part = {"config": {"command": f"touch {tmp_path / 'ran'}"}, **part}
+    settings = settings_of(saved)
+    settings["config"]["audio"] = [{"deep": part}]
+    path = forge(config_json=json.dumps(settings if deep else part))
+    with pytest.raises(InputError, match="which is no part of our models; it was not loaded"):
+        load_model(path)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["../escaped.txt", "/absolute.txt", "assets/../../escaped.txt", "extra.py"])
+def test_members_that_a_model_does_not_have_are_refused(forge, tmp_path, name):
+    with zipfile.ZipFile(forge(), "a") as archive:
+        archive.writestr(name, "x")
+    with pytest.raises(InputError, match=r"forged\.keras: holds .*; expected config\.json, metadata\.json, model\.w"):
+        load_model(tmp_path / "forged.keras")
+    assert not (tmp_path.parent / "escaped.txt").exists()
+
+
+def test_a_member_that_grows_a_thousandfold_is_refused(forge, saved):
+    path = forge()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("metadata.json", "config.json"):
+            archive.writestr(name, "{}")
+        archive.writestr("model.weights.h5", bytes(50_000_000))
+    with pytest.raises(InputError, match=r"\d+ bytes that claim to be 50000004; it was not loaded"):
+        load_model(path)
+
+
+def test_an_archive_that_was_packed_again_is_still_a_model(forge, saved, restless_model):
+    path = forge()
+    with zipfile.ZipFile(saved) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in source.namelist():
+            packed.writestr(name, source.read(name))
+    assert path.stat().st_size < saved.stat().st_size
+    assert load_model(path).emotions == restless_model.emotions
+
+
+@pytest.mark.parametrize("settings", ["[" * 100_000, "\x00", "null", "[1, 2]", "{}", '{"class_name": 3}', "1" * 5_000])
+def test_settings_that_are_garbage_are_one_line(forge, settings):
+    path = forge(config_json=settings)
+    with pytest.raises(InputError, match=r"forged\.keras: ") as error:
+        load_model(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"\x89HDF\r\n\x1a\n", b"PK\x03\x04 cut"])
+def test_a_file_that_is_no_archive_is_one_line(tmp_path, content):
+    (tmp_path / "model.keras").write_bytes(content)
+    with pytest.raises(InputError, match=r"model\.keras: cannot be loaded .*; expected a model that save_model wrote"):
+        load_model(tmp_path / "model.keras")
+
+
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
+def test_weights_that_lie_in_another_file_are_not_read(forge, saved, tmp_path):
+    np.full(100, 7, np.float32).tofile(tmp_path / "secret")
+    weights = io.BytesIO(zipfile.ZipFile(saved).read("model.weights.h5"))
+    with h5py.File(weights, "r+") as file:
+        (name,) = [each for each in _datasets(file) if file[each].shape == (3,)]
+        del file[name]
+        file.create_dataset(name, (3,), np.float32, external=[(tmp_path / "secret", 0, h5py.h5f.UNLIMITED)])
+    with pytest.raises(InputError, match="cannot be loaded"):
+        load_model(forge(model_weights_h5=weights.getvalue()))
+
+
+def _datasets(file):
+    names = []
+    file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    return names
+
+
+def test_numpy_loads_no_pickle():
+    """Every `np.load` of the package is of the default kind, which refuses pickled objects."""
+    sources = [path.read_text(encoding="utf-8") for path in Path(ser_keras.__file__).parent.rglob("*.py")]
+    assert not [text for text in sources if "allow_pickle=True" in text or "import pickle" in text]
