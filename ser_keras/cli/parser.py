@@ -5,6 +5,8 @@ import shutil
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+from ser_keras.terminal import shown
+
 EXIT_CODES = """\
 exit codes: 0 done; 1 done, but for some files; 2 a mistake in the command or the data; 130 interrupted
 """
@@ -31,7 +33,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Stop with one line and exit code 2."""
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: {shown(message)} (see {self.prog} --help)\n")
 
     def format_help(self) -> str:
         """Return the help without the minor flags, which `--help-all` shows."""
