@@ -13,7 +13,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from ser_keras.errors import InputError
 from ser_keras.files import whole_file, write_json
-from ser_keras.metrics import unweighted_average_recall
+from ser_keras.metrics import expected_calibration_error, unweighted_average_recall
 from ser_keras.plots import confusion_matrix_figure
 from ser_keras.preprocessing import check_labels, labelled_batches
 
@@ -61,6 +61,11 @@ class Report:
     def accuracy(self) -> float:
         """Part of the clips that are right ("weighted accuracy" in SER papers); 0 to 1."""
         return float((self.predictions == self.labels).mean())
+
+    @property
+    def expected_calibration_error(self) -> float:
+        """By how much confidence and accuracy differ on average (ECE, 15 bins); 0 to 1, less is better."""
+        return expected_calibration_error(self.labels, self.probabilities)
 
     @cached_property
     def classes(self) -> dict[str, dict[str, float]]:
@@ -118,6 +123,7 @@ class Report:
             "interval_95": list(self.interval),
             "interval_over": self.resampled,
             "accuracy": self.accuracy,
+            "expected_calibration_error": self.expected_calibration_error,
             "num_clips": len(self.labels),
             "emotions": list(self.emotions),
             "classes": self.classes,
@@ -141,6 +147,7 @@ class Report:
                 f"UAR       {self.unweighted_average_recall:.3f}   "
                 f"95 % interval {low:.3f} to {high:.3f}, bootstrap over {self._drawn()}",
                 f"accuracy  {self.accuracy:.3f}   {len(self.labels)} clips",
+                f"ECE       {self.expected_calibration_error:.3f}   expected calibration error, 15 bins",
                 "",
                 *_table("emotion", ("recall", "precision", "f1", "clips"), self.classes),
                 "",

@@ -7,8 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from ser_keras.metrics import ReliabilityBins
+
 _DARK = 0.6  # from this share on the shade is so dark that the number on it is white
 _FAINT = "0.6"
+_FIRST, _SECOND = "tab:blue", "tab:orange"
 
 
 def confusion_matrix_figure(confusion_matrix: np.ndarray, emotions: Sequence[str]) -> Figure:
@@ -39,6 +42,41 @@ def confusion_matrix_figure(confusion_matrix: np.ndarray, emotions: Sequence[str
         axes.text(column, row, f"{count:d}", ha="center", va="center", color=color)
     bar = figure.colorbar(image, label="share of the true emotion", shrink=0.7, format=PercentFormatter(1))
     bar.outline.set_visible(False)
+    return figure
+
+
+def reliability_figure(bins: ReliabilityBins) -> Figure:
+    """Draw how often a classifier was right beside how sure it was (Guo et al., 2017, fig. 4).
+
+    Args:
+        bins: as `ser_keras.metrics.reliability_bins` gives them.
+
+    Returns:
+        A figure: accuracy over confidence, its distance from it, the diagonal on which a calibrated
+        classifier lies, and below the number of clips in each bin.
+
+    Example:
+        >>> from ser_keras.metrics import reliability_bins
+        >>> bins = reliability_bins(np.array([0, 1]), np.array([[0.9, 0.1], [0.6, 0.4]]), num_bins=5)
+        >>> [axes.get_ylabel() for axes in reliability_figure(bins).axes]
+        ['part that is right', 'clips']
+    """
+    figure = Figure(figsize=(4.5, 5), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    filled = bins.counts > 0
+    accuracy, confidence = bins.accuracy[filled], bins.confidence[filled]
+    bars = {"x": bins.edges[:-1][filled], "width": np.diff(bins.edges)[filled] * 0.94, "align": "edge"}
+    gap = {"color": "none", "edgecolor": _SECOND, "hatch": "/////", "linewidth": 0}
+    upper.bar(height=accuracy, color=_FIRST, label="right", **bars)
+    upper.bar(height=confidence - accuracy, bottom=accuracy, label="difference", **gap, **bars)
+    upper.plot((0, 1), (0, 1), color=_FAINT, linestyle=":", label="as sure as right", zorder=3)
+    lower.bar(height=bins.counts[filled], color=_FIRST, **bars)
+    upper.set(ylabel="part that is right", xlim=(0, 1), ylim=(0, 1))
+    upper.legend(frameon=False, loc="upper left")
+    lower.set(xlabel="probability of the predicted emotion", ylabel="clips")
+    lower.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=3, min_n_ticks=1))
+    for axes in (upper, lower):
+        axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 

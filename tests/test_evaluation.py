@@ -163,6 +163,7 @@ def test_the_table_says_when_clips_were_drawn():
 def test_the_table_shows_every_figure(report):
     rows = [line.split() for line in str(report).splitlines()]
     assert ["accuracy", "0.625", "8", "clips"] in rows
+    assert ["ECE", "0.175", "expected", "calibration", "error,", "15", "bins"] in rows  # sure 0.8, right 0.625
     assert ["emotion", "recall", "precision", "f1", "clips"] in rows
     assert ["happy", "0.600", "0.750", "0.667", "5"] in rows
     assert ["true", "happy", "sad", "angry", "(predicted)"] in rows
@@ -184,6 +185,7 @@ def test_json_holds_every_figure_under_its_full_name(report):
     values = report.to_dict()
     assert values["unweighted_average_recall"] == report.unweighted_average_recall
     assert values["accuracy"] == report.accuracy
+    assert values["expected_calibration_error"] == pytest.approx(0.8 - 5 / 8)
     assert values["emotions"] == ["happy", "sad", "angry"]
     assert values["confusion_matrix"] == [[3, 2, 0], [1, 1, 0], [0, 0, 1]]
     assert values["speakers"] == report.per_speaker

@@ -5,7 +5,8 @@ import pytest
 from matplotlib import pyplot
 from matplotlib.colors import to_rgb
 
-from ser_keras.plots import confusion_matrix_figure, history_figure
+from ser_keras.metrics import ReliabilityBins
+from ser_keras.plots import confusion_matrix_figure, history_figure, reliability_figure
 
 EMOTIONS = ("happy", "sad", "angry")
 MATRIX = np.array([[8, 2, 0], [1, 0, 1], [0, 0, 0]])
@@ -15,6 +16,12 @@ HISTORY = {
     "uar": [0.2, 0.5, 0.8],
     "val_uar": [0.1, 0.6, 0.4],
 }
+BINS = ReliabilityBins(
+    edges=np.array([0, 0.25, 0.5, 0.75, 1]),
+    counts=np.array([0, 4, 2, 1]),
+    confidence=np.array([np.nan, 0.4, 0.6, 0.9]),
+    accuracy=np.array([np.nan, 0.75, 0.5, 0.0]),
+)
 
 
 def words(ticks):
@@ -108,9 +115,37 @@ def test_epochs_are_marked_in_whole_numbers(num_epochs):
     np.testing.assert_array_equal(ticks, np.round(ticks))
 
 
+def bars_of(axes):
+    """Return left edge, lower and upper end of each bar."""
+    return [(each.get_x(), each.get_y(), each.get_y() + each.get_height()) for each in axes.patches]
+
+
+def test_a_bar_of_the_reliability_diagram_is_as_high_as_its_clips_are_right():
+    bars = bars_of(reliability_figure(BINS).axes[0])[:3]
+    np.testing.assert_allclose(bars, [(0.25, 0, 0.75), (0.5, 0, 0.5), (0.75, 0, 0)])
+
+
+def test_the_difference_reaches_from_accuracy_to_confidence():
+    bars = bars_of(reliability_figure(BINS).axes[0])[3:]
+    np.testing.assert_allclose(bars, [(0.25, 0.75, 0.4), (0.5, 0.5, 0.6), (0.75, 0, 0.9)])
+
+
+def test_the_clips_of_each_bin_stand_below():
+    np.testing.assert_allclose(bars_of(reliability_figure(BINS).axes[1]), [(0.25, 0, 4), (0.5, 0, 2), (0.75, 0, 1)])
+
+
+def test_the_reliability_diagram_says_what_its_axes_are():
+    upper, lower = reliability_figure(BINS).axes
+    assert (upper.get_ylabel(), lower.get_ylabel()) == ("part that is right", "clips")
+    assert lower.get_xlabel() == "probability of the predicted emotion"
+    assert set(words(upper.get_legend().get_texts())) == {"right", "difference", "as sure as right"}
+    assert (upper.get_xlim(), upper.get_ylim()) == ((0, 1), (0, 1))
+
+
 @pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
 @pytest.mark.parametrize(
-    ("draw", "values"), [(confusion_matrix_figure, (MATRIX, EMOTIONS)), (history_figure, (HISTORY,))]
+    ("draw", "values"),
+    [(confusion_matrix_figure, (MATRIX, EMOTIONS)), (history_figure, (HISTORY,)), (reliability_figure, (BINS,))],
 )
 def test_a_figure_is_written_in_the_format_of_its_ending(tmp_path, draw, values, ending):
     path = tmp_path / f"figure.{ending}"
@@ -122,4 +157,5 @@ def test_no_window_is_opened():
     before = pyplot.get_fignums()
     confusion_matrix_figure(MATRIX, EMOTIONS)
     history_figure(HISTORY)
+    reliability_figure(BINS)
     assert pyplot.get_fignums() == before
