@@ -3,13 +3,13 @@
 After Mitchell et al., "Model Cards for Model Reporting", 2019.
 """
 
-import csv
 import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from ser_keras.errors import InputError
+from ser_keras.files import read_csv
 
 
 def read_run(run: str | Path) -> dict[str, Any]:
@@ -29,9 +29,7 @@ def read_run(run: str | Path) -> dict[str, Any]:
     try:
         config = json.loads((run / "config.json").read_text())
         metrics = json.loads((run / "metrics.json").read_text())
-        with (run / "split.csv").open(newline="", errors="surrogateescape") as file:
-            rows = list(csv.DictReader(file))
-        return {"data": _data(config, rows), "metrics": metrics}
+        return {"data": _data(config, read_csv(run / "split.csv")), "metrics": metrics}
     except OSError as error:
         raise InputError(
             f"{error.filename}: {error.strerror}; expected a run directory of `ser-keras train`"
