@@ -40,8 +40,9 @@ def confusion_matrix_figure(confusion_matrix: np.ndarray, emotions: Sequence[str
     figure = Figure(figsize=(size + 1, size), layout="compressed")
     axes = figure.add_subplot(xlabel="predicted emotion", ylabel="true emotion")
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(emotions)), emotions, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(emotions)), emotions)
+    emotions = [_drawable(emotion) for emotion in emotions]
+    axes.set_xticks(range(len(emotions)), emotions, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
+    axes.set_yticks(range(len(emotions)), emotions, parse_math=False)
     _part_cells(axes, len(emotions))
     for (row, column), count in np.ndenumerate(confusion_matrix):
         color = "white" if shares[row, column] > _DARK else "black" if count else _FAINT
@@ -195,6 +196,11 @@ def _show_bands(axes: Axes, values: np.ndarray, audio: AudioConfig, **style) -> 
     )
     axes.set(xlabel="time, s", ylabel="frequency, Hz")
     return image
+
+
+def _drawable(text: str) -> str:
+    """Return a text on one line that every font renderer takes."""
+    return " ".join(text.encode(errors="backslashreplace").decode().split())
 
 
 def _part_cells(axes: Axes, num_cells: int) -> None:

@@ -220,6 +220,15 @@ def test_an_attribution_of_nothing_is_drawn_too():
     attribution_figure(np.zeros((101, 16)), AUDIO).draw_without_rendering()
 
 
+@pytest.mark.parametrize("name", ["$x$", "$\\bad$", "one\ntwo", "b\udcf6se", "<b>"])
+def test_an_emotion_of_any_name_is_drawn(name, tmp_path):
+    figure = confusion_matrix_figure(MATRIX[:2, :2], (name, "sad"))
+    figure.savefig(tmp_path / "figure.svg")
+    figure.savefig(tmp_path / "figure.png")
+    (label, _) = words(figure.axes[0].get_yticklabels())
+    assert label == {"one\ntwo": "one two", "b\udcf6se": "b\\udcf6se"}.get(name, name)
+
+
 @pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
 @pytest.mark.parametrize(
     ("draw", "values"),
