@@ -21,7 +21,7 @@ ORDER = (
     *("synthesis", "synthetic"),
     *("resampling", "wav", "audio", "recordings"),
     *("features", "augmentation", "masking", "preprocessing"),
-    *("model", "metrics", "training", "explanation", "plots", "evaluation"),
+    *("model", "metrics", "training", "explanation", "plots", "report_text", "report_page", "evaluation"),
     *("model_card", "serving", "export_check", "warmup", "export", "inference"),
     *("conversion.graph", "conversion.trial", "conversion.formats", "conversion"),
     *("cli.flags", "cli.train", "cli.predict", "cli.export", "cli.convert", "cli", "__main__", "train"),
