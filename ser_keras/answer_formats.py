@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
+from ser_keras.files import without_formula
 from ser_keras.prediction import Prediction, Timeline, Window
 from ser_keras.terminal import shown
 
@@ -183,7 +184,7 @@ def _columns(row: Prediction | Window, emotions: Sequence[str]) -> list[Any]:
 
 def _csv_line(values: Sequence[Any]) -> str:
     lines: list[str] = []
-    csv.writer(_Lines(lines), lineterminator="\n").writerow(values)
+    csv.writer(_Lines(lines), lineterminator="\n").writerow(map(without_formula, values))
     return lines[0]
 
 

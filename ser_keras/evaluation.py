@@ -1,8 +1,9 @@
 """evaluate_model: an honest score, with its uncertainty, in one frozen Report."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,15 @@ import numpy as np
 import tensorflow as tf
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
-from ser_keras.files import whole_file, write_json
-from ser_keras.metrics import bootstrap_interval, unweighted_average_recall
+from ser_keras.files import whole_file, write_bytes, write_csv, write_json
+from ser_keras.metrics import bootstrap_interval, expected_calibration_error, unweighted_average_recall
+from ser_keras.model import ParallelModel
 from ser_keras.plots import confusion_matrix_figure
 from ser_keras.preprocessing import check_labels, labelled_batches
+from ser_keras.report_page import report_cell, report_page
+from ser_keras.report_text import report_text
 
 FEW_SPEAKERS = 5
 
@@ -29,6 +34,7 @@ class Report:
         labels: true classes, int `(clips,)`.
         probabilities: what the model gave, float32 `(clips, emotions)`.
         speakers: speaker of each clip; empty where they are not known.
+        utterances: recording of each clip; empty where they are not known.
 
     Example:
         >>> report = Report(("happy", "sad"), np.array([0, 0, 1]), np.array([[.9, .1], [.2, .8], [.3, .7]]))
@@ -40,6 +46,7 @@ class Report:
     labels: np.ndarray
     probabilities: np.ndarray
     speakers: tuple[str, ...] = ()
+    utterances: tuple[Utterance, ...] = ()
 
     @property
     def predictions(self) -> np.ndarray:
@@ -60,6 +67,11 @@ class Report:
     def accuracy(self) -> float:
         """Part of the clips that are right ("weighted accuracy" in SER papers); 0 to 1."""
         return float((self.predictions == self.labels).mean())
+
+    @property
+    def expected_calibration_error(self) -> float:
+        """By how much confidence and accuracy differ on average (ECE, 15 bins); 0 to 1, less is better."""
+        return expected_calibration_error(self.labels, self.probabilities)
 
     @cached_property
     def classes(self) -> dict[str, dict[str, float]]:
@@ -119,6 +131,7 @@ class Report:
             "interval_95": list(self.interval),
             "interval_over": self.resampled,
             "accuracy": self.accuracy,
+            "expected_calibration_error": self.expected_calibration_error,
             "num_clips": len(self.labels),
             "emotions": list(self.emotions),
             "classes": self.classes,
@@ -135,20 +148,47 @@ class Report:
         with whole_file(path) as part:
             confusion_matrix_figure(self.confusion_matrix, self.emotions).savefig(part, dpi=120)
 
+    def save_predictions(self, path: str | Path) -> None:
+        """Write what the model made of each clip as CSV; `ser_keras.files.read_csv` reads it.
+
+        The columns are `path`, `start_seconds`, `end_seconds`, `speaker`, `label`, `predicted` and for each
+        emotion `probability_EMOTION`; what is not known is empty.
+        """
+        write_csv(path, prediction_columns(self.emotions), prediction_rows(self, self.utterances))
+
+    def save_html(
+        self,
+        path: str | Path,
+        *,
+        title: str | None = None,
+        model: ParallelModel | None = None,
+        history: Mapping[str, Sequence[float]] | None = None,
+        about: Mapping[str, str] | None = None,
+        num_mistakes: int = 6,
+    ) -> None:
+        """Write a page to look at and to listen to: scores, pictures, the gravest mistakes.
+
+        It is one file that needs no network. It holds the sound of some recordings: mind their licence
+        before you hand it on.
+
+        Args:
+            path: the HTML file to make or replace.
+            title: what was evaluated on what; made from the model and the corpus where it is None.
+            model: the model that was evaluated, to show its attention.
+            history: the `history` of Keras's History, to show the training.
+            about: more facts for the end of the page, by name.
+            num_mistakes: how many mistakes are shown and can be heard, those of which the model was surest;
+                each takes about 0.4 MB.
+        """
+        page = report_page(self, title=title, model=model, history=history, about=about, num_mistakes=num_mistakes)
+        write_bytes(path, page)
+
+    def _repr_html_(self) -> str:
+        """Return the scores and the confusion matrix for Jupyter."""
+        return report_cell(self)
+
     def __str__(self) -> str:
-        low, high = self.interval
-        return "\n".join(
-            [
-                f"UAR       {self.unweighted_average_recall:.3f}   "
-                f"95 % interval {low:.3f} to {high:.3f}, bootstrap over {self.drawn}",
-                f"accuracy  {self.accuracy:.3f}   {len(self.labels)} clips",
-                "",
-                *_table("emotion", ("recall", "precision", "f1", "clips"), self.classes),
-                "",
-                *self._confusion_lines(),
-                *self._speaker_lines(),
-            ]
-        )
+        return report_text(self)
 
     @cached_property
     def _speaker_matrices(self) -> dict[str, np.ndarray]:
@@ -161,23 +201,26 @@ class Report:
             for speaker in np.unique(speakers)
         }
 
-    def _confusion_lines(self) -> list[str]:
-        width = max(len("true"), *map(len, self.emotions))
-        header = "".join(f"{emotion[:7]:>8}" for emotion in self.emotions)
-        rows = [
-            f"{emotion:<{width}}" + "".join(f"{count:>8d}" for count in counts)
-            for emotion, counts in zip(self.emotions, self.confusion_matrix, strict=True)
-        ]
-        return [f"{'true':<{width}}{header}  (predicted)", *rows]
 
-    def _speaker_lines(self) -> list[str]:
-        if not self.speakers:
-            return []
-        rows = {
-            name: {"UAR": row["unweighted_average_recall"], "clips": row["clips"]}
-            for name, row in self.per_speaker.items()
-        }
-        return ["", *_table("speaker", ("UAR", "clips"), rows)]
+def prediction_columns(emotions: Sequence[str]) -> tuple[str, ...]:
+    """Return the header of a table of `prediction_rows`."""
+    named = (f"probability_{emotion}" for emotion in emotions)
+    return ("path", "start_seconds", "end_seconds", "speaker", "label", "predicted", *named)
+
+
+def prediction_rows(report: Report, utterances: Sequence[Utterance]) -> Iterator[tuple[Any, ...]]:
+    """Yield one row for each clip of a report, for `predictions.csv`.
+
+    Args:
+        report: what the model made of the clips.
+        utterances: the clips, in the report's order; nothing where they are not known.
+    """
+    for utterance, label, predicted, probabilities in zip_longest(
+        utterances, report.labels, report.predictions, report.probabilities
+    ):
+        known = ("path", "start_seconds", "end_seconds", "speaker_id")
+        where = (getattr(utterance, name, None) for name in known)
+        yield *where, report.emotions[label], report.emotions[predicted], *probabilities
 
 
 def evaluate_model(model: keras.Model, test_data: Any) -> Report:
@@ -212,8 +255,10 @@ def evaluate_model(model: keras.Model, test_data: Any) -> Report:
         labels.append(one_hot.numpy().argmax(axis=1))
     if not labels:
         raise InputError("the test data holds no clip: give at least one")
-    speakers = _speakers(test_data, sum(map(len, labels)))
-    return Report(emotions, np.concatenate(labels), np.concatenate(probabilities), speakers)
+    utterances = _utterances(test_data, sum(map(len, labels)))
+    speakers = tuple(each.speaker_id for each in utterances)
+    speakers = speakers if all(speakers) else ()
+    return Report(emotions, np.concatenate(labels), np.concatenate(probabilities), speakers, utterances)
 
 
 def _shared_emotions(model: keras.Model, test_data: Any) -> tuple[str, ...]:
@@ -232,16 +277,7 @@ def _shared_emotions(model: keras.Model, test_data: Any) -> tuple[str, ...]:
     return tuple(known or named or map(str, range(model.num_emotions)))
 
 
-def _speakers(test_data: Any, num_clips: int) -> tuple[str, ...]:
-    """Return the speaker of each clip, or nothing where one is unknown."""
-    speakers = tuple(each.speaker_id for each in getattr(test_data, "utterances", ()))
-    return speakers if len(speakers) == num_clips and all(speakers) else ()
-
-
-def _table(name: str, columns: Sequence[str], rows: dict[str, dict[str, float]]) -> list[str]:
-    width = max(len(name), *map(len, rows))
-    lines = [f"{name:<{width}}" + "".join(f"{column:>11}" for column in columns)]
-    for label, row in rows.items():
-        cells = (f"{row[c]:>11d}" if isinstance(row[c], int) else f"{row[c]:>11.3f}" for c in columns)
-        lines.append(f"{label:<{width}}" + "".join(cells))
-    return lines
+def _utterances(test_data: Any, num_clips: int) -> tuple[Utterance, ...]:
+    """Return the recording of each clip, or nothing where the data do not carry them."""
+    utterances = tuple(getattr(test_data, "utterances", ()))
+    return utterances if len(utterances) == num_clips else ()

@@ -1,10 +1,20 @@
-"""The unweighted average recall and its interval, in NumPy for reports; the recall as a Keras metric for training."""
+"""What a classifier is scored by: unweighted average recall, its interval, and calibration.
+
+In NumPy for reports; the recall also as a Keras metric for training.
+"""
+
+from typing import NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
+from ser_keras.errors import require
+
 _NUM_RESAMPLES = 2000
+
+NUM_BINS = 15
+"""Bins of the calibration error, as Guo et al. took them."""
 
 
 def unweighted_average_recall(confusion_matrix: np.ndarray) -> np.ndarray:
@@ -51,6 +61,76 @@ def bootstrap_interval(matrices: np.ndarray, counts: np.ndarray | None = None) -
     resampled = np.tensordot(draws, matrices, axes=1)  # (resamples, classes, classes)
     low, high = np.nanpercentile(unweighted_average_recall(resampled), [2.5, 97.5])
     return float(low), float(high)
+
+
+class ReliabilityBins(NamedTuple):
+    """Clips sorted into bins of equal width by the probability of the emotion that they were taken for.
+
+    Attributes:
+        edges: limits of the bins, float64 `(bins + 1,)`, from 0 to 1; a bin holds its upper limit.
+        counts: clips in each bin, int64 `(bins,)`.
+        confidence: mean of that probability in each bin, float64 `(bins,)`; NaN where there is no clip.
+        accuracy: part of the clips that are right in each bin, float64 `(bins,)`; NaN where there is no clip.
+    """
+
+    edges: np.ndarray
+    counts: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+
+
+def reliability_bins(labels: np.ndarray, probabilities: np.ndarray, *, num_bins: int = NUM_BINS) -> ReliabilityBins:
+    """Compare how sure a classifier was with how often it was right, for a reliability diagram.
+
+    Args:
+        labels: true classes, int `(clips,)`.
+        probabilities: what the classifier gave, float `(clips, classes)`.
+        num_bins: number of bins.
+
+    Raises:
+        InputError: fewer than one bin.
+
+    Example:
+        >>> bins = reliability_bins(np.array([0, 1]), np.array([[0.9, 0.1], [0.7, 0.3]]), num_bins=2)
+        >>> bins.counts, bins.accuracy
+        (array([0, 2]), array([nan, 0.5]))
+    """
+    require(num_bins > 0, "num_bins", num_bins, "at least 1")
+    edges = np.linspace(0, 1, num_bins + 1)
+    top = np.max(probabilities, axis=1).astype(np.float64)
+    hits = np.argmax(probabilities, axis=1) == labels
+    places = np.clip(np.searchsorted(edges, top) - 1, 0, num_bins - 1)  # rounded sums may lie above 1
+    counts = np.bincount(places, minlength=num_bins)
+    sums = (np.bincount(places, weights=values, minlength=num_bins) for values in (top, hits))
+    means = (np.divide(each, counts, out=np.full(num_bins, np.nan), where=counts > 0) for each in sums)
+    return ReliabilityBins(edges, counts, *means)
+
+
+def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, *, num_bins: int = NUM_BINS) -> float:
+    """Return by how much confidence and accuracy differ on average (ECE).
+
+    Guo et al., "On Calibration of Modern Neural Networks", 2017, eq. 3: the mean over `reliability_bins`
+    of the distance between accuracy and confidence, each bin weighted by its clips. With few clips in a
+    bin chance alone makes it larger than 0.
+
+    Args:
+        labels: true classes, int `(clips,)`.
+        probabilities: what the classifier gave, float `(clips, classes)`.
+        num_bins: number of bins of equal width.
+
+    Returns:
+        0 (the clips of every bin are right as often as it is sure) to 1; NaN without clips.
+
+    Raises:
+        InputError: fewer than one bin.
+
+    Example:
+        >>> expected_calibration_error(np.array([0, 1]), np.array([[0.75, 0.25], [0.75, 0.25]]))
+        0.25
+    """
+    bins = reliability_bins(labels, probabilities, num_bins=num_bins)
+    distances = np.abs(bins.accuracy - bins.confidence)
+    return float(np.nansum(bins.counts * distances) / bins.counts.sum()) if len(labels) else float("nan")
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ser_keras.errors import InputError
+from ser_keras.files import read_csv
 from ser_keras.stored import read_json
 
 _EXPECTED = "a run directory of `ser-keras train`"
@@ -30,9 +31,7 @@ def read_run(run: str | Path) -> dict[str, Any]:
     run = Path(run)
     try:
         config, metrics = (read_json(run / name, _EXPECTED) for name in ("config.json", "metrics.json"))
-        with (run / "split.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = list(csv.DictReader(file))
-        return {"data": _data(config, rows), "metrics": metrics}
+        return {"data": _data(config, read_csv(run / "split.csv")), "metrics": metrics}
     except OSError as error:
         raise InputError(f"{error.filename}: {error.strerror}; expected {_EXPECTED}") from error
     except InputError:

@@ -4,11 +4,20 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from ser_keras.config import AudioConfig
+from ser_keras.explanation import Attention
+from ser_keras.metrics import ReliabilityBins
+
 _DARK = 0.6  # from this share on the shade is so dark that the number on it is white
 _FAINT = "0.6"
+_SHOWN_DB = 80.0  # what lies further below the loudest cell of a spectrogram is black
+_SATURATED = 0.998  # from this quantile on the cells of an attribution have the same shade
+_COLUMNS = 800  # of a waveform
+_FIRST, _SECOND = "tab:blue", "tab:orange"
 
 
 def confusion_matrix_figure(confusion_matrix: np.ndarray, emotions: Sequence[str]) -> Figure:
@@ -31,14 +40,50 @@ def confusion_matrix_figure(confusion_matrix: np.ndarray, emotions: Sequence[str
     figure = Figure(figsize=(size + 1, size), layout="compressed")
     axes = figure.add_subplot(xlabel="predicted emotion", ylabel="true emotion")
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(emotions)), emotions, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(emotions)), emotions)
+    emotions = [_drawable(emotion) for emotion in emotions]
+    axes.set_xticks(range(len(emotions)), emotions, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
+    axes.set_yticks(range(len(emotions)), emotions, parse_math=False)
     _part_cells(axes, len(emotions))
     for (row, column), count in np.ndenumerate(confusion_matrix):
         color = "white" if shares[row, column] > _DARK else "black" if count else _FAINT
         axes.text(column, row, f"{count:d}", ha="center", va="center", color=color)
     bar = figure.colorbar(image, label="share of the true emotion", shrink=0.7, format=PercentFormatter(1))
     bar.outline.set_visible(False)
+    return figure
+
+
+def reliability_figure(bins: ReliabilityBins) -> Figure:
+    """Draw how often a classifier was right beside how sure it was (Guo et al., 2017, fig. 4).
+
+    Args:
+        bins: as `ser_keras.metrics.reliability_bins` gives them.
+
+    Returns:
+        A figure: accuracy over confidence, its distance from it, the diagonal on which a calibrated
+        classifier lies, and below the number of clips in each bin.
+
+    Example:
+        >>> from ser_keras.metrics import reliability_bins
+        >>> bins = reliability_bins(np.array([0, 1]), np.array([[0.9, 0.1], [0.6, 0.4]]), num_bins=5)
+        >>> [axes.get_ylabel() for axes in reliability_figure(bins).axes]
+        ['part that is right', 'clips']
+    """
+    figure = Figure(figsize=(4.5, 5), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    filled = bins.counts > 0
+    accuracy, confidence = bins.accuracy[filled], bins.confidence[filled]
+    bars = {"x": bins.edges[:-1][filled], "width": np.diff(bins.edges)[filled] * 0.94, "align": "edge"}
+    gap = {"color": "none", "edgecolor": _SECOND, "hatch": "/////", "linewidth": 0}
+    upper.bar(height=accuracy, color=_FIRST, label="right", **bars)
+    upper.bar(height=confidence - accuracy, bottom=accuracy, label="difference", **gap, **bars)
+    upper.plot((0, 1), (0, 1), color=_FAINT, linestyle=":", label="as sure as right", zorder=3)
+    lower.bar(height=bins.counts[filled], color=_FIRST, **bars)
+    upper.set(ylabel="part that is right", xlim=(0, 1), ylim=(0, 1))
+    upper.legend(frameon=False, loc="upper left")
+    lower.set(xlabel="probability of the predicted emotion", ylabel="clips")
+    lower.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=3, min_n_ticks=1))
+    for axes in (upper, lower):
+        axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
@@ -67,6 +112,95 @@ def history_figure(history: Mapping[str, Sequence[float]]) -> Figure:
     uar.set_ylim(0, 1.02)
     loss.legend(frameon=False)
     return figure
+
+
+def recording_figure(
+    waveform: np.ndarray, log_mel: np.ndarray, audio: AudioConfig, *, attention: Attention | None = None
+) -> Figure:
+    """Draw a recording: its waveform, with the attention over it, above its log-mel spectrogram.
+
+    Args:
+        waveform: float `(samples,)`, full scale is [-1, 1].
+        log_mel: `(frames, mels)`, in dB, as `ser_keras.explanation.log_mel_of` gives it.
+        audio: recipe of the spectrogram.
+        attention: as `ser_keras.explanation.attention_over_time` gives it.
+
+    Returns:
+        A figure with two panels over one axis of time in seconds.
+    """
+    figure = Figure(figsize=(6.5, 3.8), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2))
+    _show_waveform(upper, waveform, audio.sample_rate)
+    if attention is not None:
+        _show_attention(upper.twinx(), attention)
+    image = _show_bands(lower, log_mel, audio, cmap="magma", vmin=log_mel.max() - _SHOWN_DB)
+    figure.colorbar(image, ax=lower, label="level, dB", pad=0.01)
+    upper.set_xlim(0, len(waveform) / audio.sample_rate)
+    upper.tick_params(labelbottom=False)
+    return figure
+
+
+def attribution_figure(attribution: np.ndarray, audio: AudioConfig) -> Figure:
+    """Draw which cells of a log-mel spectrogram speak for an emotion, and which against it.
+
+    Args:
+        attribution: `(frames, mels)`, parts of a probability, as `ser_keras.explanation.integrated_gradients`
+            and `ser_keras.explanation.occlusion` give them.
+        audio: recipe of the spectrogram.
+
+    Returns:
+        A figure in which red speaks for the emotion, blue against it, and white says nothing. The few
+        strongest cells share the darkest shade, so that the others are seen too.
+    """
+    figure = Figure(figsize=(6.5, 2.8), layout="constrained")
+    most = float(np.quantile(np.abs(attribution), _SATURATED)) or 1.0
+    axes = figure.add_subplot()
+    image = _show_bands(axes, attribution, audio, cmap="RdBu_r", vmin=-most, vmax=most)
+    figure.colorbar(image, ax=axes, label="part of the probability", pad=0.01, extend="both")
+    return figure
+
+
+def _show_waveform(axes: Axes, waveform: np.ndarray, sample_rate: int) -> None:
+    """Draw the lowest and highest sample of each of some hundred parts, which is all that can be seen."""
+    parts = np.array_split(waveform, min(len(waveform), _COLUMNS))
+    starts = np.cumsum([0, *map(len, parts[:-1])]) / sample_rate
+    lowest, highest = zip(*((part.min(), part.max()) for part in parts), strict=True)
+    axes.fill_between(starts, lowest, highest, color=_FIRST, linewidth=0.5)
+    peak = max(np.abs(waveform).max(), 1e-4)
+    axes.set(ylabel="amplitude", ylim=(-1.1 * peak, 1.1 * peak))
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _show_attention(axes: Axes, attention: Attention) -> None:
+    axes.fill_between(attention.seconds, attention.weights, step="mid", color=_SECOND, alpha=0.2, linewidth=0)
+    axes.step(attention.seconds, attention.weights, where="mid", color=_SECOND)
+    axes.set(ylabel="attention", ylim=(0, 1.1 * float(attention.weights.max())))
+    axes.yaxis.label.set_color(_SECOND)
+    axes.spines[["top", "left"]].set_visible(False)
+
+
+def _show_bands(axes: Axes, values: np.ndarray, audio: AudioConfig, **style) -> QuadMesh:
+    """Draw `(frames, mels)` over seconds and Hz."""
+    import librosa  # here, because it takes a second, and other pictures do without
+
+    centres = librosa.mel_frequencies(audio.num_mel_bins + 2, fmin=audio.min_hz, fmax=audio.max_hz)[1:-1]
+    image = librosa.display.specshow(
+        values.T,
+        sr=audio.sample_rate,
+        hop_length=audio.frame_step,
+        x_axis="s",
+        y_axis="mel",
+        y_coords=centres,
+        ax=axes,
+        **style,
+    )
+    axes.set(xlabel="time, s", ylabel="frequency, Hz")
+    return image
+
+
+def _drawable(text: str) -> str:
+    """Return a text on one line that every font renderer takes."""
+    return " ".join(text.encode(errors="backslashreplace").decode().split())
 
 
 def _part_cells(axes: Axes, num_cells: int) -> None:

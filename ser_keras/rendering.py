@@ -8,10 +8,16 @@ import jinja2
 def render(template: str, **facts: Any) -> bytes:
     """Fill in a template, and return the file's content as UTF-8.
 
+    In a template whose name ends in ``.html`` every fact is escaped. Bytes of file names that are no UTF-8
+    are spelt out.
+
     Raises:
         jinja2.UndefinedError: the template asks for something that is not given.
     """
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("ser_keras"), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+        loader=jinja2.PackageLoader("ser_keras"),
+        autoescape=jinja2.select_autoescape(["html"]),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
     )
-    return environment.get_template(template).render(facts).encode()
+    return environment.get_template(template).render(facts).encode(errors="backslashreplace")

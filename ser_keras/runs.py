@@ -4,7 +4,7 @@ import contextlib
 import importlib.metadata
 import platform
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,7 @@ from ser_keras.errors import InputError
 from ser_keras.files import write_json
 
 if TYPE_CHECKING:
-    from ser_keras.corpora import Utterance
-    from ser_keras.evaluation import Report
+    pass
 
 CONFIGS = {"data": DataConfig, "audio": AudioConfig, "model": ModelConfig, "training": TrainConfig}
 """The settings of a training, by the name under which `config.json` holds them."""
@@ -94,22 +93,3 @@ def _peak_memory_mib() -> int:
     import resource
 
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-
-
-def prediction_columns(emotions: Sequence[str]) -> tuple[str, ...]:
-    """Return the header of a table of `prediction_rows`."""
-    named = (f"probability_{emotion}" for emotion in emotions)
-    return ("path", "start_seconds", "end_seconds", "speaker", "label", "predicted", *named)
-
-
-def prediction_rows(report: "Report", utterances: Iterable["Utterance"]) -> Iterator[tuple[Any, ...]]:
-    """Yield one row for each clip of a report, for `predictions.csv`.
-
-    Args:
-        report: what the model made of the clips.
-        utterances: the clips, in the report's order.
-    """
-    clips = zip(utterances, report.labels, report.predictions, report.probabilities, strict=True)
-    for each, label, predicted, probabilities in clips:
-        where = (each.path, each.start_seconds, each.end_seconds, each.speaker_id)
-        yield *where, report.emotions[label], report.emotions[predicted], *probabilities

@@ -21,13 +21,12 @@ import numpy as np
 from ser_keras.config import DataConfig
 from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
-from ser_keras.evaluation import Report, evaluate_model
-from ser_keras.files import write_csv, write_json
+from ser_keras.evaluation import Report, evaluate_model, prediction_columns, prediction_rows
+from ser_keras.files import read_csv, write_csv, write_json
 from ser_keras.labels import order_emotions
 from ser_keras.model import ParallelModel
 from ser_keras.preprocessing import clip_batches, read_recordings
 from ser_keras.recordings import Recordings
-from ser_keras.runs import prediction_columns, prediction_rows
 
 logger = logging.getLogger(__name__)
 
@@ -85,11 +84,12 @@ class CorpusScore:
         }
 
     def save(self, directory: str | Path) -> None:
-        """Write `metrics.json`, `predictions.csv` and `confusion_matrix.png`."""
+        """Write `metrics.json`, `predictions.csv`, `confusion_matrix.png` and `report.html`."""
         directory = Path(directory)
         rows = prediction_rows(self.report, self.utterances)
         write_csv(directory / "predictions.csv", prediction_columns(self.report.emotions), rows)
         self.report.draw(directory / "confusion_matrix.png")
+        self.report.save_html(directory / "report.html")
         write_json(directory / "metrics.json", self.to_dict())
 
     def __str__(self) -> str:
@@ -175,8 +175,7 @@ def heard_in_training(run: str | Path | None, utterances: Sequence[Utterance]) -
     if run is None or not path.is_file():
         return ()
     try:
-        with path.open(newline="", errors="surrogateescape") as file:
-            rows = [row for row in csv.DictReader(file) if row["side"] != "test"]
+        rows = [row for row in read_csv(path) if row["side"] != "test"]
         names = {row["speaker"] or str(Path(row["path"]).resolve()) for row in rows}
     except (KeyError, TypeError, csv.Error) as error:
         raise InputError(f"{path}: is damaged ({error!r}); expected what `ser-keras train` wrote") from error

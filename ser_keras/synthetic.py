@@ -4,7 +4,6 @@ Each speaker has a voice of their own, and each emotion a style; `ser_keras.synt
 A score on this corpus says that the pipeline works, and nothing about real speech.
 """
 
-import csv
 import io
 import json
 import tempfile
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ser_keras.errors import InputError
-from ser_keras.files import write_bytes
+from ser_keras.files import write_bytes, write_csv
 from ser_keras.synthesis import SENTENCES, STYLES, Voice, check_emotions, draw_voice, synthesize_clip
 
 PARAMETERS_FILE = "synthetic.json"
@@ -104,10 +103,7 @@ def _write_atomically(directory: Path, parameters: dict) -> None:
 def _write(corpus: Path, parameters: dict) -> None:
     corpus.mkdir()
     rows = list(_write_clips(corpus, parameters))
-    with (corpus / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("path", "emotion", "speaker", "gender", "text"))
-        writer.writerows(rows)
+    write_csv(corpus / "manifest.csv", ("path", "emotion", "speaker", "gender", "text"), rows)
     (corpus / PARAMETERS_FILE).write_text(json.dumps(parameters, indent=2) + "\n", encoding="utf-8")
 
 

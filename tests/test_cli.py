@@ -13,6 +13,7 @@ from conftest import SMALL
 from ser_keras.adaptation import adapt_normalization
 from ser_keras.cli import main
 from ser_keras.evaluation import evaluate_model
+from ser_keras.files import read_csv
 from ser_keras.inference import Predictor
 from ser_keras.model import load_model
 from ser_keras.preprocessing import preprocess_data
@@ -47,6 +48,7 @@ def test_run_directory_is_whole(run):
     expected = {
         *("config.json", "metrics.json", "history.csv", "model.keras", "export", "confusion_matrix.png"),
         *("history.png", "split.csv", "rejected.csv", "environment.json", "tensorboard"),
+        *("predictions.csv", "report.html"),
     }
     assert {path.name for path in run.iterdir()} == expected
     assert (run / "export" / "1" / "saved_model.pb").is_file()
@@ -69,6 +71,20 @@ def test_split_csv_names_each_file_s_side(run, corpus):
     assert len(rows) == 48
     split = preprocess_data(corpus, batch_size=8).split
     assert {row["path"] for row in rows if row["side"] == "test"} == {str(each.path) for each in split.test}
+
+
+def test_predictions_are_those_that_were_scored(run):
+    metrics = json.loads((run / "metrics.json").read_text())
+    rows = read_csv(run / "predictions.csv")
+    assert len(rows) == metrics["num_clips"]
+    assert sum(row["label"] == row["predicted"] for row in rows) / len(rows) == pytest.approx(metrics["accuracy"])
+
+
+def test_the_report_page_shows_score_training_and_split(run):
+    page = (run / "report.html").read_text()
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert f"{metrics['unweighted_average_recall']:.3f}" in page and "Training curves" in page
+    assert "No leak from training or validation found" in page and "<audio" in page
 
 
 def test_settings_and_environment_are_kept(run, corpus):

@@ -223,7 +223,7 @@ def test_the_table_is_printed_line_by_line(run):
 def test_a_run_directory_is_whole(run):
     assert {path.name for path in run.directory.iterdir()} == {
         *("config.json", "environment.json", "folds.csv", "folds", "metrics.json"),
-        *("predictions.csv", "confusion_matrix.png"),
+        *("predictions.csv", "confusion_matrix.png", "report.html"),
     }
     config = json.loads((run.directory / "config.json").read_text())
     assert config["crossval"]["num_folds"] == 2 and config["training"]["epochs"] == 1

@@ -13,6 +13,7 @@ from ser_keras.config import ModelConfig
 from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
 from ser_keras.evaluation import Report, evaluate_model
+from ser_keras.files import read_csv
 from ser_keras.model import ParallelModel
 
 EMOTIONS = ("happy", "sad", "angry")
@@ -164,6 +165,7 @@ def test_the_table_says_when_clips_were_drawn():
 def test_the_table_shows_every_figure(report):
     rows = [line.split() for line in str(report).splitlines()]
     assert ["accuracy", "0.625", "8", "clips"] in rows
+    assert ["ECE", "0.175", "expected", "calibration", "error,", "15", "bins"] in rows  # sure 0.8, right 0.625
     assert ["emotion", "recall", "precision", "f1", "clips"] in rows
     assert ["happy", "0.600", "0.750", "0.667", "5"] in rows
     assert ["true", "happy", "sad", "angry", "(predicted)"] in rows
@@ -185,6 +187,7 @@ def test_json_holds_every_figure_under_its_full_name(report):
     values = report.to_dict()
     assert values["unweighted_average_recall"] == report.unweighted_average_recall
     assert values["accuracy"] == report.accuracy
+    assert values["expected_calibration_error"] == pytest.approx(0.8 - 5 / 8)
     assert values["emotions"] == ["happy", "sad", "angry"]
     assert values["confusion_matrix"] == [[3, 2, 0], [1, 1, 0], [0, 0, 1]]
     assert values["speakers"] == report.per_speaker
@@ -197,6 +200,37 @@ def test_json_holds_every_figure_under_its_full_name(report):
 def test_the_matrix_is_drawn_as_png(report, tmp_path):
     report.draw(tmp_path / "matrix.png")
     assert (tmp_path / "matrix.png").read_bytes().startswith(b"\x89PNG")
+
+
+def utterance_of(name, speaker="03", **part):
+    return Utterance(Path(name), "happy", speaker, "own", **part)
+
+
+def test_predictions_come_back_from_their_table(tmp_path):
+    clips = (utterance_of("=a.wav"), utterance_of("long.wav", None, start_seconds=0.5, end_seconds=2.0))
+    report = Report(("happy", "=sad"), np.array([0, 1]), np.array([[0.75, 0.25], [0.625, 0.375]]), (), clips)
+    report.save_predictions(tmp_path / "predictions.csv")
+    shared = {"speaker": "", "predicted": "happy"}
+    assert read_csv(tmp_path / "predictions.csv") == [
+        {"path": "=a.wav", "start_seconds": "", "end_seconds": "", **shared, "label": "happy"}
+        | {"probability_happy": "0.75", "probability_=sad": "0.25"},
+        {"path": "long.wav", "start_seconds": "0.5", "end_seconds": "2.0", **shared, "label": "=sad"}
+        | {"probability_happy": "0.625", "probability_=sad": "0.375"},
+    ]
+
+
+def test_predictions_name_the_speakers(report, tmp_path):
+    report.save_predictions(tmp_path / "predictions.csv")
+    rows = read_csv(tmp_path / "predictions.csv")
+    assert [row["speaker"] for row in rows] == ["a"] * 6 + ["b"] * 2
+    assert {row["path"] for row in rows} == {""}
+
+
+def test_probabilities_are_written_with_every_digit(tmp_path):
+    probabilities = np.array([[1 / 3, 2 / 3]], np.float32)
+    Report(EMOTIONS[:2], np.array([0]), probabilities).save_predictions(tmp_path / "predictions.csv")
+    (row,) = read_csv(tmp_path / "predictions.csv")
+    assert np.float32(row["probability_happy"]) == probabilities[0, 0]
 
 
 # === evaluate_model ===
@@ -291,6 +325,16 @@ def test_the_emotions_are_numbered_where_nobody_names_them(scored):
 def test_the_speakers_are_those_of_the_utterances(model, clips):
     report = evaluate_model(model, dataset_of(clips, speakers="aabbbab"))
     assert report.speakers == tuple(f"corpus/{speaker}" for speaker in "aabbbab")
+
+
+def test_the_recordings_are_those_of_the_data(model, clips):
+    data = dataset_of(clips, speakers=[*"aabbba", None])
+    assert evaluate_model(model, data).utterances == data.utterances
+
+
+def test_the_recordings_are_unknown_where_there_are_more_of_them_than_clips(model, clips):
+    report = evaluate_model(model, dataset_of(clips, speakers="aabbbabb"))
+    assert report.utterances == report.speakers == ()
 
 
 def test_the_speakers_are_unknown_without_utterances(model, clips):

@@ -1,15 +1,17 @@
 """Files are written whole or not at all, and tables come back as they were."""
 
 import csv
+import itertools
 import json
 import math
 import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ser_keras.errors import InputError
-from ser_keras.files import whole_directory, write_bytes, write_csv, write_json
+from ser_keras.files import read_csv, whole_directory, write_bytes, write_csv, write_json
 
 
 def fail(*_, **__):
@@ -76,19 +78,86 @@ def test_a_value_that_json_does_not_know_leaves_the_old_file(tmp_path):
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 
 
-@pytest.mark.parametrize(
-    "cell",
-    ["plain", "one, two", 'say "ah"', "line\nbreak", "carriage\rreturn", "both\r\n", " spaces ", "", "ünï/cødé.wav"],
-)
+PLAIN = ["plain", "one, two", 'say "ah"', "line\nbreak", "carriage\rreturn", "both\r\n", " spaces ", "", "ünï/cødé.wav"]
+FORMULAS = [
+    "=1+1",
+    "+1",
+    "-1",
+    "@SUM(A1)",
+    "-x.wav",
+    "\uff1d1",
+    "\uff0d1",
+    "a;=1",
+    "a\t+1",
+    "a\n-1",
+    "a\r\n@b",
+    "\t=1",
+    '"a";=1',
+]
+QUOTED = ["'", "'=1", "''=1", "it's", "a;'b", "';'=", "\n'\n="]
+
+
+def table_cells(path):
+    """Return what a spreadsheet finds in a table, the header left out."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))[1:]
+
+
+@pytest.mark.parametrize("cell", [*PLAIN, *FORMULAS, *QUOTED])
 def test_a_cell_comes_back_from_a_table(tmp_path, cell):
     write_csv(tmp_path / "table.csv", ("path", "reason"), [(cell, "why"), ("next", cell)])
+    assert read_csv(tmp_path / "table.csv") == [{"path": cell, "reason": "why"}, {"path": "next", "reason": cell}]
+
+
+def test_every_short_text_of_dangerous_signs_comes_back(tmp_path):
+    texts = ["".join(signs) for size in range(5) for signs in itertools.product("=-';\tx", repeat=size)]
+    write_csv(tmp_path / "table.csv", ("text", "end"), [(text, "") for text in texts])
+    assert [row["text"] for row in read_csv(tmp_path / "table.csv")] == texts
+
+
+@pytest.mark.parametrize("cell", PLAIN)
+def test_an_ordinary_text_stands_in_a_table_as_it_is(tmp_path, cell):
+    write_csv(tmp_path / "table.csv", ("path", "end"), [(cell, "")])
+    assert table_cells(tmp_path / "table.csv") == [[cell, ""]]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("cell", FORMULAS)
+def test_no_text_is_a_formula_to_a_spreadsheet_of_any_country(tmp_path, cell, separator):
+    write_csv(tmp_path / "table.csv", (cell, "end"), [("first", cell), (cell, "last"), (Path(cell), "")])
     with (tmp_path / "table.csv").open(newline="", encoding="utf-8") as file:
-        assert list(csv.reader(file)) == [["path", "reason"], [cell, "why"], ["next", cell]]
+        found = [each for row in csv.reader(file, delimiter=separator) for each in row]
+    assert [each for each in found if each.startswith(tuple("=+-@\uff1d\uff0d"))] == []
+
+
+@pytest.mark.parametrize("number", [-1, -0.5, np.float32(-0.25), np.int64(-3)])
+def test_a_negative_number_stays_a_number(tmp_path, number):
+    write_csv(tmp_path / "table.csv", ("gain", "end"), [(number, "")])
+    assert table_cells(tmp_path / "table.csv") == [[str(number), ""]]
+    assert float(read_csv(tmp_path / "table.csv")[0]["gain"]) == number
+
+
+def test_a_column_may_have_any_name(tmp_path):
+    write_csv(tmp_path / "table.csv", ("=1", "'"), [("a", "b")])
+    assert read_csv(tmp_path / "table.csv") == [{"=1": "a", "'": "b"}]
+
+
+def test_a_table_without_rows_has_none(tmp_path):
+    write_csv(tmp_path / "table.csv", ("path",), [])
+    assert read_csv(tmp_path / "table.csv") == []
+
+
+def test_a_row_that_was_cut_off_is_named(tmp_path):
+    (tmp_path / "table.csv").write_text("path,reason\na.wav,why\nb.wav\n")
+    with pytest.raises(InputError, match=r"table\.csv: row 2 has 1 cells, the header 2; write the file anew"):
+        read_csv(tmp_path / "table.csv")
 
 
 def test_a_file_name_that_is_no_utf8_keeps_its_bytes(tmp_path):
-    write_csv(tmp_path / "table.csv", ("path",), [(b"b\xf6se.wav".decode(errors="surrogateescape"),)])
+    name = b"b\xf6se.wav".decode(errors="surrogateescape")
+    write_csv(tmp_path / "table.csv", ("path",), [(name,)])
     assert (tmp_path / "table.csv").read_bytes() == b"path\r\nb\xf6se.wav\r\n"
+    assert read_csv(tmp_path / "table.csv") == [{"path": name}]
 
 
 def test_a_missing_value_is_an_empty_cell(tmp_path):

@@ -5,7 +5,16 @@ import pytest
 from matplotlib import pyplot
 from matplotlib.colors import to_rgb
 
-from ser_keras.plots import confusion_matrix_figure, history_figure
+from ser_keras.config import AudioConfig
+from ser_keras.explanation import Attention
+from ser_keras.metrics import ReliabilityBins
+from ser_keras.plots import (
+    attribution_figure,
+    confusion_matrix_figure,
+    history_figure,
+    recording_figure,
+    reliability_figure,
+)
 
 EMOTIONS = ("happy", "sad", "angry")
 MATRIX = np.array([[8, 2, 0], [1, 0, 1], [0, 0, 0]])
@@ -15,6 +24,17 @@ HISTORY = {
     "uar": [0.2, 0.5, 0.8],
     "val_uar": [0.1, 0.6, 0.4],
 }
+AUDIO = AudioConfig(num_mel_bins=16)
+WAVEFORM = np.sin(np.arange(16_000, dtype=np.float32)) * np.linspace(0, 0.5, 16_000, dtype=np.float32)
+LOG_MEL = np.linspace(-150, 0, 101 * 16, dtype=np.float32).reshape(101, 16)
+ATTRIBUTION = np.linspace(-0.01, 0.03, 101 * 16).reshape(101, 16)
+ATTENTION = Attention(np.array([0.1, 0.5, 0.9], np.float32), np.array([0.2, 0.7, 0.1], np.float32))
+BINS = ReliabilityBins(
+    edges=np.array([0, 0.25, 0.5, 0.75, 1]),
+    counts=np.array([0, 4, 2, 1]),
+    confidence=np.array([np.nan, 0.4, 0.6, 0.9]),
+    accuracy=np.array([np.nan, 0.75, 0.5, 0.0]),
+)
 
 
 def words(ticks):
@@ -108,9 +128,117 @@ def test_epochs_are_marked_in_whole_numbers(num_epochs):
     np.testing.assert_array_equal(ticks, np.round(ticks))
 
 
+def bars_of(axes):
+    """Return left edge, lower and upper end of each bar."""
+    return [(each.get_x(), each.get_y(), each.get_y() + each.get_height()) for each in axes.patches]
+
+
+def test_a_bar_of_the_reliability_diagram_is_as_high_as_its_clips_are_right():
+    bars = bars_of(reliability_figure(BINS).axes[0])[:3]
+    np.testing.assert_allclose(bars, [(0.25, 0, 0.75), (0.5, 0, 0.5), (0.75, 0, 0)])
+
+
+def test_the_difference_reaches_from_accuracy_to_confidence():
+    bars = bars_of(reliability_figure(BINS).axes[0])[3:]
+    np.testing.assert_allclose(bars, [(0.25, 0.75, 0.4), (0.5, 0.5, 0.6), (0.75, 0, 0.9)])
+
+
+def test_the_clips_of_each_bin_stand_below():
+    np.testing.assert_allclose(bars_of(reliability_figure(BINS).axes[1]), [(0.25, 0, 4), (0.5, 0, 2), (0.75, 0, 1)])
+
+
+def test_the_reliability_diagram_says_what_its_axes_are():
+    upper, lower = reliability_figure(BINS).axes
+    assert (upper.get_ylabel(), lower.get_ylabel()) == ("part that is right", "clips")
+    assert lower.get_xlabel() == "probability of the predicted emotion"
+    assert set(words(upper.get_legend().get_texts())) == {"right", "difference", "as sure as right"}
+    assert (upper.get_xlim(), upper.get_ylim()) == ((0, 1), (0, 1))
+
+
+@pytest.fixture(scope="module")
+def recording_axes():
+    """Axes of waveform, spectrogram and attention."""
+    axes = recording_figure(WAVEFORM, LOG_MEL, AUDIO, attention=ATTENTION).axes
+    return {each.get_ylabel(): each for each in axes}
+
+
+def image_of(axes):
+    return axes.collections[0]
+
+
+def test_waveform_attention_and_spectrogram_stand_over_one_axis_of_time(recording_axes):
+    assert {"amplitude", "attention", "frequency, Hz", "level, dB"} == set(recording_axes)
+    assert recording_axes["frequency, Hz"].get_xlabel() == "time, s"
+    for name in ("amplitude", "attention", "frequency, Hz"):
+        assert recording_axes[name].get_xlim() == (0, 1)
+
+
+def test_the_waveform_keeps_its_peaks(recording_axes):
+    low, high = np.array(recording_axes["amplitude"].dataLim.intervaly)
+    assert (low, high) == (pytest.approx(WAVEFORM.min()), pytest.approx(WAVEFORM.max()))
+
+
+def test_the_attention_is_drawn_at_its_seconds(recording_axes):
+    np.testing.assert_allclose(recording_axes["attention"].lines[0].get_xydata(), np.stack(ATTENTION, axis=1))
+
+
+def test_time_runs_to_the_right_and_frequency_upward(recording_axes):
+    image = image_of(recording_axes["frequency, Hz"])
+    np.testing.assert_array_equal(np.reshape(image.get_array(), (16, 101)), LOG_MEL.T)
+    assert not recording_axes["frequency, Hz"].yaxis_inverted()
+
+
+def test_a_band_is_drawn_at_its_frequency(recording_axes):
+    import librosa
+
+    centres = librosa.mel_frequencies(18, fmin=50, fmax=8_000)[1:-1]
+    edges = image_of(recording_axes["frequency, Hz"]).get_coordinates()[:, 0, 1]
+    assert np.all((edges[:-1] < centres) & (centres < edges[1:]))
+
+
+def test_a_spectrogram_shows_eighty_decibels(recording_axes):
+    assert image_of(recording_axes["frequency, Hz"]).get_clim() == (-80, 0)
+
+
+def test_without_attention_none_is_drawn():
+    labels = [axes.get_ylabel() for axes in recording_figure(WAVEFORM, LOG_MEL, AUDIO).axes]
+    assert "attention" not in labels
+
+
+@pytest.mark.parametrize("num_samples", [1, 159, 799, 801])
+def test_a_short_recording_is_drawn_too(num_samples):
+    figure = recording_figure(WAVEFORM[:num_samples], LOG_MEL[: 1 + num_samples // 160], AUDIO)
+    figure.draw_without_rendering()
+
+
+def test_nothing_is_the_middle_of_the_shades_of_an_attribution():
+    low, high = image_of(attribution_figure(ATTRIBUTION, AUDIO).axes[0]).get_clim()
+    assert low == -high and 0.029 < high <= 0.03
+
+
+def test_an_attribution_of_nothing_is_drawn_too():
+    attribution_figure(np.zeros((101, 16)), AUDIO).draw_without_rendering()
+
+
+@pytest.mark.parametrize("name", ["$x$", "$\\bad$", "one\ntwo", "b\udcf6se", "<b>"])
+def test_an_emotion_of_any_name_is_drawn(name, tmp_path):
+    figure = confusion_matrix_figure(MATRIX[:2, :2], (name, "sad"))
+    figure.savefig(tmp_path / "figure.svg")
+    figure.savefig(tmp_path / "figure.png")
+    (label, _) = words(figure.axes[0].get_yticklabels())
+    assert label == {"one\ntwo": "one two", "b\udcf6se": "b\\udcf6se"}.get(name, name)
+
+
 @pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
 @pytest.mark.parametrize(
-    ("draw", "values"), [(confusion_matrix_figure, (MATRIX, EMOTIONS)), (history_figure, (HISTORY,))]
+    ("draw", "values"),
+    [
+        (confusion_matrix_figure, (MATRIX, EMOTIONS)),
+        (history_figure, (HISTORY,)),
+        (reliability_figure, (BINS,)),
+        (recording_figure, (WAVEFORM, LOG_MEL, AUDIO)),
+        (attribution_figure, (ATTRIBUTION, AUDIO)),
+    ],
 )
 def test_a_figure_is_written_in_the_format_of_its_ending(tmp_path, draw, values, ending):
     path = tmp_path / f"figure.{ending}"
@@ -122,4 +250,7 @@ def test_no_window_is_opened():
     before = pyplot.get_fignums()
     confusion_matrix_figure(MATRIX, EMOTIONS)
     history_figure(HISTORY)
+    reliability_figure(BINS)
+    recording_figure(WAVEFORM, LOG_MEL, AUDIO, attention=ATTENTION)
+    attribution_figure(ATTRIBUTION, AUDIO)
     assert pyplot.get_fignums() == before

@@ -146,7 +146,7 @@ def test_evaluate_writes_every_figure_and_prediction(run, other, tmp_path, capsy
     assert len(rows) == 8 and {row["label"] for row in rows} == {"sad", "angry"}
     assert (out / "confusion_matrix.png").read_bytes().startswith(b"\x89PNG")
     assert {path.name for path in out.iterdir()} == {
-        *("metrics.json", "predictions.csv", "confusion_matrix.png", "config.json", "environment.json"),
+        *("metrics.json", "predictions.csv", "confusion_matrix.png", "report.html", "config.json", "environment.json"),
     }
 
 

@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> Outcome:
             if options.adapt:
                 save_model(model, directory / "model.keras")
             write_environment(directory, time.monotonic() - started)
-            print(f"\n{directory}   metrics.json, predictions.csv, confusion_matrix.png")
+            print(f"\n{directory}   metrics.json, predictions.csv, confusion_matrix.png, report.html")
     return Outcome({"output_dir": options.output_dir, "metrics": score.to_dict()})
 
 

@@ -78,6 +78,8 @@ def _run_in(directory: Path, options: argparse.Namespace, configs: dict[str, Any
     report = evaluate_model(model, splits.test)
     report.save(directory / "metrics.json")
     report.draw(directory / "confusion_matrix.png")
+    report.save_predictions(directory / "predictions.csv")
+    report.save_html(directory / "report.html", model=model, history=history.history, about=_about(directory, splits))
     with whole_file(directory / "history.png") as part:
         history_figure(history.history).savefig(part, dpi=120)
     export_model(model, directory / "export" / "1", name="ser", run=directory)
@@ -127,6 +129,17 @@ def _describe_data(splits: "Splits") -> None:
         print(f"{side:<5} {len(utterances):>6} clips, {len(speakers)} speakers: {', '.join(speakers[:12])}", flush=True)
 
 
+def _about(directory: Path, splits: "Splits") -> dict[str, str]:
+    """Say for the report page whose recordings these are."""
+    heard = "\n".join(finding.message for finding in splits.audit.leaks)
+    return {
+        "Test side": f"Leaks from training or validation: {heard}"
+        if heard
+        else "No leak from training or validation found",
+        "Run directory": str(directory),
+    }
+
+
 def _describe_result(directory: Path, report: "Report", splits: "Splits", seconds: float) -> None:
     """Print the score, try the export on one clip, and say where everything lies."""
     print(f"\nScore on the test recordings, read once:\n\n{report}\n")
@@ -136,7 +149,8 @@ def _describe_result(directory: Path, report: "Report", splits: "Splits", second
     print(f"Run directory  {shown(directory)}   ({seconds:.0f} s)")
     print("  export/1     SavedModel for TF Serving")
     print("  model.keras  the same model for Keras")
-    print("  metrics.json, confusion_matrix.png, history.png, split.csv, rejected.csv")
+    print("  report.html  scores, pictures and the gravest mistakes, to look at and to listen to")
+    print("  metrics.json, predictions.csv, confusion_matrix.png, history.png, split.csv, rejected.csv")
 
 
 def _try_export(export: Path, clip: "Utterance") -> None:

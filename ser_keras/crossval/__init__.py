@@ -51,7 +51,7 @@ def cross_validate(
 
     `output_dir` gets ``config.json``, ``environment.json``, ``folds.csv`` (which recording is tested in
     which fold; `fixed_folds` reads it), ``folds/`` and, at the end, ``metrics.json``, ``predictions.csv``
-    (every prediction of every seed) and ``confusion_matrix.png``.
+    (every prediction of every seed), ``confusion_matrix.png`` and ``report.html``.
 
     Args:
         dataset_path: as `preprocess_data` takes it.

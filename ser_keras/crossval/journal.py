@@ -97,6 +97,7 @@ def _report(predictions: dict[str, Any] | None, split: Split) -> Report | None:
         np.array(predictions["labels"]),
         np.array(predictions["probabilities"], np.float32),
         speakers if all(speakers) else (),
+        split.test,
     )
 
 

@@ -11,10 +11,9 @@ import numpy as np
 
 from ser_keras.config import CrossvalConfig
 from ser_keras.corpora import Utterance
-from ser_keras.evaluation import Report
+from ser_keras.evaluation import Report, prediction_columns, prediction_rows
 from ser_keras.files import write_csv, write_json
 from ser_keras.metrics import bootstrap_interval
-from ser_keras.runs import prediction_columns, prediction_rows
 
 OPTIMISTIC = "optimistic: voices of the test sides can have been heard in training; expect less on new speakers"
 
@@ -204,6 +203,7 @@ class CrossValidation:
             columns = ("seed", "fold", *prediction_columns(self.emotions))
             write_csv(directory / "predictions.csv", columns, self._prediction_rows())
             self.report.draw(directory / "confusion_matrix.png")
+            self.report.save_html(directory / "report.html", title=f"Cross-validation: {self.config.protocol}")
         write_json(directory / "metrics.json", self.to_dict())
 
     def _prediction_rows(self) -> Iterator[tuple[Any, ...]]:
@@ -242,6 +242,7 @@ def _pool(reports: Sequence[Report]) -> Report:
         np.concatenate([report.labels for report in reports]),
         np.concatenate([report.probabilities for report in reports]),
         tuple(speaker for report in reports for speaker in report.speakers) if every else (),
+        tuple(utterance for report in reports for utterance in report.utterances),
     )
 
 

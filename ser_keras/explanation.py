@@ -1,0 +1,262 @@
+"""Why this label: what in a recording a model looked at.
+
+Three views, from cheap to dear. `attention_over_time` is read off the network: how much each moment counts in
+the recurrent branch, which is not yet how much it counts for the answer. `integrated_gradients` says how much
+each cell of the log-mel spectrogram adds to the probability of an emotion, and `occlusion` what the probability
+loses without a patch. These two compare with the mean of the training data: there a cell says nothing.
+
+Memory grows with the one recording alone: versions of it run together only where it is short.
+"""
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from itertools import islice, product
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ser_keras.config import AudioConfig
+from ser_keras.errors import InputError, require
+from ser_keras.model import ParallelModel
+
+LONGEST_SECONDS = 600.0
+"""A longer recording is refused; the gradients of one of this length need about 1 GB."""
+
+_FRAMES_AT_ONCE = 4_000  # of all spectrograms that run through the network together
+_MANY_FRAMES = 10_000  # so many that rounding them up to whole steps does not matter
+
+
+class Attention(NamedTuple):
+    """Where in a recording a model listened.
+
+    Attributes:
+        seconds: middle of each step of time, in seconds, float32 `(steps,)`.
+        weights: weight of each step, float32 `(steps,)`; they sum to 1.
+    """
+
+    seconds: np.ndarray
+    weights: np.ndarray
+
+
+def log_mel_of(model: ParallelModel, waveform: np.ndarray) -> np.ndarray:
+    """Return the log-mel spectrogram that a model makes of a recording.
+
+    Args:
+        model: the model.
+        waveform: float `(samples,)`, mono at ``model.audio.sample_rate``, full scale is [-1, 1].
+
+    Returns:
+        float32 `(frames, mels)`, in dB; frame ``t`` is centred on sample ``t * model.audio.frame_step``.
+
+    Raises:
+        InputError: the waveform is not mono, empty, too long, or not finite.
+    """
+    inputs = _inputs(model, waveform)
+    return model.get_layer("log_mel")(inputs["waveform"], inputs["num_samples"]).numpy()[0]
+
+
+def attention_over_time(model: ParallelModel, waveform: np.ndarray) -> Attention:
+    """Return how the attention of the recurrent branch is spread over a recording.
+
+    Args:
+        model: trained model.
+        waveform: float `(samples,)`, mono at ``model.audio.sample_rate``, full scale is [-1, 1].
+
+    Returns:
+        Seconds and weights, both float32 `(steps,)`.
+
+    Raises:
+        InputError: the waveform is not mono, empty, too long, or not finite.
+
+    Example:
+        >>> attention = attention_over_time(ParallelModel(2), np.ones(8_000))
+        >>> attention.seconds[:3], float(attention.weights.sum().round(3))
+        (array([0.035, 0.115, 0.195], dtype=float32), 1.0)
+    """
+    _, scores = model.get_layer("attention").output
+    network = keras.Model(model.input, scores)
+    step_frames = _frames_in_step(network, model.audio)
+    num_steps = 1 + len(waveform) // (step_frames * model.audio.frame_step)  # the rest is padding
+    weights = network(_inputs(model, waveform), training=False).numpy()[0, 0, :num_steps]
+    middle = np.arange(num_steps) * step_frames + (step_frames - 1) / 2  # in frames
+    return Attention((middle / model.audio.frames_per_second).astype(np.float32), weights.astype(np.float32))
+
+
+def integrated_gradients(
+    model: ParallelModel, waveform: np.ndarray, *, emotion: str | int | None = None, num_steps: int = 64
+) -> np.ndarray:
+    """Return how much each cell of the log-mel spectrogram adds to the probability of an emotion.
+
+    Sundararajan et al., "Axiomatic Attribution for Deep Networks", 2017, eq. 1: the gradients along the straight
+    line from a baseline to the recording, here by the midpoint rule. The baseline is the mean of the training
+    data in each band, which is zero after normalisation. The attributions sum to the probability of the recording
+    less that of the baseline; what is missing falls with `num_steps`.
+
+    Args:
+        model: trained model.
+        waveform: float `(samples,)`, mono at ``model.audio.sample_rate``, full scale is [-1, 1].
+        emotion: name or index of the emotion; the predicted one where it is None.
+        num_steps: points on the line.
+
+    Returns:
+        float32 `(frames, mels)`, parts of a probability: above 0 where a cell speaks for the emotion.
+
+    Raises:
+        InputError: the waveform is not mono, empty, too long, or not finite; there is no such emotion.
+    """
+    require(num_steps > 0, "num_steps", num_steps, "at least 1")
+    network = _Network(model, waveform)
+    index = network.index_of(emotion)
+    difference = network.log_mel - network.baseline
+    places = (np.arange(num_steps, dtype=np.float32) + 0.5) / num_steps
+    gradients = network.gradients((network.baseline + place * difference for place in places), index)
+    return difference * sum(gradients) / num_steps
+
+
+def occlusion(
+    model: ParallelModel,
+    waveform: np.ndarray,
+    *,
+    emotion: str | int | None = None,
+    patch_seconds: float = 0.2,
+    patch_bands: int = 8,
+) -> np.ndarray:
+    """Return what the probability of an emotion loses where a patch of the log-mel spectrogram is hidden.
+
+    After Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2014, section 4.2. A hidden
+    patch holds the mean of the training data in each band, which is zero after normalisation. Patches lie side
+    by side, and the network runs once for each: the time grows with the square of the recording's length.
+
+    Args:
+        model: trained model.
+        waveform: float `(samples,)`, mono at ``model.audio.sample_rate``, full scale is [-1, 1].
+        emotion: name or index of the emotion; the predicted one where it is None.
+        patch_seconds: length of a patch, in seconds.
+        patch_bands: height of a patch, in mel bands.
+
+    Returns:
+        float32 `(frames, mels)`, alike in all cells of a patch: the probability of the recording less that
+        without the patch, above 0 where the patch speaks for the emotion.
+
+    Raises:
+        InputError: the waveform is not mono, empty, too long, or not finite; there is no such emotion; a patch
+            has no cell.
+    """
+    require(patch_seconds > 0, "patch_seconds", patch_seconds, "more than 0")
+    require(patch_bands > 0, "patch_bands", patch_bands, "at least 1")
+    network = _Network(model, waveform)
+    index = network.index_of(emotion)
+    patches = _patches(network.log_mel.shape, round(patch_seconds * model.audio.frames_per_second), patch_bands)
+    losses = np.zeros_like(network.log_mel)
+    for patch, probabilities in zip(patches, network.probabilities(map(network.without, patches)), strict=True):
+        losses[patch] = network.answer[index] - probabilities[index]
+    return losses
+
+
+class _Network:
+    """What is behind the spectrogram of a model, for versions of one recording's spectrogram.
+
+    Attributes:
+        log_mel: of the recording, float32 `(frames, mels)`, in dB.
+        baseline: mean of the training data, float32 `(mels,)`, in dB.
+    """
+
+    def __init__(self, model: ParallelModel, waveform: np.ndarray):
+        self.log_mel = log_mel_of(model, waveform)
+        self.baseline = np.reshape(model.get_layer("normalization").mean, -1)
+        inputs = [model.get_layer("log_mel").output, model.input["num_samples"]]
+        self._network = keras.Model(inputs, model.get_layer("probabilities").output)
+        self._num_samples = len(waveform)
+        self._emotions = tuple(model.emotions or ())
+        self._places = range(model.num_emotions)
+
+    @cached_property
+    def answer(self) -> np.ndarray:
+        """Probabilities of the recording, float32 `(emotions,)`."""
+        return self._run(tf.constant(self.log_mel[None])).numpy()[0]
+
+    def index_of(self, emotion: str | int | None) -> int:
+        """Return the place of an emotion among the outputs; that of the predicted one for None."""
+        if emotion is None:
+            return int(np.argmax(self.answer))
+        if emotion in self._emotions:
+            return self._emotions.index(emotion)
+        known = " or ".join([*self._emotions, f"0 to {self._places[-1]}"])
+        require(emotion in self._places, "emotion", emotion, known)
+        return int(emotion)
+
+    def without(self, patch: tuple[slice, slice]) -> np.ndarray:
+        """Return the spectrogram with the baseline in a patch."""
+        hidden = self.log_mel.copy()
+        hidden[patch] = self.baseline[patch[1]]
+        return hidden
+
+    def probabilities(self, spectrograms: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yield the probabilities of each spectrogram, float32 `(emotions,)`."""
+        predict = self._traced(self._run)
+        for batch in self._batches(spectrograms):
+            yield from predict(tf.constant(batch)).numpy()
+
+    def gradients(self, spectrograms: Iterable[np.ndarray], index: int) -> Iterator[np.ndarray]:
+        """Yield the gradients of one probability, float32 `(frames, mels)`, summed over each batch."""
+
+        def gradient(batch):
+            with tf.GradientTape() as tape:
+                tape.watch(batch)
+                probability = self._run(batch)[:, index]
+            return tf.reduce_sum(tape.gradient(probability, batch), axis=0)
+
+        gradient_sum = self._traced(gradient)
+        for batch in self._batches(spectrograms):
+            yield gradient_sum(tf.constant(batch)).numpy()
+
+    def _run(self, batch):
+        num_samples = tf.repeat(self._num_samples, tf.shape(batch)[0])
+        return self._network([batch, num_samples], training=False)
+
+    def _traced(self, function):
+        batch = tf.TensorSpec([None, *self.log_mel.shape], tf.float32)
+        return tf.function(function, autograph=False).get_concrete_function(batch)
+
+    def _batches(self, spectrograms: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yield arrays `(batch, frames, mels)` of a bounded number of frames, or of one spectrogram."""
+        spectrograms = iter(spectrograms)
+        size = max(1, _FRAMES_AT_ONCE // len(self.log_mel))
+        while batch := list(islice(spectrograms, size)):
+            yield np.stack(batch)
+
+
+def _inputs(model: ParallelModel, waveform: np.ndarray) -> dict[str, tf.Tensor]:
+    """Return a recording as a batch of one.
+
+    Raises:
+        InputError: it is not mono, empty, too long, or not finite.
+    """
+    waveform = np.asarray(waveform, np.float32)
+    if waveform.ndim != 1 or not waveform.size:
+        raise InputError(
+            f"a waveform of shape {waveform.shape}: expected one dimension, mono, with at least one sample"
+        )
+    seconds = len(waveform) / model.audio.sample_rate
+    if seconds > LONGEST_SECONDS:
+        raise InputError(f"a waveform of {seconds:.1f} s: expected at most {LONGEST_SECONDS:.0f} s, take a part of it")
+    if not np.isfinite(waveform).all():
+        raise InputError("the waveform has samples that are not finite: mend or leave out the recording")
+    return {"waveform": tf.constant(waveform[None]), "num_samples": tf.constant([len(waveform)])}
+
+
+def _frames_in_step(attention: keras.Model, audio: AudioConfig) -> int:
+    """Return how many frames one weight of the attention stands for, read off the shapes of the graph."""
+    waveform = keras.KerasTensor((1, _MANY_FRAMES * audio.frame_step))
+    num_samples = keras.KerasTensor((1,), dtype="int32")
+    shape = attention.compute_output_spec({"waveform": waveform, "num_samples": num_samples}).shape
+    return round(_MANY_FRAMES / shape[-1])
+
+
+def _patches(shape: tuple[int, int], num_frames: int, num_bands: int) -> list[tuple[slice, slice]]:
+    """Return the patches that cover a spectrogram `(frames, mels)`; those at its end may be smaller."""
+    sizes = (max(1, num_frames), num_bands)
+    sides = ([slice(i, i + size) for i in range(0, end, size)] for end, size in zip(shape, sizes, strict=True))
+    return list(product(*sides))
