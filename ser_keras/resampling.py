@@ -23,7 +23,7 @@ def resample(waveform: tf.Tensor, sample_rate: tf.Tensor, target_rate: int = 16_
     as well as 48,000. A waveform that has the target rate already comes back as it is, bit for bit.
 
     The low-pass is the one of soxr's HQ quality: flat to 0.91 of the lower Nyquist frequency, half at
-    0.947, gone at 1. Before its start and after its end the waveform counts as silent.
+    0.957, gone at 1. Before its start and after its end the waveform counts as silent.
 
     Args:
         waveform: samples, float32, shape (time,).
@@ -150,7 +150,7 @@ def _response(plan: _Plan) -> tf.Tensor:
     lower = tf.minimum(plan.block_in, plan.block_out)
     frequency = tf.cast(tf.range(lower // 2 + 1), tf.float32) / (tf.cast(lower, tf.float32) / 2)
     # Fitted to the response of soxr's HQ quality within 0.002.
-    distance = frequency - 0.947
+    distance = frequency - 0.957
     gain = 0.5 * tf.math.erfc(59.3 * distance * (1 + 98 * distance**2))
     scale = tf.cast(plan.block_out, tf.float32) / tf.cast(plan.block_in, tf.float32)
     return tf.complex(gain * scale, 0.0)
