@@ -151,8 +151,7 @@ def load_audio(path: str | Path, *, sample_rate: int = 16_000, max_seconds: floa
 
 
 def _at_rate(decoded: DecodedAudio, sample_rate: int) -> Waveform:
-    is_good = tf.equal(decoded.error, "")
-    rate = tf.where(is_good, decoded.sample_rate, sample_rate)
+    rate = tf.where(decoded.sample_rate > 0, decoded.sample_rate, sample_rate)
     return Waveform(resample(decoded.waveform, rate, sample_rate), decoded.error)
 
 
