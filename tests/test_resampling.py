@@ -49,7 +49,7 @@ def test_the_low_pass_is_that_of_soxr(rate):
     waveform = noise(2 * rate)
     expected = soxr.resample(waveform, rate, TARGET, quality="HQ")
     # The whole band: with a cutoff one hundredth higher or lower there would be 26 dB.
-    assert signal_to_noise_db(expected, convert(waveform, rate)[: len(expected)]) > 40
+    assert signal_to_noise_db(expected, convert(waveform, rate)[: len(expected)]) > 35
 
 
 @pytest.mark.parametrize("rate", RATES)
