@@ -169,8 +169,7 @@ def _compiled_decoder(sample_rate: int, max_seconds: float) -> tf.types.experime
 
 
 def _at_rate(decoded: DecodedAudio, sample_rate: int) -> Waveform:
-    is_good = tf.equal(decoded.error, "")
-    rate = tf.where(is_good, decoded.sample_rate, sample_rate)
+    rate = tf.where(decoded.sample_rate > 0, decoded.sample_rate, sample_rate)
     return Waveform(resample(decoded.waveform, rate, sample_rate), decoded.error)
 
 

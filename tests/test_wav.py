@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from ser_keras.wav import decode_wav
+from ser_keras.wav import decode_wav, read_headers
 
 PCM, IEEE_FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
@@ -136,6 +136,34 @@ def test_a_64_bit_size_ends_the_data_where_it_says():
 def test_any_64_bit_size_is_survived(size):
     sizes = struct.pack("<QQQI", size, size, size, 0)
     decode(riff(chunk(b"ds64", sizes), fmt(), data(size=UNKNOWN), form=b"RF64", size=UNKNOWN))
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        *(encode(noise(9, channels), 44_100, subtype) for channels in (1, 2) for subtype in ("PCM_U8", "PCM_24")),
+        riff(fmt(), data()),
+        riff(fmt(), data(size=13)) + b"\1",
+        riff(fmt(bits=32), data()) + b"more behind the end",
+        riff(fmt(bits=12), data()),
+        riff(fmt(channels=3), data()),
+        riff(fmt(channels=40_000), data()),
+        riff(fmt(rate=4_000), data()),
+        riff(fmt(rate=384_000), data()),
+        riff(fmt(rate=384_001), data()),
+        riff(fmt(rate=4_001), chunk(b"data", bytes(8_002))),
+        riff(fmt(rate=4_001), chunk(b"data", bytes(8_004))),
+    ],
+)
+def test_a_header_is_read_alike_alone_and_beside_one_that_is_not_plain(contents):
+    other = riff(chunk(b"LIST", b"INFO"), fmt(), data())
+    alone = read_headers(tf.constant([contents]), max_seconds=1.0)
+    beside = read_headers(tf.constant([contents, other]), max_seconds=1.0)
+    assert [field[0].numpy() for field in alone] == [field[0].numpy() for field in beside]
+
+
+def test_no_files_have_no_headers():
+    assert [field.shape for field in read_headers(tf.constant([], tf.string))] == [(0,)] * 6
 
 
 @pytest.mark.parametrize(
