@@ -97,6 +97,7 @@ class StreamResampler:
         self._rates = sample_rate, target_rate
         self._plan = _Plan(*(int(size) for size in _plan(tf.constant(sample_rate), target_rate)))
         self._response = _response(self._plan)
+        self._ratio = _simple_ratio(sample_rate, target_rate)
         self._held = np.zeros(self._plan.guard_in, np.float32)
         self._num_taken = self._num_given = 0
 
@@ -121,10 +122,18 @@ class StreamResampler:
         self._held = held[num_blocks * plan.hop_in :].copy()
         if num_blocks == 0:
             return np.zeros(0, np.float32)
-        hops = np.resize(held, (num_blocks + 1, plan.hop_in))  # of the last row only the guard is used
-        converted = _convert_blocks(tf.constant(hops), self._response, plan).numpy().ravel()
+        if self._ratio:
+            whole = _by_bank(tf.constant(held[: num_blocks * plan.hop_in + 2 * plan.guard_in]), *self._ratio)
+            converted = whole[plan.guard_out : plan.guard_out + num_blocks * plan.hop_out].numpy()
+        else:
+            hops = np.resize(held, (num_blocks + 1, plan.hop_in))  # of the last row only the guard is used
+            converted = _convert_blocks(tf.constant(hops), self._response, plan).numpy().ravel()
         self._num_given += len(converted)
         return converted
+
+
+def _simple_ratio(sample_rate: int, target_rate: int) -> tuple[int, int] | None:
+    return next((each for each in _SIMPLE_RATIOS if sample_rate * each[1] == target_rate * each[0]), None)
 
 
 class _Plan(NamedTuple):
