@@ -109,7 +109,7 @@ class DataConfig(Config):
     batch_size: int = _setting(32, "clips in a batch")
     min_seconds: float = _setting(0.1, "a shorter recording is left out, in seconds")
     max_seconds: float = _setting(30.0, "of a longer recording only the beginning is used, in seconds")
-    crop_seconds: float = _setting(4.0, "in training a longer recording is cut to a random part of this, in seconds")
+    crop_seconds: float = _setting(3.0, "in training a longer recording is cut to a random part of this, in seconds")
     cache: str = _setting("memory", "where decoded audio is kept: 'memory' or a folder")
     strict: bool = _setting(False, "stop at the first bad file instead of leaving it out")
     seed: int = _setting(0, "seed of the split, the weights and the order of training")
@@ -200,7 +200,7 @@ class ModelConfig(Config):
 class TrainConfig(Config):
     """How `train_model` trains."""
 
-    epochs: int = _setting(40, "most passes over the training recordings")
+    epochs: int = _setting(50, "most passes over the training recordings")
     patience: int = _setting(15, "epochs without a better validation UAR after which training stops")
     learning_rate: float = _setting(2e-3, "highest learning rate; it warms up, then falls as a cosine")
     warmup_fraction: float = _setting(0.1, "part of all steps in which the learning rate rises, 0 to 1")
