@@ -1,5 +1,6 @@
 """Predictor: files in, labels and timelines out, by the exported graph."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,14 @@ class Predictor:
             FileNotFoundError: there is no such file.
         """
         return predictions_of(self._ask("serving_default", Path(path)), [Path(path)])[0]
+
+    def predict_each(self, paths: Iterable[str | Path]) -> Iterator[Prediction]:
+        """Yield the emotion of each recording, in order; one that cannot be used has its reason in ``error``."""
+        for path in paths:
+            try:
+                yield self.predict(path)
+            except (InputError, OSError) as error:
+                yield Prediction(path, error=str(error).removeprefix(f"{path}: "))
 
     def timeline(self, path: str | Path) -> Timeline:
         """Return the emotions along one recording, window by window.

@@ -23,7 +23,7 @@ ORDER = (
     *("features", "augmentation", "masking", "preprocessing"),
     *("model_file", "model", "metrics", "training", "plots", "evaluation"),
     *("model_card", "serving", "export_check", "warmup", "export"),
-    *("graph_check", "inference"),
+    *("graph_check", "inference", "beam"),
     *("conversion.graph", "conversion.trial", "conversion.formats", "conversion"),
     *("cli.flags", "cli.train", "cli.predict", "cli.export", "cli.convert", "cli", "__main__", "train"),
 )
