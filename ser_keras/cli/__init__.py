@@ -5,6 +5,7 @@ imports TensorFlow before a verb runs, so that `--help` is quick.
 """
 
 import argparse
+import errno
 import logging
 import os
 import re
@@ -19,6 +20,10 @@ from ser_keras.errors import InputError
 from ser_keras.terminal import shown, shown_lines
 
 VERBS = {"train": train, "predict": predict, "export": export, "convert": convert}
+
+_DISK_ERRORS = "|".join(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)))
+_USERS_ERROR = re.compile(rf"\bInputError: (.+)|\}}\}} (.+; (?:{_DISK_ERRORS}))")
+"""What TensorFlow's own errors hold as text: an error out of a dataset, or a file that its writers could not write."""
 
 DESCRIPTION = "Speech emotion recognition: labelled recordings in, a served model out."
 
@@ -54,10 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"ser-keras {options.verb}: {_one_line(error)}", file=sys.stderr)
         return 2
     except Exception as error:
-        cause = re.search(r"\bInputError: (.+)", str(error))  # out of a dataset it comes as text in TensorFlow's own
+        cause = _USERS_ERROR.search(str(error))
         if cause is None:
             raise
-        print(f"ser-keras {options.verb}: {shown(cause[1])}", file=sys.stderr)
+        print(f"ser-keras {options.verb}: {shown(cause[1] or cause[2])}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"ser-keras {options.verb}: interrupted", file=sys.stderr)
