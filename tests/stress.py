@@ -1,6 +1,7 @@
 """What takes too long for the test suite: `make stress`. Each trial runs in a process of its own."""
 
 import argparse
+import json
 import os
 import resource
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 import broken_corpus
 
 from ser_keras.config import ModelConfig
+from ser_keras.model import load_model
+from ser_keras.synthetic import make_corpus
 
 TINY = ModelConfig(
     conv_filters=(8, 16),
@@ -59,7 +62,40 @@ def trial_broken_corpus(folder, num_files):
     )
 
 
-TRIALS = {"broken corpus": trial_broken_corpus}
+def trial_full_disk(folder, num_files):
+    """The disk under a run directory is full sooner or later."""
+    if os.geteuid() != 0:
+        print("  left out: small disks can be mounted by root only")
+        return
+    corpus = make_corpus(folder / "corpus", num_speakers=3, clips_per_emotion=2, emotions=("neutral", "sad", "angry"))
+    for size_kb in DISK_SIZES_KB:
+        disk = folder / f"disk_{size_kb}"
+        disk.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size_kb}k", "tmpfs", str(disk)]
+        subprocess.run(mount, check=True)
+        try:
+            done, _ = train(corpus, disk / "run", "--batch-size", "4")
+            print(f"  {size_kb:>6} kB: {check_end(done, disk)}", flush=True)
+        finally:
+            subprocess.run(["umount", str(disk)], check=True)
+
+
+def check_end(done, disk):
+    """Raise unless a run ended well, or with one line that names the disk, and left nothing that is half written."""
+    lines = [line for line in done.stderr.splitlines() if not line.startswith(("warning: ", "Decoding"))]
+    if done.returncode not in (0, 2) or (done.returncode == 2 and (len(lines) != 1 or str(disk) not in lines[0])):
+        raise AssertionError(f"code {done.returncode}: {done.stderr[-2_000:]}")
+    if (model := disk / "run" / "model.keras").exists():
+        load_model(model)
+    for name in ("config.json", "metrics.json", "environment.json"):
+        if (disk / "run" / name).exists():
+            json.loads((disk / "run" / name).read_text())
+    left = ", ".join(sorted(path.name for path in (disk / "run").glob("[!.]*"))) or "nothing"
+    return f"{lines[0] if done.returncode else 'done'}; left: {left}"
+
+
+DISK_SIZES_KB = (4, 16, 64, 256, 1_024, 4_096, 16_384)
+TRIALS = {"broken corpus": trial_broken_corpus, "full disk": trial_full_disk}
 
 
 def main():

@@ -1,5 +1,6 @@
 import csv
 import json
+import resource
 import subprocess
 import sys
 
@@ -8,10 +9,11 @@ import matplotlib.image
 import numpy as np
 import pytest
 import soundfile
+import tensorflow as tf
 from conftest import SMALL
 
 from ser_keras.adaptation import adapt_normalization
-from ser_keras.cli import main
+from ser_keras.cli import main, train
 from ser_keras.evaluation import evaluate_model
 from ser_keras.files import read_csv
 from ser_keras.inference import Predictor
@@ -239,6 +241,55 @@ def test_another_number_of_emotions_is_one_line_and_leaves_nothing(tmp_path, cor
     line = fails(capsys, "train", "--dataset-path", corpus, "--output-dir", out, "--num-emotions", 8, *QUICK)
     assert "num_emotions=8, but there are 3 emotions (neutral, sad, angry): num_emotions=3 fits" in line
     assert not out.exists()
+
+
+TENSORFLOW_SAYS = {
+    "full disk": (
+        "{{function_node __wrapped__CreateSummaryFileWriter_}} /runs/a b/events.v2; No space left on device\n"
+        "\tFailed to flush 1 events",
+        "ser-keras train: /runs/a b/events.v2; No space left on device\n",
+    ),
+    "lost recording": (
+        "{{function_node f}} Error in user-defined function: InputError: a.wav: has changed since it was first "
+        "read; start again\nTraceback (most recent call last):\n",
+        "ser-keras train: a.wav: has changed since it was first read; start again\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", TENSORFLOW_SAYS)
+def test_what_tensorflow_says_of_the_user_s_files_is_one_line(monkeypatch, capsys, kind):
+    raised, expected = TENSORFLOW_SAYS[kind]
+
+    def fail(options):
+        raise tf.errors.ResourceExhaustedError(None, None, raised)
+
+    monkeypatch.setattr(train, "run", fail)
+    assert main(["train"]) == 2
+    assert capsys.readouterr().err == expected
+
+
+def test_other_errors_of_tensorflow_keep_their_traceback(monkeypatch):
+    def fail(options):
+        raise tf.errors.ResourceExhaustedError(None, None, "{{node x}} OOM when allocating tensor with shape[1]")
+
+    monkeypatch.setattr(train, "run", fail)
+    with pytest.raises(tf.errors.ResourceExhaustedError):
+        main(["train"])
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Keras leaves history.csv open
+def test_a_disk_that_fills_up_while_training_ends_with_one_line(tmp_path, corpus, capsys):
+    """The largest file that this process may write is as good as a full disk: it fails in the middle."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        line = fails(capsys, "train", "--dataset-path", corpus, "--output-dir", tmp_path / "run", *QUICK)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(tmp_path / "run") in line and "File too large" in line
+    assert (tmp_path / "run" / "config.json").exists()
+    assert not list((tmp_path / "run").glob(".*"))
 
 
 def test_a_place_that_cannot_be_written_is_found_before_the_work(tmp_path, corpus, capsys):

@@ -4,6 +4,7 @@ One small module a verb: each adds its flags with `add_flags` and does its work 
 imports TensorFlow before a verb runs, so that `--help` is quick.
 """
 
+import errno
 import logging
 import os
 import re
@@ -27,6 +28,10 @@ VERBS = {
     "export": export,
     "convert": convert,
 }
+
+_DISK_ERRORS = "|".join(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)))
+_USERS_ERROR = re.compile(rf"\bInputError: (.+)|\}}\}} (.+; (?:{_DISK_ERRORS}))")
+"""What TensorFlow's own errors hold as text: an error out of a dataset, or a file that its writers could not write."""
 
 DESCRIPTION = "Speech emotion recognition: labelled recordings in, a served model out."
 
@@ -55,10 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain(options.verb, _one_line(error))
         return 2
     except Exception as error:
-        cause = re.search(r"\bInputError: (.+)", str(error))  # out of a dataset it comes as text in TensorFlow's own
+        cause = _USERS_ERROR.search(str(error))
         if cause is None:
             raise
-        _complain(options.verb, shown(cause[1]))
+        _complain(options.verb, shown(cause[1] or cause[2]))
         return 2
     except KeyboardInterrupt:
         _complain(options.verb, "interrupted")
