@@ -205,7 +205,8 @@ def _svg(figure: Figure, label: str, *, salt: str = "") -> Markup:
         metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(file, format="svg", transparent=True, metadata=metadata)
     drawing = file.getvalue().partition("<svg ")[2]
-    drawing = re.sub(r'(<g) id="[^"]*"', r"\1", re.sub(r'^width="[^"]*" | height="[^"]*pt"', "", drawing))
+    drawing = re.sub(r'\b(width|height)="[\d.]+pt"', "", drawing, count=2)  # the page decides
+    drawing = re.sub(r'<g id="[^"]*"', "<g", drawing)  # nothing refers to them, and each figure has the same
     for color, variable in _THEME.items():
         drawing = drawing.replace(color, variable)
     return Markup('<svg role="img" aria-label="{}" ').format(label) + Markup(drawing)
