@@ -3,19 +3,28 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PYTHON_LATEST ?= python3.13
+LATEST ?= .venv-latest
 
 RUN ?= $(shell ls -d runs/*/ 2>/dev/null | tail -n 1)
 
-.PHONY: help train test lint bench scaling parity fuzz stress serve clean
+.PHONY: help train test test-latest lint bench scaling parity fuzz stress golden serve clean
 
 help: ## Show what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 train: $(STAMP) ## Train on a synthetic corpus, score, export, predict
 	$(BIN)/python -m ser_keras.train $(ARGS)
 
 test: $(STAMP) ## Run the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+# Python 3.13 brings TensorFlow 2.21 without tensorflow-io, as setup.cfg says.
+test-latest: $(STAMP) ## Run the tests on Python 3.13, and load models of each stack in the other
+	$(MAKE) VENV=$(LATEST) PYTHON=$(PYTHON_LATEST) test
+	$(BIN)/python tests/stacks.py write $(LATEST)/old && $(LATEST)/bin/python tests/stacks.py read $(LATEST)/old
+	$(LATEST)/bin/python tests/stacks.py write $(LATEST)/new && $(BIN)/python tests/stacks.py read $(LATEST)/new
+	rm -r $(LATEST)/old $(LATEST)/new
 
 lint: $(STAMP) ## Check style and format
 	$(BIN)/ruff check .
@@ -35,6 +44,9 @@ fuzz: $(STAMP) ## Send 100,000 mutated WAV files through an exported model
 
 stress: $(STAMP) ## Train on 10,000 files with 500 broken ones, and on full disks
 	$(BIN)/python tests/stress.py $(ARGS)
+
+golden: $(STAMP) ## Write the run directory in tests/golden again, before a release
+	$(BIN)/python tests/golden.py
 
 serve: ## Serve the newest run's export by TF Serving, in Docker
 	@docker info >/dev/null 2>&1 || { echo "make serve: Docker does not run here; install and start it" >&2; exit 1; }

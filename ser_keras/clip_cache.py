@@ -78,14 +78,19 @@ class ClipCache:
         try:
             for clip in clips:
                 if not clip.error:
-                    with whole_file(self._files[clip.utterance]) as part, part.open("wb") as file:
-                        np.save(file, clip.samples, allow_pickle=False)
-                        file.write(_hash(clip.samples))
+                    self._write_one(clip)
+        except FileNotFoundError:  # somebody is clearing the folder; `samples` makes the clips again
+            self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
                 f"{self._folder}: cannot be written ({error.strerror}); make room or give another cache folder, and "
                 "start again: what lies there already is used"
             ) from error
+
+    def _write_one(self, clip: Clip) -> None:
+        with whole_file(self._files[clip.utterance]) as part, part.open("wb") as file:
+            np.save(file, clip.samples, allow_pickle=False)
+            file.write(_hash(clip.samples))
 
     def _file(self, source: str, utterance: Utterance) -> Path:
         key = f"{source} {utterance.start_seconds} {utterance.end_seconds} {self._decoder.recipe}"

@@ -215,12 +215,11 @@ def prediction_rows(report: Report, utterances: Sequence[Utterance]) -> Iterator
         report: what the model made of the clips.
         utterances: the clips, in the report's order; nothing where they are not known.
     """
-    for utterance, label, predicted, probabilities in zip_longest(
-        utterances, report.labels, report.predictions, report.probabilities
-    ):
-        known = ("path", "start_seconds", "end_seconds", "speaker_id")
-        where = (getattr(utterance, name, None) for name in known)
-        yield *where, report.emotions[label], report.emotions[predicted], *probabilities
+    clips = zip_longest(utterances, report.speakers, report.labels, report.predictions, report.probabilities)
+    for utterance, speaker, label, predicted, probabilities in clips:
+        where = (getattr(utterance, name, None) for name in ("path", "start_seconds", "end_seconds"))
+        speaker = speaker or getattr(utterance, "speaker_id", None)
+        yield *where, speaker, report.emotions[label], report.emotions[predicted], *probabilities
 
 
 def evaluate_model(model: keras.Model, test_data: Any) -> Report:

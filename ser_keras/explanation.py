@@ -73,7 +73,7 @@ def attention_over_time(model: ParallelModel, waveform: np.ndarray) -> Attention
     Example:
         >>> attention = attention_over_time(ParallelModel(2), np.ones(8_000))
         >>> attention.seconds[:3], float(attention.weights.sum().round(3))
-        (array([0.035, 0.115, 0.195], dtype=float32), 1.0)
+        (array([0.07, 0.23, 0.39], dtype=float32), 1.0)
     """
     _, scores = model.get_layer("attention").output
     network = keras.Model(model.input, scores)

@@ -26,6 +26,7 @@ from ser_keras.model import ParallelModel
 from ser_keras.model_card import read_run
 from ser_keras.rendering import render
 from ser_keras.serving import ServedModel
+from ser_keras.stored import FORMAT_VERSION
 from ser_keras.warmup import FILE_NAME, write_warmup
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ def _server_name(name: str | None, base: Path) -> str:
 def _facts(model: ParallelModel, config: ExportConfig, name: str) -> dict[str, Any]:
     """Return what programs and people want to know of the model, as plain values."""
     return {
+        "format_version": FORMAT_VERSION,
         "name": name,
         "emotions": list(model.emotions),
         "audio": model.audio.to_dict(),

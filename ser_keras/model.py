@@ -18,6 +18,7 @@ from ser_keras.errors import InputError
 from ser_keras.features import FrameMask, LogMelSpectrogram
 from ser_keras.masking import MaskTime, MeanRemoval, PadTime, PoolMask, StatisticsPooling
 from ser_keras.model_file import check_model_file
+from ser_keras.stored import read_json
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
@@ -169,7 +170,8 @@ def load_model(path: str | Path) -> ParallelModel:
         path: a ``.keras`` file, or a run directory, whose ``model.keras`` is taken.
 
     Raises:
-        InputError: there is no such file, it is damaged, or it holds another kind of model.
+        InputError: there is no such file, it is damaged, it holds another kind of model, or a newer version
+            of this package wrote the run directory.
 
     Example:
         ```python
@@ -177,7 +179,10 @@ def load_model(path: str | Path) -> ParallelModel:
         ```
     """
     path = Path(path)
-    path = path / "model.keras" if path.is_dir() else path
+    if path.is_dir():
+        if (path / "config.json").exists():
+            read_json(path / "config.json", "a run directory of `ser-keras train`")
+        path = path / "model.keras"
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected a .keras file or a run directory of `ser-keras train`")
     check_model_file(path)

@@ -1,10 +1,20 @@
-"""Read back the JSON files that this package wrote, whatever has become of them."""
+"""Read back the JSON files that this package wrote, whatever has become of them, and whichever version wrote them."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+from ser_keras import __version__
 from ser_keras.errors import InputError
+
+FORMAT_VERSION = 1
+"""Of run directories and exports. It becomes one higher when a version writes what those before it would
+misread; the code that reads the older ones stays, and tests/golden gets a run of each."""
+
+
+def stamp() -> dict[str, Any]:
+    """Return what a run directory and an export say of who wrote them."""
+    return {"format_version": FORMAT_VERSION, "versions": {"ser_keras": __version__}}
 
 
 def read_json(path: str | Path, expected: str) -> dict[str, Any]:
@@ -15,7 +25,8 @@ def read_json(path: str | Path, expected: str) -> dict[str, Any]:
         expected: what to give instead, for the message.
 
     Raises:
-        InputError: there is no such file, or it holds something else.
+        InputError: there is no such file, it holds something else, or a newer version of this package wrote
+            it and says that this one would misread it.
 
     Example:
         >>> path = getfixture("tmp_path") / "config.json"
@@ -32,6 +43,7 @@ def read_json(path: str | Path, expected: str) -> dict[str, Any]:
         raise InputError(f"{path}: is damaged, no JSON ({str(error)[:100]}); expected {expected}") from error
     if not isinstance(value, dict):
         raise InputError(f"{path}: holds no JSON object; expected {expected}")
+    _check_format(path, value)
     return value
 
 
@@ -53,3 +65,15 @@ def read_recipe(directory: str | Path) -> dict[str, Any]:
         if not isinstance(facts.get(name), kind):
             raise InputError(f"{path}: lacks its {name}; expected an export of ser_keras")
     return facts
+
+
+def _check_format(path: str | Path, value: dict[str, Any]) -> None:
+    version = value.get("format_version", 0)  # there was none before the first
+    if isinstance(version, int) and version <= FORMAT_VERSION:
+        return
+    versions = value.get("versions")
+    writer = versions.get("ser_keras") if isinstance(versions, dict) else None
+    raise InputError(
+        f"{path}: format_version {version!r}, and ser_keras {__version__} reads up to {FORMAT_VERSION}; "
+        f"use ser_keras {writer or 'of the version that wrote it'} or newer"
+    )

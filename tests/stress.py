@@ -20,7 +20,8 @@ TINY = ModelConfig(
     conv_filters=(8, 16),
     conv_kernels=(5, 3),
     conv_strides=(2, 1),
-    conv_pools=(2, 2),
+    conv_time_pools=(2, 2),
+    conv_band_pools=(2, 2),
     lstm_units=8,
     attention_units=8,
 )

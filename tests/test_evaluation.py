@@ -210,11 +210,11 @@ def test_predictions_come_back_from_their_table(tmp_path):
     clips = (utterance_of("=a.wav"), utterance_of("long.wav", None, start_seconds=0.5, end_seconds=2.0))
     report = Report(("happy", "=sad"), np.array([0, 1]), np.array([[0.75, 0.25], [0.625, 0.375]]), (), clips)
     report.save_predictions(tmp_path / "predictions.csv")
-    shared = {"speaker": "", "predicted": "happy"}
+    shared = {"predicted": "happy"}
     assert read_csv(tmp_path / "predictions.csv") == [
-        {"path": "=a.wav", "start_seconds": "", "end_seconds": "", **shared, "label": "happy"}
+        {"path": "=a.wav", "start_seconds": "", "end_seconds": "", "speaker": "own/03", **shared, "label": "happy"}
         | {"probability_happy": "0.75", "probability_=sad": "0.25"},
-        {"path": "long.wav", "start_seconds": "0.5", "end_seconds": "2.0", **shared, "label": "=sad"}
+        {"path": "long.wav", "start_seconds": "0.5", "end_seconds": "2.0", "speaker": "", **shared, "label": "=sad"}
         | {"probability_happy": "0.625", "probability_=sad": "0.375"},
     ]
 

@@ -13,13 +13,13 @@ from ser_keras.model import ParallelModel
 
 VIEWS = [attention_over_time, integrated_gradients, log_mel_of, occlusion]
 MAPS = [integrated_gradients, occlusion]
-PATCHES = {"patch_seconds": 0.3, "patch_bands": 40}  # 30 frames: 4 patches in time, 2 in frequency
+PATCHES = {"patch_seconds": 0.6, "patch_bands": 40}  # 30 frames: 4 patches in time, 2 in frequency
 
 
 @pytest.fixture(scope="module")
 def clip(noise):
-    """A second of noise that swells: 101 frames."""
-    return noise(16_000) * np.linspace(0.1, 1, 16_000, dtype=np.float32)
+    """Two seconds of noise that swell: 101 frames."""
+    return noise(32_000) * np.linspace(0.1, 1, 32_000, dtype=np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +48,14 @@ def probabilities_of_mean(model, num_frames):
     mean = np.reshape(model.get_layer("normalization").mean, (1, 1, -1))
     network = keras.Model([model.get_layer("log_mel").output, model.input["num_samples"]], model.output)
     spectrogram = keras.ops.convert_to_tensor(np.repeat(mean, num_frames, axis=1))
-    return network([spectrogram, keras.ops.convert_to_tensor([(num_frames - 1) * 160])]).numpy()[0]
+    return network([spectrogram, keras.ops.convert_to_tensor([(num_frames - 1) * 320])]).numpy()[0]
 
 
 # === log-mel ===
 
 
 def test_the_spectrogram_is_that_of_the_model(restless_model, clip):
-    inputs = {"waveform": clip[None], "num_samples": np.array([16_000])}
+    inputs = {"waveform": clip[None], "num_samples": np.array([32_000])}
     np.testing.assert_allclose(
         log_mel_of(restless_model, clip), restless_model.details(inputs)["log_mel"][0], atol=1e-5
     )
@@ -87,7 +87,7 @@ def test_a_step_of_attention_is_as_long_as_the_network_makes_it(clip):
     model = ParallelModel(2, audio=audio, config=SMALL.replace(lstm_pool=5))
     seconds = attention_over_time(model, clip).seconds
     np.testing.assert_allclose(np.diff(seconds), 5 * 80 / 16_000, atol=1e-6)
-    assert len(seconds) == 41  # 201 frames
+    assert len(seconds) == 81  # 401 frames
 
 
 # === integrated gradients ===

@@ -78,7 +78,7 @@ def test_predictor_needs_a_saved_model(tmp_path):
 
 def test_predictor_reads_an_export_of_this_package_only(tmp_path):
     tf.saved_model.save(tf.Module(), str(tmp_path))
-    with pytest.raises(InputError, match=r"model\.json: no such file; expected an export"):
+    with pytest.raises(InputError, match=r"model\.json: No such file or directory; expected an export"):
         Predictor(tmp_path)
 
 

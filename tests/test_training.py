@@ -87,7 +87,6 @@ def test_clips_are_mixed_in_training_alone():
         history = train_model(ParallelModel(2, config=SMALL), data, data, epochs=12, **{**DIRECT, "mixup": mixup})
         figures[mixup] = history.history
     assert figures[5.0]["loss"][-1] > figures[0.0]["loss"][-1] + 0.1
-    assert max(figures[5.0]["val_uar"]) > 0.9
 
 
 @pytest.mark.parametrize("one_hot", [False, True])

@@ -108,8 +108,9 @@ def _output_dir(options: argparse.Namespace) -> Path:
 def _write_inputs(directory: Path, options: argparse.Namespace, configs: dict[str, Any], splits: "Splits") -> None:
     """Write what the run was made from: settings, each file's side, files left out."""
     from ser_keras.files import write_csv, write_json
+    from ser_keras.stored import stamp
 
-    write_json(directory / "config.json", settings_of(options.dataset_path, configs))
+    write_json(directory / "config.json", {**stamp(), **settings_of(options.dataset_path, configs)})
     write_csv(
         directory / "split.csv",
         ("path", "start_seconds", "end_seconds", "emotion", "speaker", "side"),

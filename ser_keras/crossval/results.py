@@ -237,12 +237,13 @@ class CrossValidation:
 def _pool(reports: Sequence[Report]) -> Report:
     """Put the predictions of several reports together."""
     every = all(report.speakers for report in reports)
+    known = all(report.utterances for report in reports)
     return Report(
         reports[0].emotions,
         np.concatenate([report.labels for report in reports]),
         np.concatenate([report.probabilities for report in reports]),
         tuple(speaker for report in reports for speaker in report.speakers) if every else (),
-        tuple(utterance for report in reports for utterance in report.utterances),
+        tuple(utterance for report in reports for utterance in report.utterances) if known else (),
     )
 
 

@@ -1,0 +1,75 @@
+"""Does a model of one stack give the same in another? `make test-latest` asks both environments in turn.
+
+python tests/stacks.py write FOLDER    trains nothing: makes a model of random weights, exports it, notes its answers
+python tests/stacks.py read FOLDER     loads both files and compares
+"""
+
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import golden
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ser_keras.config import ModelConfig
+from ser_keras.export import export_model
+from ser_keras.inference import Predictor
+from ser_keras.model import ParallelModel, load_model
+from ser_keras.training import save_model
+
+TOLERANCE = 1e-5
+
+
+def write(folder):
+    """Make a model whose weights are random, so that nothing in it is zero by chance, and which is unsure."""
+    keras.utils.set_random_seed(0)
+    model = ParallelModel(3, emotions=("neutral", "sad", "angry"), config=ModelConfig())
+    model.adapt_normalization([inputs()])
+    random = np.random.RandomState(0)
+    for weight in model.trainable_weights:
+        weight.assign(weight + 0.05 * random.normal(size=weight.shape))
+    folder.mkdir(parents=True, exist_ok=True)
+    save_model(model, folder / "model.keras")
+    export_model(model, folder / "1")
+    (folder / "clip.wav").write_bytes(golden.wav())
+    given = answers(folder)
+    if max(map(max, given.values())) > 0.95:
+        sys.exit(f"{given}: a model that is sure of itself gives the same whatever is wrong with it")
+    (folder / "answers.json").write_text(json.dumps({"stack": stack(), **given}))
+    print(f"written by {stack()}: {given['SavedModel']}")
+
+
+def inputs():
+    return {"waveform": golden.waveform()[None], "num_samples": np.array([16_000], np.int32)}
+
+
+def answers(folder):
+    """The probabilities of the same clip by the Keras file and by the export."""
+    given = load_model(folder / "model.keras")(inputs(), training=False)
+    return {
+        "model.keras": np.asarray(given)[0].tolist(),
+        "SavedModel": list(Predictor(folder / "1").predict(folder / "clip.wav").probabilities.values()),
+    }
+
+
+def read(folder):
+    noted = json.loads((folder / "answers.json").read_text())
+    for name, given in answers(folder).items():
+        difference = float(np.abs(np.array(given) - noted[name]).max())
+        print(f"{name} of {noted['stack']} in {stack()}: differs by {difference:.2g}")
+        if not difference <= TOLERANCE:
+            sys.exit(f"more than {TOLERANCE:g}")
+
+
+def stack():
+    return f"Python {platform.python_version()}, TensorFlow {tf.__version__}, Keras {keras.__version__}"
+
+
+if __name__ == "__main__":
+    {"write": write, "read": read}[sys.argv[1]](Path(sys.argv[2]))
