@@ -125,6 +125,7 @@ class DataConfig(Config):
         require(self.max_seconds > self.min_seconds, "max_seconds", self.max_seconds, "more than min_seconds")
         require(self.crop_seconds > 0, "crop_seconds", self.crop_seconds, "more than 0")
         require(bool(self.cache), "cache", self.cache, "'memory' or a folder")
+        require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 2**32 - 1")
 
 
 @dataclass(frozen=True)

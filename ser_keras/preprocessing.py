@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from ser_keras.config import AudioConfig, DataConfig
 from ser_keras.corpora import Utterance, scan_corpus
+from ser_keras.epochs import EpochOrder
 from ser_keras.errors import InputError
 from ser_keras.labels import order_emotions
 from ser_keras.recordings import Recordings, Rejected, load_recordings
@@ -30,7 +31,8 @@ class Splits:
     Each is a batched `tf.data.Dataset` of ``({"waveform": (batch, samples), "num_samples": (batch,)},
     label)``: float32 in [-1, 1], zero-padded to the longest clip of the batch; int32; int32 indices
     into `emotions`. As with `keras.utils.audio_dataset_from_directory` each dataset carries
-    ``class_names``; val and test, which are not shuffled, also carry ``utterances`` in their order.
+    ``class_names``; val and test, which are not shuffled, also carry ``utterances`` in their order, and train its
+    ``order``, by which `train_model` sets the number of the epoch.
 
     Attributes:
         train: shuffled anew in each epoch.
@@ -240,21 +242,18 @@ class _Side:
         self._recordings = recordings
         self._utterances = tuple(utterances)
         self._emotions = emotions
-        self._entries = tf.data.Dataset.from_tensor_slices(
-            (
-                tf.constant([positions[each] for each in utterances], tf.int32),
-                tf.constant([emotions.index(each.emotion) for each in utterances], tf.int32),
-            )
-        )
+        self._clips = np.array([positions[each] for each in utterances], np.int32)
+        self._labels = np.array([emotions.index(each.emotion) for each in utterances], np.int32)
 
     def batches(self, batch_size: int) -> tf.data.Dataset:
         """Return whole clips in their order."""
+        entries = tf.data.Dataset.from_tensor_slices((self._clips, self._labels))
 
         @tf.autograph.experimental.do_not_convert
         def read(clips, labels):
             return self._read(self._wholes, clips), labels
 
-        dataset = self._entries.batch(batch_size).map(read, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+        dataset = entries.batch(batch_size).map(read, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
         dataset.class_names, dataset.utterances = self._emotions, self._utterances
         return dataset
 
@@ -264,20 +263,16 @@ class _Side:
         A last batch that is not full is dropped: a batch of one clip would upset the batch
         normalisation, and the next epoch drops others.
         """
-        size = len(self._utterances)
-        crop = round(config.crop_seconds * self._recordings.sample_rate)
-        draws = tf.data.Dataset.random(seed=config.seed, rerandomize_each_iteration=True)
-        entries = self._entries.shuffle(size, seed=config.seed, reshuffle_each_iteration=True)
-        entries = tf.data.Dataset.zip(entries, draws).batch(config.batch_size, size > config.batch_size)
-        parts = partial(self._parts, length=crop)
+        order = EpochOrder(len(self._utterances), config.seed)
+        parts = partial(self._parts, length=round(config.crop_seconds * self._recordings.sample_rate))
 
         @tf.autograph.experimental.do_not_convert
-        def read(entry, draws):
-            clips, labels = entry
-            return self._read(parts, clips, draws), labels
+        def read(places, draws):
+            return self._read(parts, tf.gather(self._clips, places), draws), tf.gather(self._labels, places)
 
+        entries = _ordered(order, len(self._utterances), config.batch_size)
         dataset = entries.map(read, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-        dataset.class_names = self._emotions
+        dataset.class_names, dataset.order = self._emotions, order
         return dataset
 
     def _read(self, choose: Callable[..., list[np.ndarray]], *numbers: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -295,6 +290,17 @@ class _Side:
 
     def _parts(self, clips: np.ndarray, draws: np.ndarray, *, length: int) -> list[np.ndarray]:
         return [_random_part(samples, length, draw) for samples, draw in zip(self._wholes(clips), draws, strict=True)]
+
+
+def _ordered(order: EpochOrder, size: int, batch_size: int) -> tf.data.Dataset:
+    """Return batches of what `order` draws anew for each pass."""
+
+    def draw(_):
+        drawn = tf.numpy_function(order.draw, [], (tf.int32, tf.int64))
+        return tf.data.Dataset.from_tensor_slices(tuple(tf.ensure_shape(each, [size]) for each in drawn))
+
+    batches = tf.data.Dataset.range(1).flat_map(draw).batch(batch_size, drop_remainder=size > batch_size)
+    return batches.apply(tf.data.experimental.assert_cardinality(max(size // batch_size, 1)))
 
 
 def pad_clips(clips: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

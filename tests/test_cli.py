@@ -304,6 +304,7 @@ def test_a_place_that_cannot_be_written_is_found_before_the_work(tmp_path, corpu
         (["--epochs", "0"], "epochs=0: expected more than 0"),
         (["--fft-length", "100"], "fft_length=100"),
         (["--cache", ""], "cache=''"),
+        (["--seed", "-1"], "seed=-1: expected 0 to"),
     ],
 )
 def test_settings_that_cannot_work_are_one_line(tmp_path, corpus, capsys, flags, message):

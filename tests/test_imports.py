@@ -28,7 +28,7 @@ ORDER = (
     *("splits.sides", "splits.parts", "splits.folds", "splits.audit", "splits"),
     *("synthesis", "synthetic"),
     *("resampling", "wav", "windows", "audio", "clips", "clip_cache", "recordings"),
-    *("features", "augmentation", "masking", "batch_norm", "preprocessing", "calibration"),
+    *("features", "augmentation", "masking", "batch_norm", "epochs", "preprocessing", "calibration"),
     *("model_file", "model", "metrics", "training"),
     *("explanation", "plots", "report_text", "report_page", "evaluation", "adaptation", "runs", "scoring"),
     *("crossval.results", "crossval.table", "crossval.journal", "crossval"),

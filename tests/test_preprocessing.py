@@ -61,6 +61,18 @@ def test_training_is_shuffled_anew_in_each_epoch_and_repeats_with_the_seed(corpu
     np.testing.assert_array_equal(again, [first, second])
 
 
+def test_an_epoch_has_the_same_batches_whatever_ran_before_it(corpus):
+    def batches(train, epoch):
+        train.order.epoch = epoch
+        return [(inputs["waveform"].tobytes(), labels.tolist()) for inputs, labels in train.as_numpy_iterator()]
+
+    one, other = (preprocess_data(corpus, batch_size=8, crop_seconds=0.5).train for _ in range(2))
+    with one.order.numbered(), other.order.numbered():
+        undisturbed = [batches(one, epoch) for epoch in range(3)]
+        assert batches(other, 2) == batches(other, 2) == undisturbed[2]
+    assert undisturbed[0] != undisturbed[1] != undisturbed[2]
+
+
 def test_training_crops_long_clips_at_random(corpus):
     train = preprocess_data(corpus, batch_size=8, crop_seconds=0.5).train
     starts = [[samples[:50].tobytes() for samples, _ in clips(train)] for _ in range(2)]
