@@ -1,6 +1,7 @@
 """Read back the JSON files that this package wrote, whatever has become of them, and whichever version wrote them."""
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,39 @@ def read_recipe(directory: str | Path) -> dict[str, Any]:
         if not isinstance(facts.get(name), kind):
             raise InputError(f"{path}: lacks its {name}; expected an export of ser_keras")
     return facts
+
+
+def refuse_changes(path: str | Path, begun: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Refuse to go on with other settings than those that a run was begun with.
+
+    Args:
+        path: where the first ones were written, for the message.
+        begun: plain values, or groups of them; no name is in two groups.
+        asked: the same, of now.
+
+    Raises:
+        InputError: one differs; it is named.
+
+    Example:
+        >>> refuse_changes("config.json", {"training": {"epochs": 9}}, {"training": {"epochs": 8}})
+        Traceback (most recent call last):
+        ser_keras.errors.InputError: config.json: epochs was 9 when the run was begun and is 8 now; ...
+    """
+    begun, asked = dict(_flat(begun)), dict(_flat(asked))
+    for name in [*asked, *(name for name in begun if name not in asked)]:
+        if begun.get(name) != asked.get(name):
+            raise InputError(
+                f"{path}: {name} was {begun.get(name)!r} when the run was begun and is {asked.get(name)!r} now; "
+                "give the first value, or another output directory"
+            )
+
+
+def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from value.items()
+        else:
+            yield name, value
 
 
 def _check_format(path: str | Path, value: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """train_model: `model.fit` with the settings that an emotion classifier needs."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from ser_keras.augmentation import mix_up
 from ser_keras.calibration import calibrate_temperature
+from ser_keras.checkpoints import CHECKPOINT, Checkpoint
 from ser_keras.config import TrainConfig
 from ser_keras.errors import InputError
-from ser_keras.files import whole_file
+from ser_keras.files import whole_file, write_csv
 from ser_keras.metrics import UnweightedAverageRecall
 from ser_keras.model import ParallelModel
 from ser_keras.preprocessing import check_labels, labelled_batches
@@ -26,6 +27,7 @@ def train_model(
     *,
     config: TrainConfig | None = None,
     output_dir: str | Path | None = None,
+    resume: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     **settings: Any,
 ) -> keras.callbacks.History:
@@ -42,9 +44,12 @@ def train_model(
             takes (see `ser_keras.preprocessing.labelled_batches`).
         val_data: the same, of other speakers.
         config: how to train.
-        output_dir: folder for ``model.keras`` (while training the best so far), ``history.csv`` and TensorBoard's logs;
-            nothing is written where it is None.
-        callbacks: more Keras callbacks.
+        output_dir: folder for ``model.keras`` (while training the best so far), ``history.csv``, TensorBoard's logs and
+            ``checkpoint.npz``, with which a training that was stopped goes on; nothing is written where it is None.
+        resume: go on after the last whole epoch that `output_dir` holds; where there is none, begin. With data of
+            `preprocess_data`, arrays, or a dataset that is not shuffled the weights become those of a training
+            that was never stopped.
+        callbacks: more Keras callbacks; what they remember is not saved for `resume`.
         **settings: fields of `TrainConfig` by name, such as ``epochs=10``, and ``verbose`` as in `fit`.
 
     Returns:
@@ -53,7 +58,8 @@ def train_model(
         those of validation: they say nothing of how well the training clips themselves are known.
 
     Raises:
-        InputError: the data's emotions are not the model's.
+        InputError: the data's emotions are not the model's, or with `resume` the network, a setting or the
+            number of batches is not what it was when the training was begun.
 
     Example:
         ```python
@@ -63,27 +69,32 @@ def train_model(
     """
     verbose = settings.pop("verbose", "auto")
     config = (config or TrainConfig()).replace(**settings)
+    folder = None if output_dir is None else Path(output_dir)
     _adopt_emotions(model, train_data, val_data)
     model.get_layer("temperature").set(1.0)
     train = labelled_batches(train_data, model.num_emotions)
     val = labelled_batches(val_data, model.num_emotions)
-    counts, steps = _count_labels(train, model.num_emotions)
-    model.adapt_normalization(train)
-    _compile(model, config, steps * config.epochs)
-    weighted = config.class_weights and len(train.element_spec) == 2
-    with mixed(model, config.mixup):
-        history = model.fit(
-            train,
-            validation_data=val,
-            epochs=config.epochs,
-            shuffle=False,  # the dataset shuffles itself
-            class_weight=class_weights(counts) if weighted else None,
-            callbacks=[*_callbacks(config, output_dir), *callbacks],
-            verbose=verbose,
-        )
+    with _epochs_numbered(train_data) as numbering:
+        counts, steps = _count_labels(train, model.num_emotions)
+        checkpoint = _checkpoint(folder, model, config, steps)
+        if not checkpoint.start(resume=resume):
+            model.adapt_normalization(train)
+        _compile(model, config, steps * config.epochs)
+        weighted = config.class_weights and len(train.element_spec) == 2
+        with mixed(model, config.mixup, checkpoint.mixer):
+            history = model.fit(
+                train,
+                validation_data=val,
+                initial_epoch=checkpoint.num_epochs,
+                epochs=checkpoint.num_epochs if checkpoint.is_done else config.epochs,
+                shuffle=False,  # the dataset shuffles itself
+                class_weight=class_weights(counts) if weighted else None,
+                callbacks=[*numbering, *_callbacks(config, folder, checkpoint), *callbacks],
+                verbose=verbose,
+            )
     calibrate_temperature(model, val_data)
-    if output_dir is not None:
-        save_model(model, Path(output_dir) / "model.keras")
+    if folder is not None:
+        save_model(model, folder / "model.keras")
     return history
 
 
@@ -142,14 +153,24 @@ def _count_labels(train: tf.data.Dataset, num_emotions: int) -> tuple[np.ndarray
     return counts, steps
 
 
-def mixed(model: ParallelModel, alpha: float) -> AbstractContextManager:
-    """Let `fit` mix the clips of each batch (see `mix_up`); the same seed of Keras gives the same mixtures."""
+@contextmanager
+def _epochs_numbered(data: Any) -> Iterator[list[keras.callbacks.Callback]]:
+    """Give the callback by which each epoch of `preprocess_data`'s training data depends on its number alone."""
+    order = getattr(data, "order", None)
+    if order is None:
+        yield []
+        return
+    with order.numbered():
+        yield [keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(order, "epoch", epoch))]
+
+
+def mixed(model: ParallelModel, alpha: float, mixer: keras.random.SeedGenerator) -> AbstractContextManager:
+    """Let `fit` mix the clips of each batch (see `mix_up`); the same state of `mixer` gives the same mixtures."""
     if not alpha:
         return nullcontext()
-    seed = tf.cast(keras.random.SeedGenerator().next(), tf.int64)
 
     def mix(data, num_steps):
-        return mix_up(data, alpha, seed + tf.cast(num_steps, tf.int64))
+        return mix_up(data, alpha, tf.cast(mixer.state.value, tf.int64) + tf.cast(num_steps, tf.int64))
 
     return model.disturbed(mix)
 
@@ -178,32 +199,49 @@ def _compile(model: keras.Model, config: TrainConfig, total_steps: int) -> None:
     )
 
 
-class _SaveBest(keras.callbacks.Callback):
-    """Save the model whenever the validation UAR is the best so far; a file that is there is whole."""
+def _checkpoint(folder: Path | None, model: ParallelModel, config: TrainConfig, steps: int) -> Checkpoint:
+    settings = {
+        "emotions": model.emotions,
+        "batches": steps,
+        "audio": model.audio.to_dict(),
+        "model": model.config.to_dict(),
+        "training": config.to_dict(),
+    }
+    early_stopping = keras.callbacks.EarlyStopping(
+        "val_uar", mode="max", patience=config.patience, restore_best_weights=True
+    )
+    path = None if folder is None else folder / CHECKPOINT
+    return Checkpoint(path, settings, early_stopping=early_stopping, mixer=keras.random.SeedGenerator())
 
-    def __init__(self, path: Path):
-        super().__init__()
-        self._path = path
-        self._best = -np.inf
 
-    def on_epoch_end(self, epoch, logs=None):
-        if logs["val_uar"] > self._best:
-            self._best = logs["val_uar"]
-            save_model(self.model, self._path)
-
-
-def _callbacks(config: TrainConfig, output_dir: str | Path | None) -> list[keras.callbacks.Callback]:
+def _callbacks(config: TrainConfig, folder: Path | None, checkpoint: Checkpoint) -> list[keras.callbacks.Callback]:
+    """Return the callbacks in an order that matters: each finds what those before it left."""
     callbacks: list[keras.callbacks.Callback] = [
         keras.callbacks.TerminateOnNaN(),
         *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema_momentum else []),
-        keras.callbacks.EarlyStopping("val_uar", mode="max", patience=config.patience, restore_best_weights=True),
+        checkpoint.early_stopping,
+        keras.callbacks.History(),
+        checkpoint,
     ]
-    if output_dir is not None:
-        folder = Path(output_dir)
+    if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         callbacks += [
-            _SaveBest(folder / "model.keras"),
-            keras.callbacks.CSVLogger(folder / "history.csv"),
+            _WriteProgress(folder),
             keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
         ]
     return callbacks
+
+
+class _WriteProgress(keras.callbacks.Callback):
+    """Write the curves after each epoch, and the model when it is the best so far; a file that is there is whole."""
+
+    def __init__(self, folder: Path):
+        super().__init__()
+        self._folder = folder
+
+    def on_epoch_end(self, epoch, logs=None):
+        history = self.model.history.history
+        if history["val_uar"][-1] > max(history["val_uar"][:-1], default=-np.inf):
+            save_model(self.model, self._folder / "model.keras")
+        rows = enumerate(zip(*history.values(), strict=True))
+        write_csv(self._folder / "history.csv", ("epoch", *history), ((epoch, *row) for epoch, row in rows))

@@ -20,6 +20,7 @@ from ser_keras.evaluation import Report
 from ser_keras.files import write_csv, write_json
 from ser_keras.recordings import Recordings
 from ser_keras.splits import Split
+from ser_keras.stored import refuse_changes
 
 _FOLD_COLUMNS = ("path", "start_seconds", "end_seconds", "emotion", "speaker", "fold", "fingerprint")
 
@@ -39,7 +40,7 @@ class Journal:
         self._directory, self._settings = directory, settings
         path = directory / "config.json"
         if path.is_file():
-            _compare(path, _read_json(path), json.loads(json.dumps(settings)))
+            refuse_changes(path, _read_json(path), json.loads(json.dumps(settings)))
         elif any(each for each in directory.iterdir() if not each.name.startswith(".")):
             raise InputError(f"{directory}: holds no cross-validation that could be resumed; give another --output-dir")
 
@@ -99,25 +100,6 @@ def _report(predictions: dict[str, Any] | None, split: Split) -> Report | None:
         speakers if all(speakers) else (),
         split.test,
     )
-
-
-def _compare(path: Path, begun: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Refuse to go on with other settings: the folds would not belong together."""
-    begun, asked = dict(_flat(begun)), dict(_flat(asked))
-    for name in [*asked, *(name for name in begun if name not in asked)]:
-        if begun.get(name) != asked.get(name):
-            raise InputError(
-                f"{path}: {name} was {begun.get(name)!r} when the run was begun and is {asked.get(name)!r} now; "
-                "give the first value, or another --output-dir"
-            )
-
-
-def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from value.items()  # no two groups share a name: each is a flag
-        else:
-            yield name, value
 
 
 def _fold_rows(recordings: Recordings, splits: Sequence[Split]) -> Iterator[tuple[Any, ...]]:
