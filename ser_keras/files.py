@@ -78,6 +78,12 @@ def whole_directory(directory: str | Path) -> Iterator[Path]:
         ) from error
 
 
+def remove_parts(directory: str | Path) -> None:
+    """Take away what processes that were killed had half written anywhere in a directory."""
+    for part in Path(directory).rglob(".*.part*"):
+        part.unlink(missing_ok=True)
+
+
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Write a file."""
     with whole_file(path) as part:

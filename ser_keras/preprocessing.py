@@ -42,6 +42,7 @@ class Splits:
         split: which utterance is on which side.
         rejected: the files that were left out, each with its reason.
         audit: every leak between the sides.
+        fingerprints: for each utterance a hash of its decoded samples.
     """
 
     train: tf.data.Dataset
@@ -51,6 +52,7 @@ class Splits:
     split: Split
     rejected: tuple[Rejected, ...]
     audit: SplitAudit
+    fingerprints: dict[Utterance, str]
 
     def __iter__(self) -> Iterator[tf.data.Dataset]:
         return iter((self.train, self.val, self.test))
@@ -160,7 +162,7 @@ def make_splits(recordings: Recordings, split: Split, *, config: DataConfig | No
         val.batches(config.batch_size),
         test.batches(config.batch_size),
     )
-    return Splits(*datasets, emotions, split, recordings.rejected, audit)
+    return Splits(*datasets, emotions, split, recordings.rejected, audit, recordings.fingerprints)
 
 
 def clip_batches(

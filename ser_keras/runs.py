@@ -1,21 +1,18 @@
 """What every directory of results has in common: made before the work, with settings and surroundings."""
 
-import contextlib
 import importlib.metadata
+import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ser_keras import __version__
 from ser_keras.config import AudioConfig, Config, CrossvalConfig, DataConfig, ModelConfig, TrainConfig
 from ser_keras.errors import InputError
-from ser_keras.files import write_json
-
-if TYPE_CHECKING:
-    pass
+from ser_keras.files import read_csv, remove_parts, write_csv, write_json
 
 CONFIGS = {"data": DataConfig, "audio": AudioConfig, "model": ModelConfig, "training": TrainConfig}
 """The settings of a training, by the name under which `config.json` holds them."""
@@ -25,6 +22,9 @@ CROSSVAL_CONFIGS = {"crossval": CrossvalConfig, **CONFIGS}
 
 SET_BY_FOLDS = ("split", "test_fraction", "seed")
 """Fields of `DataConfig` that have no say in a cross-validation: its folds and seeds have."""
+
+SYNTHETIC_CORPUS = "corpus"
+"""Folder in a run that was given no recordings."""
 
 _PACKAGES = ("tensorflow", "tensorflow-io", "keras", "librosa", "numpy", "scikit-learn", "soundfile")
 
@@ -45,16 +45,94 @@ def new_directory(directory: str | Path) -> Iterator[Path]:
     made = [each for each in (directory, *directory.parents) if not each.exists()]
     directory.mkdir(parents=True, exist_ok=True)
     try:
-        yield directory
-    except OSError as error:
-        if error.filename is None:  # as of a full disk under a file that was open
-            raise OSError(error.errno, error.strerror or str(error), str(directory)) from error
-        raise
+        with _alone_in(directory):
+            yield directory
     finally:
         for each in made:
             if not each.is_dir() or any(each.iterdir()):
                 break
             each.rmdir()
+
+
+@contextmanager
+def run_directory(directory: str | Path, *, resume: bool) -> Iterator[Path]:
+    """Make a directory as `new_directory` does, or go on in one where a run was stopped.
+
+    What a process that was killed had half written is taken away.
+
+    Raises:
+        InputError: without `resume` it is not empty; with it, it holds something else than a run, or another
+            process is at work in it.
+    """
+    directory = Path(directory)
+    if not (resume and directory.is_dir()):
+        with new_directory(directory):
+            yield directory
+        return
+    names = {each.name for each in directory.iterdir() if not each.name.startswith(".")}
+    if names - {SYNTHETIC_CORPUS} and "config.json" not in names:
+        raise InputError(f"{directory}: holds no run that could be resumed; give another --output-dir")
+    with _alone_in(directory):
+        remove_parts(directory)
+        yield directory
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Keep other processes out of a directory, and name it in errors of the disk that name no file."""
+    lock = _lock(directory)
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:  # as of a full disk under a file that was open
+            raise OSError(error.errno, error.strerror or str(error), str(directory)) from error
+        raise
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _lock(directory: Path) -> int | None:
+    """Return the handle of a lock, which ends with the process, however that ends; None where there are no locks."""
+    with suppress(ImportError, OSError):  # Windows, and some network disks
+        import fcntl
+
+        handle = os.open(directory, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return handle
+        except BlockingIOError as error:
+            os.close(handle)
+            raise InputError(f"{directory}: another process is at work in it; wait until it has ended") from error
+    return None
+
+
+def begin_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table of the recordings that a run is made from; where it is there, compare instead.
+
+    Args:
+        path: the file.
+        columns: names of the columns, the first of which names a recording.
+        rows: as `write_csv` takes them.
+
+    Raises:
+        InputError: the file says something else.
+    """
+    rows = [["" if value is None else str(value) for value in row] for row in rows]
+    if not path.exists():
+        write_csv(path, columns, rows)
+    elif difference := _first_difference([list(row.values()) for row in read_csv(path)], rows):
+        raise InputError(
+            f"{path}: the recordings or their split have changed since the run was begun, first {difference}; "
+            "bring them back, or give another output directory"
+        )
+
+
+def _first_difference(begun: list[list[str]], now: list[list[str]]) -> str:
+    for old, new in zip(begun, now, strict=False):
+        if old != new:
+            return f"{old[0]}" if old[0] == new[0] else f"{old[0]}, where {new[0]} is now"
+    return "" if len(begun) == len(now) else f"{len(begun)} clips, where {len(now)} are now"
 
 
 def settings_of(dataset_path: Any, configs: Mapping[str, Config]) -> dict[str, Any]:
@@ -84,7 +162,7 @@ def write_environment(directory: Path, seconds: float) -> None:
 
 
 def _version(package: str) -> str | None:
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+    with suppress(importlib.metadata.PackageNotFoundError):
         return importlib.metadata.version(package)
     return None
 

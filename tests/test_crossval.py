@@ -324,7 +324,7 @@ def test_without_resume_a_directory_that_holds_something_is_refused(run, corpus)
 
 def test_something_else_is_not_resumed(corpus, tmp_path):
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(InputError, match=f"{tmp_path}: holds no cross-validation"):
+    with pytest.raises(InputError, match=f"{tmp_path}: holds no run that could be resumed"):
         cross_validate(corpus, tmp_path, resume=True, **QUIET)
 
 

@@ -8,9 +8,12 @@ import errno
 import logging
 import os
 import re
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from ser_keras import __version__
 from ser_keras.cli import convert, crossval, download, evaluate, export, predict, train
@@ -48,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     _quieten_libraries()
     try:
-        with output_of(options):
+        with _terminable(), output_of(options):
             outcome = VERBS[options.verb].run(options) or Outcome()
         print_result(outcome, options)
         options.results.flush()
@@ -65,8 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         _complain(options.verb, shown(cause[1] or cause[2]))
         return 2
-    except KeyboardInterrupt:
-        _complain(options.verb, "interrupted")
+    except KeyboardInterrupt as stop:
+        _complain(options.verb, str(stop) or "interrupted")
         return 130
 
 
@@ -84,6 +87,19 @@ def build_parser() -> Parser:
         module.add_flags(verb)
         add_common_flags(verb)
     return parser
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does, where signals can be caught: in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _complain(verb: str, message: str) -> None:

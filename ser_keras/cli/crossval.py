@@ -33,9 +33,12 @@ def run(options: argparse.Namespace) -> Outcome:
 
     from ser_keras.crossval import cross_validate
 
-    result = cross_validate(
-        options.dataset_path, options.output_dir, resume=options.resume, configs=configs, echo=_print
-    )
+    try:
+        result = cross_validate(
+            options.dataset_path, options.output_dir, resume=options.resume, configs=configs, echo=_print
+        )
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt("interrupted; the same command with --resume goes on") from stop
     print(f"\n{options.output_dir}   metrics.json holds every figure, folds.csv who was tested in which fold")
     return Outcome({"output_dir": options.output_dir, "metrics": result.to_dict()})
 

@@ -1,6 +1,7 @@
 """Train on a folder of recordings, score unseen speakers, export a SavedModel."""
 
 import argparse
+import shutil
 import sys
 import time
 from datetime import datetime
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ser_keras.cli.flags import add_config_flags, config_from_flags
 from ser_keras.cli.output import Outcome
 from ser_keras.errors import InputError
-from ser_keras.runs import CONFIGS, new_directory, settings_of, write_environment
+from ser_keras.runs import CONFIGS, SYNTHETIC_CORPUS, begin_table, run_directory, settings_of, write_environment
+from ser_keras.stored import read_json, refuse_changes, stamp
 from ser_keras.terminal import shown
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `train`."""
-    parser.usage = "ser-keras train [--dataset-path DIR ...] [--output-dir DIR] [--SETTING VALUE ...]"
+    parser.usage = "ser-keras train [--dataset-path DIR ...] [--output-dir DIR [--resume]] [--SETTING VALUE ...]"
     parser.add_argument(
         "--dataset-path",
         nargs="+",
@@ -30,6 +32,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "(default: a small synthetic corpus)",
     )
     parser.add_argument("--output-dir", metavar="DIR", help="run directory to make (default: runs/NAME-TIME)")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on where the run in --output-dir was stopped, with the same settings and recordings",
+    )
     parser.add_argument(
         "--num-emotions", type=int, metavar="N", help="stop unless the data has this number of emotions"
     )
@@ -40,20 +47,38 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> Outcome:
     """Do the whole job and leave a run directory that holds everything to predict, evaluate and serve."""
     configs = {title: config_from_flags(config_class, options) for title, config_class in CONFIGS.items()}
-    with new_directory(_output_dir(options)) as directory:
-        return Outcome(_run_in(directory, options, configs))
+    directory = _output_dir(options)
+    try:
+        with run_directory(directory, resume=options.resume):
+            settings = {**stamp(), **settings_of(options.dataset_path, configs)}
+            if (path := directory / "config.json").exists():
+                refuse_changes(path, read_json(path, "a run directory of `ser-keras train`"), settings)
+            if (directory / "environment.json").exists():
+                return Outcome(_finished(directory))
+            return Outcome(_run_in(directory, options, configs, settings))
+    except KeyboardInterrupt as stop:
+        again = f"the same command with --output-dir {shown(directory)} --resume goes on"
+        raise KeyboardInterrupt(f"interrupted; {again}") from stop
 
 
-def _run_in(directory: Path, options: argparse.Namespace, configs: dict[str, Any]) -> dict[str, Any]:
+def _finished(directory: Path) -> dict[str, Any]:
+    print(f"{shown(directory)}: this run is finished, there is nothing to resume")
+    return {"run_directory": directory, "metrics": read_json(directory / "metrics.json", "a run directory")}
+
+
+def _run_in(
+    directory: Path, options: argparse.Namespace, configs: dict[str, Any], settings: dict[str, Any]
+) -> dict[str, Any]:
     import keras
 
+    from ser_keras.checkpoints import CHECKPOINT
     from ser_keras.evaluation import evaluate_model
     from ser_keras.export import export_model
     from ser_keras.files import whole_file
     from ser_keras.model import ParallelModel
     from ser_keras.plots import history_figure
     from ser_keras.preprocessing import preprocess_data
-    from ser_keras.training import save_model, train_model
+    from ser_keras.training import train_model
 
     started = time.monotonic()
     keras.utils.set_random_seed(configs["data"].seed)
@@ -65,16 +90,16 @@ def _run_in(directory: Path, options: argparse.Namespace, configs: dict[str, Any
         config=configs["model"],
     )
     _describe_data(splits)
-    _write_inputs(directory, options, configs, splits)
+    _write_inputs(directory, settings, splits)
     history = train_model(
         model,
         splits.train,
         splits.val,
         config=configs["training"],
         output_dir=directory,
+        resume=options.resume,
         verbose=1 if sys.stdout.isatty() else 2,
     )
-    save_model(model, directory / "model.keras")
     report = evaluate_model(model, splits.test)
     report.save(directory / "metrics.json")
     report.draw(directory / "confusion_matrix.png")
@@ -82,8 +107,10 @@ def _run_in(directory: Path, options: argparse.Namespace, configs: dict[str, Any
     report.save_html(directory / "report.html", model=model, history=history.history, about=_about(directory, splits))
     with whole_file(directory / "history.png") as part:
         history_figure(history.history).savefig(part, dpi=120)
+    shutil.rmtree(directory / "export", ignore_errors=True)  # of a run that was stopped after it
     export_model(model, directory / "export" / "1", name="ser", run=directory)
-    write_environment(directory, time.monotonic() - started)
+    write_environment(directory, time.monotonic() - started)  # the last file: where it is, the run is whole
+    (directory / CHECKPOINT).unlink(missing_ok=True)
     _describe_result(directory, report, splits, time.monotonic() - started)
     return {"run_directory": directory, "metrics": report.to_dict()}
 
@@ -94,30 +121,32 @@ def _dataset(options: argparse.Namespace, directory: Path) -> list[str] | Path:
         return options.dataset_path
     from ser_keras.synthetic import make_corpus
 
-    print(f"No --dataset-path: making a synthetic corpus in {directory / 'corpus'}", flush=True)
-    return make_corpus(directory / "corpus")
+    corpus = directory / SYNTHETIC_CORPUS
+    print(f"No --dataset-path: making a synthetic corpus in {corpus}", flush=True)
+    return make_corpus(corpus)
 
 
 def _output_dir(options: argparse.Namespace) -> Path:
+    if options.resume and not options.output_dir:
+        raise InputError("--resume: needs --output-dir, the directory of the run that is to go on")
     if options.output_dir:
         return Path(options.output_dir)
     name = Path(options.dataset_path[0]).resolve().stem if options.dataset_path else "synthetic"
     return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
-def _write_inputs(directory: Path, options: argparse.Namespace, configs: dict[str, Any], splits: "Splits") -> None:
+def _write_inputs(directory: Path, settings: dict[str, Any], splits: "Splits") -> None:
     """Write what the run was made from: settings, each file's side, files left out."""
     from ser_keras.files import write_csv, write_json
-    from ser_keras.stored import stamp
 
-    write_json(directory / "config.json", {**stamp(), **settings_of(options.dataset_path, configs)})
-    write_csv(
+    write_json(directory / "config.json", settings)
+    begin_table(
         directory / "split.csv",
-        ("path", "start_seconds", "end_seconds", "emotion", "speaker", "side"),
+        ("path", "start_seconds", "end_seconds", "emotion", "speaker", "side", "fingerprint"),
         (
-            (each.path, each.start_seconds, each.end_seconds, each.emotion, each.speaker_id, side)
+            (each.path, each.start_seconds, each.end_seconds, each.emotion, each.speaker_id, side, fingerprint)
             for side, utterances in splits.split._asdict().items()
-            for each in utterances
+            for each, fingerprint in ((each, splits.fingerprints[each]) for each in utterances)
         ),
     )
     write_csv(directory / "rejected.csv", ("path", "reason"), ((each.path, each.reason) for each in splits.rejected))

@@ -7,7 +7,7 @@ most ideas. Here every speaker is tested, and every fold trained from several se
 import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from ser_keras.labels import order_emotions
 from ser_keras.model import ParallelModel
 from ser_keras.preprocessing import Splits, make_splits, read_recordings
 from ser_keras.recordings import Recordings
-from ser_keras.runs import CROSSVAL_CONFIGS, SET_BY_FOLDS, new_directory, settings_of, write_environment
+from ser_keras.runs import CROSSVAL_CONFIGS, SET_BY_FOLDS, run_directory, settings_of, write_environment
 from ser_keras.splits import Split, fixed_folds, leave_one_speaker_out, random_folds, speaker_folds
 from ser_keras.training import train_model
 
@@ -44,10 +44,10 @@ def cross_validate(
 ) -> CrossValidation:
     """Train and score every fold of a corpus for every seed, and write all there is to know of it.
 
-    The corpus is decoded once. After every fold a small file is left, so that a run that was stopped goes
-    on at the fold it was in; a fold depends on its seed and number alone, not on what ran before it.
-    Validation speakers are carved out of the training speakers, other ones for each seed, and the test
-    side of a fold is read once, after its training ended; with ``validation_only`` never.
+    The corpus is decoded once. After every fold a small file is left, and after every epoch a checkpoint, so
+    that a run that was stopped goes on at the epoch it was in; a fold depends on its seed and number alone,
+    not on what ran before it. Validation speakers are carved out of the training speakers, other ones for
+    each seed, and the test side of a fold is read once, after its training ended; with ``validation_only`` never.
 
     `output_dir` gets ``config.json``, ``environment.json``, ``folds.csv`` (which recording is tested in
     which fold; `fixed_folds` reads it), ``folds/`` and, at the end, ``metrics.json``, ``predictions.csv``
@@ -77,10 +77,7 @@ def cross_validate(
     """
     started = time.monotonic()
     configs = _merge(configs or {}, settings)
-    with ExitStack() as stack:
-        directory = Path(output_dir)
-        if not (resume and directory.is_dir()):
-            stack.enter_context(new_directory(directory))
+    with run_directory(output_dir, resume=resume) as directory:
         journal = Journal(directory, _settings_of(dataset_path, configs))
         recordings = read_recordings(dataset_path, config=configs["data"], audio=configs["audio"])
         result = _run_folds(journal, recordings, configs, echo)
@@ -132,7 +129,7 @@ def _run_folds(
             result = journal.load(seed, fold, split)
             if result is None:
                 with _retracing_untold():
-                    result = _train_fold(recordings, split, seed, fold, configs)
+                    result = _train_fold(recordings, split, journal.workplace(seed, fold), (seed, fold), configs)
                 journal.save(result)
             results.append(result)
             echo(table_line(result.row))
@@ -151,15 +148,18 @@ def _make_folds(utterances: Sequence[Utterance], config: CrossvalConfig, val_fra
     return folds(utterances, num_folds=config.num_folds, val_fraction=val_fraction, val_seed=seed)
 
 
-def _train_fold(recordings: Recordings, split: Split, seed: int, fold: int, configs: dict[str, Config]) -> FoldResult:
-    """Train one fold from nothing, and score it."""
-    started = time.monotonic()
+def _train_fold(
+    recordings: Recordings, split: Split, workplace: Path, number: tuple[int, int], configs: dict[str, Config]
+) -> FoldResult:
+    """Train one fold, from nothing or from where it was stopped, and score it; its number is seed and fold."""
+    started, (seed, fold) = time.monotonic(), number
     own_seed = _forget_what_ran_before(seed, fold)
     splits = make_splits(recordings, split, config=configs["data"].replace(seed=own_seed))
     model = ParallelModel(
         len(splits.emotions), emotions=splits.emotions, audio=configs["audio"], config=configs["model"]
     )
-    history = train_model(model, splits.train, splits.val, config=configs["training"], verbose=0).history["val_uar"]
+    options = {"config": configs["training"], "output_dir": workplace, "resume": True, "verbose": 0}
+    history = train_model(model, splits.train, splits.val, **options).history["val_uar"]
     report = None if configs["crossval"].validation_only else evaluate_model(model, splits.test)
     best = int(np.argmax(history))
     row = FoldRow(
