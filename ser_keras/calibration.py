@@ -10,7 +10,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from ser_keras.errors import InputError
-from ser_keras.preprocessing import check_labels, labelled_batches
+from ser_keras.preprocessing import check_clips, labelled_batches
 
 TEMPERATURE_BOUNDS = (0.1, 10.0)
 """Where the temperature is looked for: below 1 the network was too timid, above 1 too sure of itself."""
@@ -116,7 +116,7 @@ def _logits_and_targets(model: keras.Model, data: Any) -> tuple[np.ndarray, np.n
     )
     logits, targets = [], []
     for inputs, one_hot, *_ in batches:
-        check_labels(one_hot, model.num_emotions)
+        check_clips(inputs, one_hot, model.num_emotions)
         logits.append(logits_of(inputs).numpy())
         targets.append(one_hot.numpy())
     if not logits:

@@ -18,7 +18,7 @@ from ser_keras.files import whole_file, write_bytes, write_csv, write_json
 from ser_keras.metrics import bootstrap_interval, expected_calibration_error, unweighted_average_recall
 from ser_keras.model import ParallelModel
 from ser_keras.plots import confusion_matrix_figure
-from ser_keras.preprocessing import check_labels, labelled_batches
+from ser_keras.preprocessing import check_clips, labelled_batches
 from ser_keras.report_page import report_cell, report_page
 from ser_keras.report_text import report_text
 
@@ -249,7 +249,7 @@ def evaluate_model(model: keras.Model, test_data: Any) -> Report:
     signature = [batches.element_spec[0]]
     predict = tf.function(lambda inputs: model(inputs, training=False), input_signature=signature, autograph=False)
     for inputs, one_hot, *_ in batches:
-        check_labels(one_hot, model.num_emotions)
+        check_clips(inputs, one_hot, model.num_emotions)
         probabilities.append(predict(inputs).numpy())
         labels.append(one_hot.numpy().argmax(axis=1))
     if not labels:

@@ -216,10 +216,47 @@ def labelled_batches(data: Any, num_emotions: int, *, batch_size: int = DataConf
     return data.map(convert, tf.data.AUTOTUNE)
 
 
-def check_labels(one_hot: tf.Tensor, num_emotions: int) -> None:
-    """Refuse a batch of `labelled_batches` with an index that no class has: it has no 1 in its row."""
+def shuffled_batches(
+    arrays: tuple, *, batch_size: int = DataConfig.batch_size, seed: int = DataConfig.seed
+) -> tf.data.Dataset:
+    """Make training batches of arrays: in each epoch in another order, as those of `Splits.train`.
+
+    A last batch that is not full is dropped, where it is not the only one.
+
+    Args:
+        arrays: pair of inputs and labels, or a triple with sample weights.
+        batch_size: clips in a batch.
+        seed: of the order.
+
+    Example:
+        >>> batches = shuffled_batches((np.zeros((5, 10)), np.arange(5)), batch_size=2)
+        >>> [len(set(labels.numpy())) for _, labels in batches]
+        [2, 2]
+    """
+    arrays = tf.data.Dataset.from_tensors(arrays).get_single_element()
+    size = len(tf.nest.flatten(arrays)[0])
+    order = EpochOrder(size, seed)
+    dataset = _ordered(order, size, batch_size).map(
+        lambda places, _: tf.nest.map_structure(lambda each: tf.gather(each, places), arrays)
+    )
+    dataset.order = order
+    return dataset
+
+
+def check_clips(inputs: dict[str, tf.Tensor], one_hot: tf.Tensor, num_emotions: int) -> None:
+    """Refuse a batch of `labelled_batches` that cannot be learnt from or scored.
+
+    Raises:
+        InputError: an index is that of no class, so that its row has no 1; or samples are no numbers.
+    """
     if not np.isclose(one_hot.numpy().sum(axis=1), 1).all():
         raise InputError(f"a label lies outside 0 to {num_emotions - 1}: num_emotions={num_emotions} does not fit")
+    finite = np.isfinite(inputs["waveform"].numpy()).all(axis=1)
+    if not finite.all():
+        raise InputError(
+            f"{np.count_nonzero(~finite)} of the {len(finite)} clips of a batch hold NaN or infinite samples: "
+            "mend them, or leave them out"
+        )
 
 
 def as_inputs(inputs: Any) -> dict[str, tf.Tensor]:

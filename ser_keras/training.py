@@ -17,7 +17,7 @@ from ser_keras.errors import InputError
 from ser_keras.files import whole_file, write_csv
 from ser_keras.metrics import UnweightedAverageRecall
 from ser_keras.model import ParallelModel
-from ser_keras.preprocessing import check_labels, labelled_batches
+from ser_keras.preprocessing import check_clips, labelled_batches, shuffled_batches
 
 
 def train_model(
@@ -41,7 +41,7 @@ def train_model(
     Args:
         model: the model; it is changed in place.
         train_data: dataset of `preprocess_data`, or any `tf.data.Dataset` or pair of arrays that `fit`
-            takes (see `ser_keras.preprocessing.labelled_batches`).
+            takes (see `ser_keras.preprocessing.labelled_batches`). Arrays are shuffled, a dataset is not.
         val_data: the same, of other speakers.
         config: how to train.
         output_dir: folder for ``model.keras`` (while training the best so far), ``history.csv``, TensorBoard's logs and
@@ -58,8 +58,9 @@ def train_model(
         those of validation: they say nothing of how well the training clips themselves are known.
 
     Raises:
-        InputError: the data's emotions are not the model's, or with `resume` the network, a setting or the
-            number of batches is not what it was when the training was begun.
+        InputError: the data's emotions are not the model's; a clip holds NaN or infinite samples; the loss became
+            NaN or infinite (the weights are those of the best epoch then); or with `resume` the network, a
+            setting or the number of batches is not what it was when the training was begun.
 
     Example:
         ```python
@@ -72,10 +73,12 @@ def train_model(
     folder = None if output_dir is None else Path(output_dir)
     _adopt_emotions(model, train_data, val_data)
     model.get_layer("temperature").set(1.0)
+    train_data = shuffled_batches(train_data) if isinstance(train_data, tuple) else train_data
     train = labelled_batches(train_data, model.num_emotions)
     val = labelled_batches(val_data, model.num_emotions)
     with _epochs_numbered(train_data) as numbering:
-        counts, steps = _count_labels(train, model.num_emotions)
+        counts, steps = _count_labels(train, model.num_emotions, "training")
+        _count_labels(val, model.num_emotions, "validation")
         checkpoint = _checkpoint(folder, model, config, steps)
         if not checkpoint.start(resume=resume):
             model.adapt_normalization(train)
@@ -141,15 +144,15 @@ def _adopt_emotions(model: ParallelModel, train_data: Any, val_data: Any) -> Non
         model.emotions = names
 
 
-def _count_labels(train: tf.data.Dataset, num_emotions: int) -> tuple[np.ndarray, int]:
-    """Return how often each label occurs, and the number of batches."""
+def _count_labels(batches: tf.data.Dataset, num_emotions: int, name: str) -> tuple[np.ndarray, int]:
+    """Return how often each label occurs, and the number of batches, after a look at every clip."""
     counts, steps = np.zeros(num_emotions), 0
-    for _, labels, *_ in train:
-        check_labels(labels, num_emotions)
+    for inputs, labels, *_ in batches:
+        check_clips(inputs, labels, num_emotions)
         counts += labels.numpy().sum(axis=0)
         steps += 1
     if not steps:
-        raise InputError("the training data holds no batch: give at least one clip")
+        raise InputError(f"the {name} data holds no clip: give at least one")
     return counts, steps
 
 
@@ -217,7 +220,7 @@ def _checkpoint(folder: Path | None, model: ParallelModel, config: TrainConfig, 
 def _callbacks(config: TrainConfig, folder: Path | None, checkpoint: Checkpoint) -> list[keras.callbacks.Callback]:
     """Return the callbacks in an order that matters: each finds what those before it left."""
     callbacks: list[keras.callbacks.Callback] = [
-        keras.callbacks.TerminateOnNaN(),
+        _StopAtNaN(config, checkpoint.early_stopping),
         *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema_momentum else []),
         checkpoint.early_stopping,
         keras.callbacks.History(),
@@ -230,6 +233,40 @@ def _callbacks(config: TrainConfig, folder: Path | None, checkpoint: Checkpoint)
             keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
         ]
     return callbacks
+
+
+class _StopAtNaN(keras.callbacks.Callback):
+    """Raise as soon as the loss is no number, and leave the weights of the best epoch, or those of before the first.
+
+    `keras.callbacks.TerminateOnNaN` ends the training as if all were well, and looks at the training loss alone.
+    """
+
+    def __init__(self, config: TrainConfig, early_stopping: keras.callbacks.EarlyStopping):
+        super().__init__()
+        self._config, self._early_stopping = config, early_stopping
+
+    def on_train_begin(self, logs=None):
+        self._first_weights = self.model.get_weights()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._check("loss", logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._check("val_loss", logs)
+
+    def _check(self, name: str, logs: dict[str, float]) -> None:
+        if np.isfinite(logs[name]):
+            return
+        best = self._early_stopping.best_weights
+        self.model.set_weights(best or self._first_weights)
+        kept = f"those of epoch {self._early_stopping.best_epoch + 1}" if best else "as they were before"
+        raise InputError(
+            f"{name} became {logs[name]} in epoch {self._epoch + 1}: learning_rate={self._config.learning_rate} may be "
+            f"too high, or the data's weights no numbers; training stopped, and the model's weights are {kept}"
+        )
 
 
 class _WriteProgress(keras.callbacks.Callback):

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from ser_keras.config import DataConfig
 from ser_keras.errors import InputError
-from ser_keras.preprocessing import labelled_batches, preprocess_data
+from ser_keras.preprocessing import labelled_batches, preprocess_data, shuffled_batches
 
 
 def clips(dataset):
@@ -148,6 +148,16 @@ def test_arrays_become_batches_of_dictionary_and_one_hot():
     assert inputs["num_samples"].numpy().tolist() == [100, 100]
     assert labels.numpy().tolist() == [[1, 0, 0], [0, 1, 0]]
     assert sum(len(labels) for _, labels in batches) == 5
+
+
+def test_arrays_are_shuffled_anew_in_each_epoch_and_a_last_batch_that_is_not_full_is_dropped():
+    waveforms = np.repeat(np.arange(7, dtype=np.float32)[:, None], 5, axis=1)
+    batches = shuffled_batches((waveforms, list(range(7))), batch_size=3)
+    passes = [[(inputs[:, 0].numpy().tolist(), labels.numpy().tolist()) for inputs, labels in batches] for _ in "ab"]
+    assert passes[0] != passes[1]
+    for inputs, labels in passes[0] + passes[1]:
+        assert inputs == labels and len(set(labels)) == 3
+    assert len(set(passes[0][0][1] + passes[0][1][1])) == 6
 
 
 def test_one_hot_labels_and_weights_pass_through():

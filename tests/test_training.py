@@ -8,7 +8,7 @@ from conftest import SMALL
 
 from ser_keras.errors import InputError
 from ser_keras.evaluation import evaluate_model
-from ser_keras.model import ParallelModel
+from ser_keras.model import ParallelModel, load_model
 from ser_keras.preprocessing import preprocess_data
 from ser_keras.training import class_weights, save_model, train_model
 
@@ -160,6 +160,72 @@ class LastWeights(keras.callbacks.Callback):
         self.kernel = self.model.get_layer("logits").kernel.numpy()
 
 
+class SpoilOneWeight(keras.callbacks.Callback):
+    """Set some weight to NaN in the middle of the third epoch."""
+
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = weight
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.epoch == 2 and batch == 0:
+            weight = next(each for each in self.model.weights if each.path.endswith(self.weight))
+            weight.assign(np.nan * weight)
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        ("logits/kernel", r"^loss became nan in epoch 3: learning_rate=0.005 may be too high"),
+        ("norm_2/moving_variance", r"^val_loss became nan in epoch 3: .* the model's weights are those of epoch [12]$"),
+    ],
+)
+def test_a_loss_that_is_no_number_stops_it_and_the_best_weights_are_kept(tmp_path, weight, message):
+    data = tf.data.Dataset.from_tensor_slices(tones(16)).batch(8)
+    model = ParallelModel(2, config=SMALL)
+    with pytest.raises(InputError, match=message):
+        train_model(model, data, data, epochs=5, output_dir=tmp_path, callbacks=[SpoilOneWeight(weight)], **DIRECT)
+    kept = load_model(tmp_path / "model.keras").get_weights()
+    for ours, theirs in zip(model.get_weights(), kept, strict=True):
+        assert np.isfinite(ours).all()
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_loss_that_is_no_number_at_once_leaves_the_weights_as_they_were():
+    waveforms, labels = tones(8)
+    model = ParallelModel(2, config=SMALL)
+    before = [weight.numpy() for weight in model.trainable_weights]
+    with pytest.raises(
+        InputError, match=r"^loss became nan in epoch 1: .* the model's weights are as they were before$"
+    ):
+        train_model(model, (waveforms, labels, np.full(8, np.nan)), (waveforms, labels), **QUICK)
+    for weight, old in zip(model.trainable_weights, before, strict=True):
+        np.testing.assert_array_equal(weight, old)
+
+
+@pytest.mark.parametrize("side", ["train", "val"])
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_samples_that_are_no_numbers_are_refused_before_the_work(side, value):
+    good, (waveforms, labels) = tones(8), tones(8)
+    waveforms[3, 100] = value
+    data = ((waveforms, labels), good) if side == "train" else (good, (waveforms, labels))
+    with pytest.raises(InputError, match="1 of the 8 clips of a batch hold NaN or infinite samples: mend them"):
+        train_model(ParallelModel(2, config=SMALL), *data, **QUICK)
+
+
+def test_a_class_of_one_clip_and_batches_of_one_clip_give_finite_weights():
+    waveforms, labels = tones(6)
+    labels[:] = [0, 0, 0, 0, 0, 1]
+    data = tf.data.Dataset.from_tensor_slices((waveforms, labels)).batch(1)
+    model = ParallelModel(2, config=SMALL)
+    history = train_model(model, data, data, **QUICK)
+    assert np.isfinite(history.history["loss"]).all()
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
 def test_a_full_disk_names_the_file_and_leaves_no_half_of_it(small_model, tmp_path, monkeypatch):
     def fill_the_disk(self, path):
         path.write_bytes(b"half a model")
@@ -171,6 +237,12 @@ def test_a_full_disk_names_the_file_and_leaves_no_half_of_it(small_model, tmp_pa
     with pytest.raises(OSError, match=r"No space left on device: '.*/model\.keras'"):
         save_model(small_model, path)
     assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"the one before"]
+
+
+def test_no_clip_for_validation_is_refused():
+    empty = tf.data.Dataset.from_tensor_slices((np.zeros((0, 10), np.float32), np.zeros(0, np.int32))).batch(2)
+    with pytest.raises(InputError, match="the validation data holds no clip"):
+        train_model(ParallelModel(2, config=SMALL), tones(4), empty)
 
 
 def test_class_weights_balance_and_ignore_absent_classes():
@@ -205,5 +277,5 @@ def test_a_label_outside_the_classes_is_refused():
 
 def test_no_clip_is_refused():
     empty = tf.data.Dataset.from_tensor_slices((np.zeros((0, 10), np.float32), np.zeros(0, np.int32))).batch(2)
-    with pytest.raises(InputError, match="the training data holds no"):
+    with pytest.raises(InputError, match="the training data holds no clip"):
         train_model(ParallelModel(2, config=SMALL), empty, empty)
