@@ -3,7 +3,10 @@
 import argparse
 import json
 import os
+import random
+import re
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -11,8 +14,11 @@ import time
 from pathlib import Path
 
 import broken_corpus
+import numpy as np
 
+from ser_keras.checkpoints import read_checkpoint
 from ser_keras.config import ModelConfig
+from ser_keras.files import read_csv
 from ser_keras.model import load_model
 from ser_keras.synthetic import make_corpus
 
@@ -44,9 +50,16 @@ def train(corpus, run, *words):
     return done, time.monotonic() - started
 
 
-def trial_broken_corpus(folder, num_files):
+def few_clips(folder, num_speakers=3, clips_per_emotion=2):
+    emotions = ("neutral", "sad", "angry")
+    return make_corpus(
+        folder / "corpus", num_speakers=num_speakers, clips_per_emotion=clips_per_emotion, emotions=emotions
+    )
+
+
+def trial_broken_corpus(folder, options):
     """One file in twenty is broken, in twenty ways."""
-    corpus = folder / "corpus"
+    corpus, num_files = folder / "corpus", options.files
     corpus.mkdir()
     kinds = broken_corpus.make_broken_corpus(corpus, num_files)
     done, seconds = train(corpus, folder / "run")
@@ -63,12 +76,12 @@ def trial_broken_corpus(folder, num_files):
     )
 
 
-def trial_full_disk(folder, num_files):
+def trial_full_disk(folder, options):
     """The disk under a run directory is full sooner or later."""
     if os.geteuid() != 0:
         print("  left out: small disks can be mounted by root only")
         return
-    corpus = make_corpus(folder / "corpus", num_speakers=3, clips_per_emotion=2, emotions=("neutral", "sad", "angry"))
+    corpus = few_clips(folder)
     for size_kb in DISK_SIZES_KB:
         disk = folder / f"disk_{size_kb}"
         disk.mkdir()
@@ -77,6 +90,10 @@ def trial_full_disk(folder, num_files):
         try:
             done, _ = train(corpus, disk / "run", "--batch-size", "4")
             print(f"  {size_kb:>6} kB: {check_end(done, disk)}", flush=True)
+            if done.returncode:
+                subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+                done, _ = train(corpus, disk / "run", "--batch-size", "4", "--resume")
+                print(f"             with room again, --resume: {check_end(done, disk)}", flush=True)
         finally:
             subprocess.run(["umount", str(disk)], check=True)
 
@@ -86,29 +103,144 @@ def check_end(done, disk):
     lines = [line for line in done.stderr.splitlines() if not line.startswith(("warning: ", "Decoding"))]
     if done.returncode not in (0, 2) or (done.returncode == 2 and (len(lines) != 1 or str(disk) not in lines[0])):
         raise AssertionError(f"code {done.returncode}: {done.stderr[-2_000:]}")
-    if (model := disk / "run" / "model.keras").exists():
-        load_model(model)
-    for name in ("config.json", "metrics.json", "environment.json"):
-        if (disk / "run" / name).exists():
-            json.loads((disk / "run" / name).read_text())
+    check_files(disk / "run")
     left = ", ".join(sorted(path.name for path in (disk / "run").glob("[!.]*"))) or "nothing"
     return f"{lines[0] if done.returncode else 'done'}; left: {left}"
 
 
+def check_files(run):
+    """Raise unless every file of a run is whole; those with a dot in front are nobody's."""
+    for path in run.rglob("[!.]*"):
+        match path.suffix:
+            case ".keras":
+                load_model(path)
+            case ".npz":
+                read_checkpoint(path)
+            case ".json":
+                json.loads(path.read_text())
+            case ".csv" if path.parent == run:
+                read_csv(path)
+
+
+def trial_killed(folder, options):
+    """Runs of train and crossval get SIGKILL, and now and then SIGTERM, at random moments, and go on each time."""
+    corpus = few_clips(folder, num_speakers=4)
+    words = ["--epochs", "6", "--batch-size", "4", *flags(TINY)]
+    kill(folder / "train", ["train", "--dataset-path", str(corpus), *words], options, compare_runs)
+    folds = ["--protocol", "folds", "--num-folds", "2", "--seeds", "0"]
+    kill(folder / "crossval", ["crossval", "--dataset-path", str(corpus), *folds, *words], options, compare_folds)
+
+
+def kill(folder, words, options, compare):
+    """Run a command until it has been killed often enough, in a new directory whenever it came to its end."""
+    chance = random.Random(options.seed)
+    whole, seconds, _ = run_for(folder / "whole", words)
+    if whole:
+        raise AssertionError(f"{words[0]} ended with code {whole}")
+    signals = [signal.SIGKILL] * options.kills + [signal.SIGTERM] * (options.kills // 4)
+    chance.shuffle(signals)
+    ends, killed, epochs = 0, 0, []
+    while signals or killed:
+        run = folder / f"run_{ends}"
+        wait = chance.uniform(0.2, 1.0) * seconds if signals else None
+        code, _, begun = run_for(run, [*words, "--resume"], wait, signals[-1] if signals else None)
+        if begun and epochs and begun[0] < epochs[-1]:
+            raise AssertionError(f"epoch {begun[0]} was trained again after {epochs[-1]}")
+        epochs = begun or epochs
+        if code == 0:
+            print(f"  {words[0]}: stopped {killed} times: {compare(folder / 'whole', run)}", flush=True)
+            ends, killed, epochs = ends + 1, 0, []
+            continue
+        if code not in (-signal.SIGKILL, -signal.SIGTERM, 130):  # SIGTERM ends a process that is still importing
+            raise AssertionError(f"{words[0]} ended with code {code}: {(folder / 'errors').read_text()[-2_000:]}")
+        signals.pop()
+        killed += 1
+        if run.exists():
+            check_files(run)
+
+
+def run_for(run, words, seconds=None, number=None):
+    """Run a command, for some time at most; return exit code, seconds, and the epochs that it began."""
+    command = [sys.executable, "-m", "ser_keras", *words, "--output-dir", str(run)]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
+    started, output = time.monotonic(), run.parent / "output"
+    run.parent.mkdir(exist_ok=True)
+    with output.open("w") as out, (run.parent / "errors").open("w") as errors:
+        process = subprocess.Popen(command, env=environment, stdout=out, stderr=errors)
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
+            process.wait()
+    epochs = [int(epoch) for epoch in re.findall(r"^Epoch (\d+)/", output.read_text(), flags=re.MULTILINE)]
+    return process.returncode, time.monotonic() - started, epochs
+
+
+def compare_runs(run, other):
+    for name in ("metrics.json", "history.csv", "predictions.csv", "split.csv"):
+        if (run / name).read_bytes() != (other / name).read_bytes():
+            raise AssertionError(f"{other / name} differs")
+    weights = [load_model(each).get_weights() for each in (run, other)]
+    if not all(np.array_equal(ours, theirs) for ours, theirs in zip(*weights, strict=True)):
+        raise AssertionError("the weights differ")
+    if names_in(run) != names_in(other):
+        raise AssertionError(f"{names_in(other)} where {names_in(run)} should be")
+    return "the same weights, bit for bit, scores and predictions as the run that was left alone"
+
+
+def compare_folds(run, other):
+    for name in ("predictions.csv", "folds.csv", "config.json"):
+        if (run / name).read_bytes() != (other / name).read_bytes():
+            raise AssertionError(f"{other / name} differs")
+    if names_in(run / "folds") != names_in(other / "folds"):
+        raise AssertionError(f"{names_in(other / 'folds')} where {names_in(run / 'folds')} should be")
+    return "the same folds and predictions as the run that was left alone"
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def trial_threads(folder, options):
+    """The same seed by one, two and four threads."""
+    corpus = few_clips(folder, num_speakers=8, clips_per_emotion=8)
+    scores, splits = {}, set()
+    for threads in ("1", "2", "4"):
+        os.environ["TF_NUM_INTRAOP_THREADS"] = threads
+        done, _ = train(corpus, folder / threads, "--epochs", "10", "--batch-size", "16")
+        if done.returncode:
+            raise AssertionError(f"training ended with code {done.returncode}: {done.stderr[-1_000:]}")
+        scores[threads] = json.loads((folder / threads / "metrics.json").read_text())["unweighted_average_recall"]
+        splits.add((folder / threads / "split.csv").read_bytes())
+    del os.environ["TF_NUM_INTRAOP_THREADS"]
+    if len(splits) > 1 or max(scores.values()) - min(scores.values()) > 0.005:
+        raise AssertionError(f"{len(splits)} splits; UAR by threads: {scores}")
+    weights = [np.concatenate([each.ravel() for each in load_model(folder / each).get_weights()]) for each in scores]
+    largest = max(np.abs(each - weights[0]).max() for each in weights)
+    print(f"  one split; UAR by threads: {scores}; largest difference of a weight: {largest:.1e}")
+
+
 DISK_SIZES_KB = (4, 16, 64, 256, 1_024, 4_096, 16_384)
-TRIALS = {"broken corpus": trial_broken_corpus, "full disk": trial_full_disk}
+TRIALS = {
+    "broken corpus": trial_broken_corpus,
+    "full disk": trial_full_disk,
+    "killed": trial_killed,
+    "threads": trial_threads,
+}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=10_000, metavar="N", help="of the corpus (default: 10000)")
+    parser.add_argument("--kills", type=int, default=20, metavar="N", help="of each verb (default: 20)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the moments (default: 0)")
     parser.add_argument("--only", choices=TRIALS, help="one trial")
     options = parser.parse_args()
     for name, trial in TRIALS.items():
         if options.only in (None, name):
             print(f"{name}: {trial.__doc__}", flush=True)
             with tempfile.TemporaryDirectory() as folder:
-                trial(Path(folder), options.files)
+                trial(Path(folder), options)
 
 
 if __name__ == "__main__":
