@@ -7,18 +7,15 @@ page itself forbids the rest (Content-Security-Policy). What comes from the data
 import base64
 import io
 import platform
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
-import matplotlib
 import numpy as np
 import tensorflow as tf
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from ser_keras import __version__
 from ser_keras.audio import load_audio
@@ -33,6 +30,7 @@ from ser_keras.model import ParallelModel
 from ser_keras.plots import confusion_matrix_figure, history_figure, recording_figure, reliability_figure
 from ser_keras.rendering import render
 from ser_keras.sound_files import encode_wav
+from ser_keras.svg import figure_to_svg
 
 Report = Any
 """A `ser_keras.evaluation.Report`; that module is built on this one."""
@@ -40,9 +38,6 @@ Report = Any
 _SHOWN_SECONDS = 30.0  # of a recording: more could not be seen
 _SOUND_BYTES = 192_000  # of the sound of one recording: 6 s at 16 kHz
 _MOST_GUESSES = 3
-
-_THEME = {"#000000": "currentColor", "#1f77b4": "var(--accent)", "#ff7f0e": "var(--warm)", "#999999": "var(--muted)"}
-"""What matplotlib's colours are on the page, which is light or dark as the reader's system is."""
 
 
 class Mistake(NamedTuple):
@@ -86,8 +81,10 @@ def report_page(
         report=report,
         chance=1 / len(report.emotions),
         matrix=_matrix(report),
-        reliability=_svg(reliability_figure(reliability_bins(report.labels, report.probabilities)), _RELIABILITY),
-        history=_svg(history_figure(history), _HISTORY) if history else "",
+        reliability=figure_to_svg(
+            reliability_figure(reliability_bins(report.labels, report.probabilities)), _RELIABILITY
+        ),
+        history=figure_to_svg(history_figure(history), _HISTORY) if history else "",
         mistakes=[_mistake(report, index, model, recipe) for index in _gravest(report, num_mistakes)],
         num_wrong=int((report.predictions != report.labels).sum()),
         about={**_about(report, model), **(about or {})},
@@ -186,27 +183,9 @@ def _sight_and_sound(
     label = "Waveform" + ("" if model is None else ", attention") + " and log-mel spectrogram over time"
     sound = waveform[: _SOUND_BYTES // 2]
     return {
-        "picture": _svg(recording_figure(waveform, log_mel, recipe, attention=attention), label, salt=str(index)),
+        "picture": figure_to_svg(
+            recording_figure(waveform, log_mel, recipe, attention=attention), label, salt=str(index)
+        ),
         "sound": base64.b64encode(encode_wav(sound, rate, "PCM_16")).decode(),
         "sound_seconds": len(sound) / rate,
     }
-
-
-def _svg(figure: Figure, label: str, *, salt: str = "") -> Markup:
-    """Return a figure as inline SVG in the colours of the page.
-
-    Args:
-        figure: its texts are ours or numbers, never from the data.
-        label: what a screen reader says instead.
-        salt: other than that of any other figure of its kind on the page, so that no two ids are alike.
-    """
-    file = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": label + salt, "savefig.dpi": 110}):
-        metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(file, format="svg", transparent=True, metadata=metadata)
-    drawing = file.getvalue().partition("<svg ")[2]
-    drawing = re.sub(r'\b(width|height)="[\d.]+pt"', "", drawing, count=2)  # the page decides
-    drawing = re.sub(r'<g id="[^"]*"', "<g", drawing)  # nothing refers to them, and each figure has the same
-    for color, variable in _THEME.items():
-        drawing = drawing.replace(color, variable)
-    return Markup('<svg role="img" aria-label="{}" ').format(label) + Markup(drawing)

@@ -30,7 +30,7 @@ ORDER = (
     *("resampling", "wav", "windows", "audio", "clips", "clip_cache", "recordings"),
     *("features", "augmentation", "masking", "batch_norm", "epochs", "preprocessing", "calibration"),
     *("model_file", "model", "metrics", "checkpoints", "training"),
-    *("explanation", "plots", "report_text", "report_page", "evaluation", "adaptation", "runs", "scoring"),
+    *("explanation", "plots", "svg", "report_text", "report_page", "evaluation", "adaptation", "runs", "scoring"),
     *("crossval.results", "crossval.table", "crossval.journal", "crossval"),
     *("model_card", "serving", "export_check", "warmup", "export", "graph_check"),
     *("inference", "beam"),
