@@ -68,7 +68,7 @@ class ClipDecoder:
 
     def check(self, utterance: Utterance, samples: np.ndarray) -> Clip:
         """Return the clip that these samples make, or the reason why they make none."""
-        if error := self._fault(samples):
+        if error := clip_fault(samples, self._sample_rate, self._min_seconds):
             return Clip(utterance, error=error)
         return Clip(utterance, samples, len(samples), hashlib.blake2b(samples, digest_size=16).hexdigest())
 
@@ -89,13 +89,25 @@ class ClipDecoder:
         part = whole[start : min(end, start + self._max_samples)]
         return self.check(utterance, part if len(part) == len(whole) else part.copy())  # a view keeps all in memory
 
-    def _fault(self, samples: np.ndarray) -> str:
-        seconds = len(samples) / self._sample_rate
-        if len(samples) == 0:
-            return "empty: no samples"
-        if seconds < self._min_seconds:
-            return f"too short: {seconds:.3f} s, at least {self._min_seconds} s expected"
-        full_scale = FULL_SCALE if samples.dtype == np.int16 else 1.0
-        if max(float(samples.max()), -float(samples.min())) < SILENCE_PEAK * full_scale:
-            return f"silent: no sample above {SILENCE_PEAK} of full scale"
-        return ""
+
+def clip_fault(samples: np.ndarray, sample_rate: int, min_seconds: float) -> str:
+    """Say why a waveform is no clip: empty, too short or silent; nothing where it is one.
+
+    Args:
+        samples: `(time,)`, int16 with a full scale of 2**15, or float with one of 1.
+        sample_rate: of the samples, in Hz.
+        min_seconds: the shortest clip.
+
+    Example:
+        >>> clip_fault(np.zeros(16_000), 16_000, 0.1)
+        'silent: no sample above 0.0001 of full scale'
+    """
+    seconds = len(samples) / sample_rate
+    if len(samples) == 0:
+        return "empty: no samples"
+    if seconds < min_seconds:
+        return f"too short: {seconds:.3f} s, at least {min_seconds} s expected"
+    full_scale = FULL_SCALE if samples.dtype == np.int16 else 1.0
+    if max(float(samples.max()), -float(samples.min())) < SILENCE_PEAK * full_scale:
+        return f"silent: no sample above {SILENCE_PEAK} of full scale"
+    return ""
