@@ -5,7 +5,7 @@ Nothing but the standard library, no scripts and no style sheet: it shows wherev
 
 import base64
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def prediction_html(source: str | Path | None, probabilities: Mapping[str, float
         error: why there are none.
     """
     ordered = sorted(probabilities.items(), key=lambda item: -item[1])
-    colours = _colours(probabilities)
+    colours = emotion_colours(probabilities)
     rows = (
         f'<tr><td style="text-align:left">{escape(name)}</td><td>{value:.3f}</td><td style="width:12em">'
         + _BAR.format(colour=colours[name], width=100 * value)
@@ -58,8 +58,8 @@ def timeline_html(source: str | Path | None, stretches: Iterable[tuple[float, fl
         stretches: where each begins and ends, in seconds, and its emotion; in order, without gaps.
         error: why there are none.
     """
-    parts = _joined(stretches)
-    colours = _colours(label for _, _, label in parts)
+    parts = joined_stretches(stretches)
+    colours = emotion_colours(label for _, _, label in parts)
     strip = (
         _PART.format(
             title=escape(f"{start:.1f} to {end:.1f} s: {label}"), colour=colours[label], seconds=max(end - start, 0)
@@ -72,13 +72,24 @@ def timeline_html(source: str | Path | None, stretches: Iterable[tuple[float, fl
     return _around(source, error or body, is_error=bool(error))
 
 
-def _joined(stretches: Iterable[tuple[float, float, str]]) -> Sequence[tuple[float, float, str]]:
-    """Make one of neighbours with the same emotion: an hour stays a small page."""
+def joined_stretches(stretches: Iterable[tuple[float, float, str]]) -> list[tuple[float, float, str]]:
+    """Make one of neighbours with the same emotion: an hour stays a small picture.
+
+    Example:
+        >>> joined_stretches([(0.0, 2.0, "sad"), (2.0, 3.0, "sad"), (3.0, 5.0, "calm")])
+        [(0.0, 3.0, 'sad'), (3.0, 5.0, 'calm')]
+    """
     groups = (list(group) for _, group in itertools.groupby(stretches, key=lambda each: each[2]))
     return [(group[0][0], group[-1][1], group[0][2]) for group in groups]
 
 
-def _colours(emotions: Iterable[str]) -> dict[str, str]:
+def emotion_colours(emotions: Iterable[str]) -> dict[str, str]:
+    """Give each emotion its colour, the same in every picture; one without a colour of its own gets a spare one.
+
+    Example:
+        >>> emotion_colours(["sad", "wistful"])
+        {'sad': '#4a7dbd', 'wistful': '#17becf'}
+    """
     spare = itertools.cycle(_SPARE_COLOURS)
     return {name: _COLOURS.get(name) or next(spare) for name in dict.fromkeys(emotions)}
 

@@ -6,18 +6,26 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from ser_keras.config import AudioConfig
+from ser_keras.display import emotion_colours, joined_stretches
 from ser_keras.explanation import Attention
 from ser_keras.metrics import ReliabilityBins
+from ser_keras.prediction import Timeline, Window
 
 _DARK = 0.6  # from this share on the shade is so dark that the number on it is white
 _FAINT = "0.6"
 _SHOWN_DB = 80.0  # what lies further below the loudest cell of a spectrogram is black
 _SATURATED = 0.998  # from this quantile on the cells of an attribution have the same shade
 _COLUMNS = 800  # of a waveform
-_FIRST, _SECOND = "tab:blue", "tab:orange"
+_FIRST, _SECOND, _INK = "tab:blue", "tab:orange", "black"
+_LETTER = 0.02  # of the width of a timeline
+_NAMES_IN_A_ROW = 6  # of a legend
+
+Stretch = tuple[float, float, Window]
+"""From where to where, in seconds, a window of a timeline is the nearest."""
 
 
 def confusion_matrix_figure(confusion_matrix: np.ndarray, emotions: Sequence[str]) -> Figure:
@@ -140,6 +148,41 @@ def recording_figure(
     return figure
 
 
+def timeline_figure(
+    waveform: np.ndarray, sample_rate: int, timeline: Timeline, *, attention: Attention | None = None
+) -> Figure:
+    """Draw the emotions along a recording: its waveform on their colours, above the probability of each.
+
+    Args:
+        waveform: float `(samples,)`, full scale is [-1, 1].
+        sample_rate: of the waveform, in Hz.
+        timeline: of the same recording, with one window at least.
+        attention: what the model listened to, drawn over the waveform.
+
+    Returns:
+        A figure with two panels over one axis of time in seconds.
+
+    Example:
+        >>> from ser_keras.prediction import Window
+        >>> windows = [Window(0.0, 3.0, "sad", 0.8, {"calm": 0.2, "sad": 0.8})]
+        >>> figure = timeline_figure(np.zeros(48_000), 16_000, Timeline(None, tuple(windows)))
+        >>> [text.get_text() for text in figure.axes[0].texts]
+        ['sad']
+    """
+    stretches = timeline.stretches()
+    colours = emotion_colours(stretches[0][2].probabilities)
+    figure = Figure(figsize=(6.5, 4), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    _show_waveform(upper, waveform, sample_rate, color=_INK)
+    _show_emotions(upper, stretches, colours)
+    if attention is not None:
+        _show_attention(upper.twinx(), attention, shade=0)
+    _show_probabilities(lower, stretches, colours)
+    lower.set(xlabel="time, s", xlim=(0, stretches[-1][1]))
+    _name_colours(figure, colours)
+    return figure
+
+
 def attribution_figure(attribution: np.ndarray, audio: AudioConfig) -> Figure:
     """Draw which cells of a log-mel spectrogram speak for an emotion, and which against it.
 
@@ -160,23 +203,56 @@ def attribution_figure(attribution: np.ndarray, audio: AudioConfig) -> Figure:
     return figure
 
 
-def _show_waveform(axes: Axes, waveform: np.ndarray, sample_rate: int) -> None:
+def _show_waveform(axes: Axes, waveform: np.ndarray, sample_rate: int, *, color: str = _FIRST) -> None:
     """Draw the lowest and highest sample of each of some hundred parts, which is all that can be seen."""
     parts = np.array_split(waveform, min(len(waveform), _COLUMNS))
     starts = np.cumsum([0, *map(len, parts[:-1])]) / sample_rate
     lowest, highest = zip(*((part.min(), part.max()) for part in parts), strict=True)
-    axes.fill_between(starts, lowest, highest, color=_FIRST, linewidth=0.5)
+    axes.fill_between(starts, lowest, highest, color=color, linewidth=0.5)
     peak = max(np.abs(waveform).max(), 1e-4)
     axes.set(ylabel="amplitude", ylim=(-1.1 * peak, 1.1 * peak))
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _show_attention(axes: Axes, attention: Attention) -> None:
-    axes.fill_between(attention.seconds, attention.weights, step="mid", color=_SECOND, alpha=0.2, linewidth=0)
+def _show_attention(axes: Axes, attention: Attention, *, shade: float = 0.2) -> None:
+    axes.fill_between(attention.seconds, attention.weights, step="mid", color=_SECOND, alpha=shade, linewidth=0)
     axes.step(attention.seconds, attention.weights, where="mid", color=_SECOND)
     axes.set(ylabel="attention", ylim=(0, 1.1 * float(attention.weights.max())))
     axes.yaxis.label.set_color(_SECOND)
     axes.spines[["top", "left"]].set_visible(False)
+
+
+def _show_emotions(axes: Axes, stretches: Sequence[Stretch], colours: Mapping[str, str]) -> None:
+    """Lay the colour of each emotion behind a waveform, and its name above where there is room."""
+    length = stretches[-1][1]
+    for start, end, name in joined_stretches((start, end, window.label) for start, end, window in stretches):
+        axes.axvspan(start, end, color=colours[name], alpha=0.35, linewidth=0, zorder=0)
+        if (end - start) / length > _LETTER * len(name):
+            middle = (start + end) / 2
+            axes.text(
+                middle, 1.02, _drawable(name), transform=axes.get_xaxis_transform(), ha="center", parse_math=False
+            )
+
+
+def _show_probabilities(axes: Axes, stretches: Sequence[Stretch], colours: Mapping[str, str]) -> None:
+    """Pile up the probabilities of the emotions, as steps over time."""
+    rows = np.array([list(window.probabilities.values()) for _, _, window in stretches])  # (windows, emotions)
+    heights = np.vstack([rows, rows[-1:]]).T  # (emotions, windows + 1)
+    times = [stretches[0][0], *(end for _, end, _ in stretches)]
+    axes.stackplot(times, heights, colors=list(colours.values()), step="post", linewidth=0)
+    axes.set(ylabel="probability", ylim=(0, 1))
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _name_colours(figure: Figure, colours: Mapping[str, str]) -> None:
+    """Say below a figure which colour means which emotion."""
+    num_rows = 1 + (len(colours) - 1) // _NAMES_IN_A_ROW
+    patches = [Patch(color=colour, label=_drawable(name)) for name, colour in colours.items()]
+    legend = figure.legend(
+        handles=patches, loc="outside lower center", ncols=-(-len(colours) // num_rows), frameon=False
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def _show_bands(axes: Axes, values: np.ndarray, audio: AudioConfig, **style) -> QuadMesh:

@@ -14,7 +14,9 @@ from ser_keras.plots import (
     history_figure,
     recording_figure,
     reliability_figure,
+    timeline_figure,
 )
+from ser_keras.prediction import Timeline, Window
 
 EMOTIONS = ("happy", "sad", "angry")
 MATRIX = np.array([[8, 2, 0], [1, 0, 1], [0, 0, 0]])
@@ -34,6 +36,22 @@ BINS = ReliabilityBins(
     counts=np.array([0, 4, 2, 1]),
     confidence=np.array([np.nan, 0.4, 0.6, 0.9]),
     accuracy=np.array([np.nan, 0.75, 0.5, 0.0]),
+)
+
+
+def window(start, label, **probabilities):
+    return Window(start, start + 3.0, label, probabilities[label], probabilities)
+
+
+SPEECH = np.zeros(6 * 16_000, np.float32)
+TIMELINE = Timeline(
+    "talk.wav",
+    (
+        window(0.0, "sad", sad=0.7, happy=0.3),
+        window(1.0, "sad", sad=0.6, happy=0.4),
+        window(2.0, "happy", sad=0.2, happy=0.8),
+        window(3.0, "happy", sad=0.1, happy=0.9),
+    ),
 )
 
 
@@ -211,6 +229,42 @@ def test_a_short_recording_is_drawn_too(num_samples):
     figure.draw_without_rendering()
 
 
+@pytest.fixture
+def timeline_axes():
+    return timeline_figure(SPEECH, 16_000, TIMELINE, attention=ATTENTION).axes
+
+
+def test_a_waveform_stands_on_the_colours_of_its_emotions(timeline_axes):
+    spans = [(each.get_x(), each.get_x() + each.get_width()) for each in timeline_axes[0].patches]
+    names = {text.get_text(): text.get_position()[0] for text in timeline_axes[0].texts}
+    assert spans == [(0.0, 3.0), (3.0, 6.0)]
+    assert names == {"sad": 1.5, "happy": 4.5}
+
+
+def test_the_colour_behind_a_waveform_is_that_of_the_emotion_below(timeline_axes):
+    sad, happy = (tuple(each.get_facecolor()[0]) for each in timeline_axes[1].collections)
+    assert [each.get_facecolor()[:3] for each in timeline_axes[0].patches] == [sad[:3], happy[:3]]
+
+
+def test_each_emotion_is_as_high_as_it_is_probable(timeline_axes):
+    _, happy = (each.get_paths()[0].vertices for each in timeline_axes[1].collections)
+    found = [happy[np.isclose(happy[:, 0], end)][:, 1].min() for end in (0.0, 2.0, 3.0, 4.0)]
+    assert found == pytest.approx([0.7, 0.6, 0.2, 0.1])
+
+
+def test_a_timeline_shows_the_attention_that_is_given(timeline_axes):
+    without = timeline_figure(SPEECH, 16_000, TIMELINE).axes
+    assert [axes.get_ylabel() for axes in timeline_axes] == ["amplitude", "probability", "attention"]
+    assert [axes.get_ylabel() for axes in without] == ["amplitude", "probability"]
+
+
+def test_a_name_that_has_no_room_is_left_to_the_key():
+    windows = tuple(window(float(start), "sad" if start == 50 else "happy", sad=0.5, happy=0.5) for start in range(100))
+    figure = timeline_figure(SPEECH, 16_000, Timeline("talk.wav", windows))
+    assert [text.get_text() for text in figure.axes[0].texts] == ["happy", "happy"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["sad", "happy"]
+
+
 def test_nothing_is_the_middle_of_the_shades_of_an_attribution():
     low, high = image_of(attribution_figure(ATTRIBUTION, AUDIO).axes[0]).get_clim()
     assert low == -high and 0.029 < high <= 0.03
@@ -229,6 +283,13 @@ def test_an_emotion_of_any_name_is_drawn(name, tmp_path):
     assert label == {"one\ntwo": "one two", "b\udcf6se": "b\\udcf6se"}.get(name, name)
 
 
+@pytest.mark.parametrize("name", ["$x$", "$\\bad$", "one\ntwo", "b\udcf6se", "<b>", "_hidden"])
+def test_a_timeline_names_emotions_of_any_name(name, tmp_path):
+    figure = timeline_figure(SPEECH, 16_000, Timeline(None, (window(0.0, name, **{name: 1.0}),)))
+    figure.savefig(tmp_path / "figure.svg")
+    assert len(figure.legends[0].get_texts()) == 1
+
+
 @pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
 @pytest.mark.parametrize(
     ("draw", "values"),
@@ -238,6 +299,7 @@ def test_an_emotion_of_any_name_is_drawn(name, tmp_path):
         (reliability_figure, (BINS,)),
         (recording_figure, (WAVEFORM, LOG_MEL, AUDIO)),
         (attribution_figure, (ATTRIBUTION, AUDIO)),
+        (timeline_figure, (SPEECH, 16_000, TIMELINE)),
     ],
 )
 def test_a_figure_is_written_in_the_format_of_its_ending(tmp_path, draw, values, ending):
@@ -253,4 +315,5 @@ def test_no_window_is_opened():
     reliability_figure(BINS)
     recording_figure(WAVEFORM, LOG_MEL, AUDIO, attention=ATTENTION)
     attribution_figure(ATTRIBUTION, AUDIO)
+    timeline_figure(SPEECH, 16_000, TIMELINE)
     assert pyplot.get_fignums() == before
