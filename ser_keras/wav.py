@@ -38,7 +38,7 @@ _USUAL_BITS = (-1, 0, -1, -1, -1, 0xFFFF, 0, 0, -0x39 << 16, -1, 0)  # these bit
 _OTHER_ENCODINGS = {2: "MS ADPCM", 6: "A-law", 7: "mu-law", 17: "IMA ADPCM", 49: "GSM 6.10", 85: "MP3"}
 
 
-_SEND_WAV = "', expected 'RIFF'; send WAV"
+_SEND_WAV = "', expected 'RIFF....WAVE'; send WAV"
 _EXPECTED_ENCODINGS = " bits; expected PCM (1) of 8 to 32 bits or IEEE float (3) of 32 or 64 bits"
 _EXPECTED_RATES = f" Hz is outside {LOWEST_SAMPLE_RATE} to {HIGHEST_SAMPLE_RATE} Hz"
 
@@ -99,7 +99,7 @@ def decode_wav(contents: tf.Tensor, *, max_seconds: float = 600.0) -> DecodedAud
         >>> decoded.waveform.numpy().tolist(), int(decoded.sample_rate)
         ([0.0, 0.5, -1.0], 16000)
         >>> decode_wav(tf.constant("ID3...")).error.numpy().decode()
-        "not a WAV file: begins with 'ID3.', expected 'RIFF'; send WAV"
+        "not a WAV file: begins with 'ID3.', expected 'RIFF....WAVE'; send WAV"
     """
     headers = read_headers(tf.convert_to_tensor(contents)[tf.newaxis], max_seconds=max_seconds)
     return read_frames(contents, WavHeader(*(tf.squeeze(field, 0) for field in headers)))
