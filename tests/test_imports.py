@@ -10,7 +10,7 @@ import pytest
 import ser_keras
 
 PACKAGE = Path(ser_keras.__file__).parent
-HEAVY = {"tensorflow", "tensorflow_io", "keras", "librosa", "matplotlib", "scipy", "sklearn", "soundfile"}
+HEAVY = {"tensorflow", "tensorflow_io", "keras", "librosa", "matplotlib", "scipy", "sklearn", "soundfile", "gradio"}
 
 ORDER = (
     *("__init__", "errors", "terminal", "files", "stored", "rendering", "labels", "config", "sound_files"),
@@ -33,10 +33,10 @@ ORDER = (
     *("explanation", "plots", "svg", "report_text", "report_page", "evaluation", "adaptation", "runs", "scoring"),
     *("crossval.results", "crossval.table", "crossval.journal", "crossval"),
     *("model_card", "serving", "export_check", "warmup", "export", "graph_check"),
-    *("inference", "beam"),
+    *("inference", "beam", "demo"),
     *("conversion.graph", "conversion.trial", "conversion.formats", "conversion"),
     *("cli.output", "cli.parser", "cli.flags", "cli.adapting", "cli.train", "cli.crossval", "cli.evaluate"),
-    *("cli.predict", "cli.export", "cli.convert", "cli.download", "cli", "__main__", "train"),
+    *("cli.predict", "cli.export", "cli.convert", "cli.demo", "cli.download", "cli", "__main__", "train"),
 )
 """Each module imports from modules before it only; a new one gets its place here."""
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ser_keras import __version__
-from ser_keras.cli import convert, crossval, download, evaluate, export, predict, train
+from ser_keras.cli import convert, crossval, demo, download, evaluate, export, predict, train
 from ser_keras.cli.output import Outcome, output_of, paint, print_result
 from ser_keras.cli.parser import EXIT_CODES, SHELLS, Parser, PrintCompletion, add_common_flags
 from ser_keras.errors import InputError
@@ -30,6 +30,7 @@ VERBS = {
     "predict": predict,
     "export": export,
     "convert": convert,
+    "demo": demo,
 }
 
 _DISK_ERRORS = "|".join(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)))
