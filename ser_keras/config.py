@@ -16,8 +16,9 @@ SPLITS = ("auto", "speaker", "random", "manifest")
 PROTOCOLS = ("loso", "folds", "random")
 
 
-def _setting(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:
-    return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
+def _setting(default: Any, help: str, choices: tuple[str, ...] | None = None, **before: Any) -> Any:
+    """Return a field; ``before`` is what files mean that were written before there was this field."""
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices, **before})
 
 
 class Config:
@@ -51,8 +52,9 @@ class Config:
         Raises:
             InputError: a name is no field, as in the file of a newer version, or a value cannot work.
         """
+        before = {each.name: each.metadata["before"] for each in dataclasses.fields(cls) if "before" in each.metadata}
         return cls().replace(
-            **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+            **{name: tuple(value) if isinstance(value, list) else value for name, value in {**before, **values}.items()}
         )
 
 
@@ -147,7 +149,14 @@ class ModelConfig(Config):
     lstm_inputs: int = _setting(128, "values to which a step of the last Conv2D block is reduced for the LSTM")
     lstm_units: int = _setting(64, "units of the LSTM in each direction")
     attention_units: int = _setting(64, "width of the additive attention")
-    dropout: float = _setting(0.3, "dropout before the softmax, 0 to 1")
+    dropout: float = _setting(0.3, "dropout of what convolutions and LSTM found, 0 to 1")
+    statistics_share: float = _setting(
+        0.33,
+        "weight of a linear model of each clip's long-term statistics beside the network, 0 to 1; 0: none",
+        before=0.0,
+    )
+    num_cepstra: int = _setting(24, "cepstra that go into these statistics")
+    statistics_lags: tuple[int, ...] = _setting((1, 2, 4, 8, 16), "frames within which changes of a cepstrum are taken")
 
     def __post_init__(self) -> None:
         require(len(self.conv_filters) > 0, "conv_filters", self.conv_filters, "at least one block")
@@ -159,7 +168,9 @@ class ModelConfig(Config):
         require(self.lstm_pool >= 0, "lstm_pool", self.lstm_pool, "0 or more")
         for name in ("lstm_inputs", "lstm_units", "attention_units"):
             require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
-        for name in ("conv_dropout", "dropout"):
+        require(self.num_cepstra > 0, "num_cepstra", self.num_cepstra, "more than 0")
+        require(min(self.statistics_lags, default=1) > 0, "statistics_lags", self.statistics_lags, "numbers above 0")
+        for name in ("conv_dropout", "dropout", "statistics_share"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 or more and less than 1")
 
     @classmethod
@@ -179,6 +190,7 @@ class ModelConfig(Config):
             lstm_units=64,
             attention_units=64,
             dropout=0.1,
+            statistics_share=0.0,
         )
 
     @property
@@ -202,21 +214,26 @@ class TrainConfig(Config):
     """How `train_model` trains."""
 
     epochs: int = _setting(50, "most passes over the training recordings")
-    patience: int = _setting(15, "epochs without a better validation UAR after which training stops")
+    patience: int = _setting(
+        0, "epochs without a better validation UAR after which training stops and takes the best; 0: the last is taken"
+    )
     learning_rate: float = _setting(2e-3, "highest learning rate; it warms up, then falls as a cosine")
     warmup_fraction: float = _setting(0.1, "part of all steps in which the learning rate rises, 0 to 1")
     weight_decay: float = _setting(1e-2, "decoupled weight decay of AdamW")
     label_smoothing: float = _setting(0.1, "part of the target spread over all emotions, 0 to 1")
     mixup: float = _setting(0.3, "alpha of the Beta distribution that mixes two clips and their labels; 0: off")
     ema_momentum: float = _setting(0.97, "share of the past in the running average of the weights; 0: off")
+    statistics_regularization: float = _setting(
+        100.0, "L2 penalty of the linear model of the clips' statistics, 1 / C of scikit-learn"
+    )
     class_weights: bool = _setting(True, "weigh each emotion by the inverse of its frequency")
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "patience", "learning_rate"):
+        for name in ("epochs", "learning_rate", "statistics_regularization"):
             require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
         for name in ("warmup_fraction", "label_smoothing", "ema_momentum"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 or more and less than 1")
-        for name in ("weight_decay", "mixup"):
+        for name in ("patience", "weight_decay", "mixup"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
 
 

@@ -93,7 +93,7 @@ class MeanRemoval(layers.Layer):
 
     def call(self, inputs, mask):
         """Return `inputs` `(batch, steps, bands)` less their mean over the steps in `mask`."""
-        mean, _ = _masked_moments(inputs, mask)
+        mean, _ = masked_moments(inputs, mask)
         return inputs - mean[:, None]
 
     def compute_output_shape(self, input_shape):
@@ -110,7 +110,7 @@ class StatisticsPooling(layers.Layer):
 
     def call(self, inputs, mask):
         """Return `(batch, 2 * features)` for `inputs` `(batch, steps, features)`."""
-        mean, variance = _masked_moments(inputs, mask)
+        mean, variance = masked_moments(inputs, mask)
         return ops.concatenate([mean, ops.sqrt(variance + 1e-5)], axis=-1)
 
     def compute_output_shape(self, input_shape):
@@ -118,7 +118,7 @@ class StatisticsPooling(layers.Layer):
         return (input_shape[0], 2 * input_shape[-1])
 
 
-def _masked_moments(inputs, mask):
+def masked_moments(inputs, mask):
     """Return mean and variance over the steps in `mask`, both `(batch, features)`."""
     weights = ops.cast(_as_rank(mask, len(inputs.shape)), inputs.dtype)
     count = ops.maximum(ops.sum(weights, axis=1), 1)

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
 from keras import layers, ops
 
 from ser_keras.augmentation import RandomGain, SpecAugment
 from ser_keras.batch_norm import FusedBatchNormalization
+from ser_keras.branches import AnswerAverage
 from ser_keras.calibration import Temperature
 from ser_keras.config import AudioConfig, ModelConfig
 from ser_keras.errors import InputError
 from ser_keras.features import FrameMask, LogMelSpectrogram
+from ser_keras.long_term import LongTermStatistics, fit_linear_model
 from ser_keras.masking import MaskTime, MeanRemoval, PadTime, PoolMask, StatisticsPooling
 from ser_keras.model_file import check_model_file
 from ser_keras.stored import read_json
@@ -27,9 +31,11 @@ class ParallelModel(keras.Model):
 
     A functional Keras model over one log-mel spectrogram: blocks of Conv2D, max-pooling, batch
     normalisation, ReLU and dropout, and behind them two branches side by side, one that takes the mean
-    and spread of what they found over time, and a bidirectional LSTM pooled by additive attention. Both
-    are concatenated in front of the softmax, whose logits are divided by a temperature that `train_model` fits
-    to the validation data. With ``config.lstm_pool`` the LSTM reads the spectrogram.
+    and spread of what they found over time, and a bidirectional LSTM pooled by additive attention. Beside
+    them a linear model, which `train_model` fits before the rest is trained, reads long-term statistics of
+    the spectrogram. It errs on other recordings than the network, and both answers are averaged
+    (`AnswerAverage`), divided by a temperature that `train_model` fits to the validation data, and go
+    through a softmax. With ``config.lstm_pool`` the LSTM reads the spectrogram.
 
     Inputs, as a dictionary: ``waveform``, float32 `(batch, samples)`, mono at ``audio.sample_rate``,
     zero-padded at the end; ``num_samples``, int32 `(batch,)`, the true lengths. Output:
@@ -74,8 +80,9 @@ class ParallelModel(keras.Model):
         # === Functional model ===
         waveform = keras.Input((None,), dtype="float32", name="waveform")
         num_samples = keras.Input((), dtype="int32", name="num_samples")
-        log_mel, mask = _front_end(waveform, num_samples, audio)
-        image, mask = _normalised_image(log_mel, mask, config)
+        log_mel, frame_mask = _front_end(waveform, num_samples, audio)
+        scaled = _normalised(log_mel)
+        image, mask = _image(scaled, frame_mask, config)
         found, found_mask = _conv_blocks(image, mask, config)
         summary = StatisticsPooling(name="conv_summary")(found, found_mask)
         steps, step_mask = _lstm_steps(image, mask, config) if config.lstm_pool else (found, found_mask)
@@ -83,6 +90,9 @@ class ParallelModel(keras.Model):
         embedding = layers.Concatenate(name="embedding")([summary, context])
         dropped = layers.Dropout(config.dropout, name="dropout")(embedding)
         logits = layers.Dense(num_emotions, dtype="float32", name="logits")(dropped)
+        if config.statistics_share:
+            second = _second_opinion(scaled, frame_mask, num_emotions, config)
+            logits = AnswerAverage(config.statistics_share, dtype="float32", name="average")(logits, second)
         calibrated = Temperature(dtype="float32", name="temperature")(logits)
         probabilities = layers.Softmax(dtype="float32", name="probabilities")(calibrated)
         super().__init__(inputs={"waveform": waveform, "num_samples": num_samples}, outputs=probabilities, **kwargs)
@@ -146,6 +156,22 @@ class ParallelModel(keras.Model):
 
         self.get_layer("normalization").adapt(map(frames, batches))
 
+    def fit_statistics(self, batches, regularization: float) -> None:
+        """Fit the linear model of the clips' statistics; call it on training data, after `adapt_normalization`.
+
+        Args:
+            batches: iterable of inputs, as `adapt_normalization` takes them, and one-hot labels
+                `(batch, num_emotions)`.
+            regularization: as in `ser_keras.long_term.fit_linear_model`.
+        """
+        if not self.config.statistics_share:
+            return
+        statistics_of = keras.Model(self.input, self.get_layer("long_term_statistics").output)
+        compute = tf.function(lambda inputs: statistics_of(inputs, training=False), reduce_retracing=True)
+        pairs = [(compute(inputs).numpy(), labels.numpy()) for inputs, labels, *_ in batches]
+        statistics, labels = (np.concatenate(column) for column in zip(*pairs, strict=True))
+        self.get_layer("statistics_logits").set_weights(fit_linear_model(statistics, labels, regularization))
+
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor as plain values."""
         return {
@@ -203,10 +229,14 @@ def _front_end(waveform, num_samples, audio: AudioConfig):
     return log_mel, mask
 
 
-def _normalised_image(log_mel, mask, config: ModelConfig):
-    """Return two channels, `(batch, frames, mels, 2)`: as recorded, and without the clip's mean."""
+def _normalised(log_mel):
+    """Return the spectrogram `(batch, frames, mels)` with the same mean and spread in every band."""
     louder = RandomGain(name="random_gain")(log_mel)
-    scaled = layers.Normalization(axis=-1, name="normalization")(louder)
+    return layers.Normalization(axis=-1, name="normalization")(louder)
+
+
+def _image(scaled, mask, config: ModelConfig):
+    """Return two channels, `(batch, frames, mels, 2)`: as recorded, and without the clip's mean."""
     centred = MeanRemoval(name="mean_removal")(scaled, mask)
     image = ops.stack([scaled, centred], axis=-1)
     image = SpecAugment(name="spec_augment")(image)
@@ -256,6 +286,17 @@ def _lstm_branch(x, mask, config: ModelConfig):
         return_attention_scores=True,
     )
     return layers.Flatten(name="context")(context), ops.squeeze(weights, axis=1)
+
+
+def _second_opinion(scaled, mask, num_emotions: int, config: ModelConfig):
+    """Return the logits of a linear model of the clip's statistics, which `fit_statistics` fits."""
+    statistics = LongTermStatistics(
+        config.num_cepstra, config.statistics_lags, dtype="float32", name="long_term_statistics"
+    )(scaled, mask)
+    linear = layers.Dense(
+        num_emotions, kernel_initializer="zeros", trainable=False, dtype="float32", name="statistics_logits"
+    )
+    return linear(statistics)
 
 
 def _check_classes(num_emotions: int, emotions: Sequence[str] | None) -> None:

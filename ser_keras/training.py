@@ -31,12 +31,14 @@ def train_model(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     **settings: Any,
 ) -> keras.callbacks.History:
-    """Train a model and leave it with the weights of its best epoch on the validation data.
+    """Train a model on labelled recordings.
 
-    Takes the names of the emotions from the data into the model, fits the normalisation to the training
-    data alone, and runs `model.fit` with AdamW (Loshchilov & Hutter, 2019), a learning rate that warms up
-    and falls as a cosine, label smoothing and class weights; stops early on the validation UAR. Last the
-    probabilities are calibrated on the validation data (`calibrate_temperature`), which changes no label.
+    Takes the names of the emotions from the data into the model, fits the normalisation and the linear
+    model of the clips' statistics to the training data alone, and runs `model.fit` with AdamW (Loshchilov
+    & Hutter, 2019), a learning rate that warms up and falls as a cosine, label smoothing and class weights.
+    The weights are those at the end, averaged over the last steps; with ``patience`` it stops early, and
+    they are those of the best epoch by validation UAR. Last the probabilities are calibrated on the
+    validation data (`calibrate_temperature`), which changes no label.
 
     Args:
         model: the model; it is changed in place.
@@ -82,6 +84,7 @@ def train_model(
         checkpoint = _checkpoint(folder, model, config, steps)
         if not checkpoint.start(resume=resume):
             model.adapt_normalization(train)
+            model.fit_statistics(train, config.statistics_regularization)
         _compile(model, config, steps * config.epochs)
         weighted = config.class_weights and len(train.element_spec) == 2
         with mixed(model, config.mixup, checkpoint.mixer):
@@ -211,7 +214,7 @@ def _checkpoint(folder: Path | None, model: ParallelModel, config: TrainConfig, 
         "training": config.to_dict(),
     }
     early_stopping = keras.callbacks.EarlyStopping(
-        "val_uar", mode="max", patience=config.patience, restore_best_weights=True
+        "val_uar", mode="max", patience=config.patience or config.epochs, restore_best_weights=config.patience > 0
     )
     path = None if folder is None else folder / CHECKPOINT
     return Checkpoint(path, settings, early_stopping=early_stopping, mixer=keras.random.SeedGenerator())

@@ -161,7 +161,7 @@ def _train_fold(
     options = {"config": configs["training"], "output_dir": workplace, "resume": True, "verbose": 0}
     history = train_model(model, splits.train, splits.val, **options).history["val_uar"]
     report = None if configs["crossval"].validation_only else evaluate_model(model, splits.test)
-    best = int(np.argmax(history))
+    kept = int(np.argmax(history)) if configs["training"].patience else len(history) - 1
     row = FoldRow(
         seed=seed,
         fold=fold,
@@ -170,9 +170,9 @@ def _train_fold(
         num_clips=len(split.test),
         num_leaks=_num_leaks(splits),
         num_weights=model.count_params(),
-        validation_uar=float(history[best]),
+        validation_uar=float(history[kept]),
         epochs=len(history),
-        best_epoch=best + 1,
+        best_epoch=kept + 1,
         seconds=round(time.monotonic() - started, 1),
         uar=report and report.unweighted_average_recall,
         accuracy=report and report.accuracy,

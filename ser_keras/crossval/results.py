@@ -30,7 +30,7 @@ class FoldRow:
         num_clips: clips of the test side.
         num_leaks: how much the audit found that the test side shares, or can share, with another.
         num_weights: of the model.
-        validation_uar: UAR of the best epoch on the validation side, 0 to 1.
+        validation_uar: UAR of the epoch that was kept on the validation side, 0 to 1.
         epochs: how many were trained.
         best_epoch: number of the one that was kept, from 1.
         seconds: that training and scoring took.
@@ -126,7 +126,7 @@ class CrossValidation:
 
     @property
     def mean_validation_uar(self) -> float:
-        """Mean of the best epochs' UARs on the validation sides, over folds and seeds; 0 to 1."""
+        """Mean of the kept epochs' UARs on the validation sides, over folds and seeds; 0 to 1."""
         return float(np.mean([row.validation_uar for row in self.rows]))
 
     @property
@@ -214,7 +214,7 @@ class CrossValidation:
     def __str__(self) -> str:
         lines = [
             *(self._test_lines() if self.is_scored else ()),
-            f"validation UAR  {self.mean_validation_uar:.3f}   mean over folds and seeds, best epochs",
+            f"validation UAR  {self.mean_validation_uar:.3f}   mean over folds and seeds",
             *(
                 []
                 if self.std_over_seeds is None

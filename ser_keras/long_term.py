@@ -1,0 +1,104 @@
+"""What a whole recording is like: long-term statistics of its cepstra, in a form that a linear layer can read."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+from keras import layers, ops
+from sklearn.linear_model import LogisticRegression
+
+from ser_keras.masking import masked_moments
+
+_FLOOR = 1e-3
+"""Added to every variance before its logarithm; the bands are normalised to a variance of 1."""
+
+_NEVER = 10.0
+"""How far the logit of a class that was not in training lies below."""
+
+_LEAST_SPREAD = 0.01
+"""A statistic that hardly varies in training is not scaled up beyond this: it may vary elsewhere."""
+
+
+@keras.saving.register_keras_serializable(package="ser_keras")
+class LongTermStatistics(layers.Layer):
+    """Level, spread and speed of change of each band and cepstrum over the whole of a clip.
+
+    The statistics are the mean and the log variance of every band and of its first cepstra (the DCT-II
+    over the bands), and for each lag the log of the mean square of what a cepstrum changes within it, its
+    structure function: like a modulation spectrum it says how fast the voice moves, and needs no
+    transform. Clips of any length give the same number of values, and padding none.
+
+    Args:
+        num_cepstra: cepstra taken; at most the number of bands.
+        lags: distances at which changes are looked at, in frames.
+
+    Example:
+        >>> frames = np.random.default_rng(0).normal(size=(2, 100, 40)).astype("float32")
+        >>> LongTermStatistics(num_cepstra=10, lags=(1, 4))(frames, np.ones((2, 100), bool)).shape
+        TensorShape([2, 120])
+    """
+
+    def __init__(self, num_cepstra: int = 24, lags: Sequence[int] = (1, 2, 4, 8, 16), **kwargs):
+        super().__init__(**kwargs)
+        self.num_cepstra = num_cepstra
+        self.lags = tuple(lags)
+
+    def build(self, log_mel_shape):
+        """Make the matrix of the cosine transform, which is no weight."""
+        bands = log_mel_shape[-1]
+        angles = np.pi / bands * np.outer(np.arange(bands) + 0.5, np.arange(self.num_cepstra))
+        self._to_cepstra = (np.sqrt(2 / bands) * np.cos(angles)).astype(np.float32)  # (bands, cepstra)
+
+    def call(self, log_mel, mask):
+        """Return `(batch, statistics)` for normalised `log_mel` `(batch, frames, bands)`, of the frames in `mask`."""
+        cepstra = ops.matmul(log_mel, ops.cast(self._to_cepstra, log_mel.dtype))
+        statistics = []
+        for values in (log_mel, cepstra):
+            mean, variance = masked_moments(values, mask)
+            statistics += [mean, _log(variance)]
+        for lag in self.lags:
+            change = cepstra[:, lag:] - cepstra[:, :-lag]
+            weights = ops.cast(mask[:, lag:], change.dtype)[..., None]  # a frame of the clip has all before it
+            count = ops.maximum(ops.sum(weights, axis=1), 1)
+            statistics.append(_log(ops.sum(ops.square(change) * weights, axis=1) / count))
+        return ops.concatenate(statistics, axis=-1)
+
+    def compute_output_shape(self, log_mel_shape, mask_shape=None):
+        """Return `(batch, statistics)`."""
+        return (log_mel_shape[0], 2 * log_mel_shape[-1] + (2 + len(self.lags)) * self.num_cepstra)
+
+    def get_config(self):
+        """Return the arguments of the constructor."""
+        return {**super().get_config(), "num_cepstra": self.num_cepstra, "lags": self.lags}
+
+
+def fit_linear_model(statistics: np.ndarray, labels: np.ndarray, regularization: float) -> list[np.ndarray]:
+    """Fit scikit-learn's logistic regression, with balanced classes, on standardised statistics.
+
+    Args:
+        statistics: numbers `(clips, statistics)`.
+        labels: one-hot `(clips, classes)`.
+        regularization: L2 penalty of the weights, the inverse of scikit-learn's ``C``.
+
+    Returns:
+        Kernel `(statistics, classes)` and bias `(classes,)` of a linear layer that takes `statistics` as they
+        are. A class without a clip is never the answer; with fewer than two classes all are zero.
+    """
+    targets, classes = labels.argmax(axis=1), labels.shape[1]
+    kernel, bias = np.zeros((statistics.shape[1], classes)), np.zeros(classes)
+    present = np.unique(targets)
+    if len(present) < 2:
+        return [kernel, bias]
+    mean, spread = statistics.mean(axis=0), np.maximum(statistics.std(axis=0), _LEAST_SPREAD)
+    model = LogisticRegression(C=1 / regularization, class_weight="balanced", max_iter=1000)
+    model.fit((statistics - mean) / spread, targets)
+    # For two classes scikit-learn gives one row, the logit of the second.
+    sign = np.array([[-0.5], [0.5]]) if len(present) == 2 else 1
+    kernel[:, present] = (sign * model.coef_ / spread).T
+    bias[:] = -_NEVER
+    bias[present] = np.squeeze(sign) * model.intercept_ - mean @ kernel[:, present]
+    return [kernel, bias]
+
+
+def _log(variance):
+    return ops.log(variance + ops.cast(_FLOOR, variance.dtype))
