@@ -23,6 +23,9 @@ from ser_keras.terminal import shown
 
 logger = logging.getLogger(__name__)
 
+_PARALLEL = 2
+"""Batches made at a time: a batch is one call of NumPy, which shares Python's lock, and takes milliseconds."""
+
 
 @dataclass(frozen=True)
 class Splits:
@@ -213,7 +216,7 @@ def labelled_batches(data: Any, num_emotions: int, *, batch_size: int = DataConf
     def convert(inputs, labels, *weights):
         return as_inputs(inputs), _one_hot(labels, num_emotions), *weights
 
-    return data.map(convert, tf.data.AUTOTUNE)
+    return data.map(convert, _PARALLEL)
 
 
 def shuffled_batches(
@@ -292,7 +295,7 @@ class _Side:
         def read(clips, labels):
             return self._read(self._wholes, clips), labels
 
-        dataset = entries.batch(batch_size).map(read, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+        dataset = _read_ahead(entries.batch(batch_size), read)
         dataset.class_names, dataset.utterances = self._emotions, self._utterances
         return dataset
 
@@ -310,7 +313,7 @@ class _Side:
             return self._read(parts, tf.gather(self._clips, places), draws), tf.gather(self._labels, places)
 
         entries = _ordered(order, len(self._utterances), config.batch_size)
-        dataset = entries.map(read, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+        dataset = _read_ahead(entries, read)
         dataset.class_names, dataset.order = self._emotions, order
         return dataset
 
@@ -340,6 +343,16 @@ def _ordered(order: EpochOrder, size: int, batch_size: int) -> tf.data.Dataset:
 
     batches = tf.data.Dataset.range(1).flat_map(draw).batch(batch_size, drop_remainder=size > batch_size)
     return batches.apply(tf.data.experimental.assert_cardinality(max(size // batch_size, 1)))
+
+
+def _read_ahead(entries: tf.data.Dataset, read: Callable[..., Any]) -> tf.data.Dataset:
+    """Return what `read` makes of each entry, made while the batches before are computed on.
+
+    Without TensorFlow's autotuning: the end of each epoch waits for its thread, which sleeps up to seconds.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return entries.map(read, _PARALLEL).prefetch(_PARALLEL).with_options(options)
 
 
 def pad_clips(clips: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
