@@ -6,10 +6,11 @@ import pytest
 import tensorflow as tf
 from conftest import SMALL
 
+from ser_keras.config import TrainConfig
 from ser_keras.errors import InputError
 from ser_keras.evaluation import evaluate_model
 from ser_keras.model import ParallelModel, load_model
-from ser_keras.preprocessing import preprocess_data
+from ser_keras.preprocessing import labelled_batches, preprocess_data
 from ser_keras.training import class_weights, save_model, train_model
 
 QUICK = {"epochs": 2, "verbose": 0}
@@ -106,15 +107,16 @@ def test_takes_any_dataset_with_sample_weights():
     assert len(history.history["loss"]) == 2
 
 
-def test_best_weights_are_restored():
-    """The returned model scores what the best epoch scored, not what the last one did."""
+@pytest.mark.parametrize("patience", [0, 9])
+def test_patience_restores_the_best_weights_and_without_it_the_last_stay(patience):
     waveforms, labels = tones()
-    model = ParallelModel(2, config=SMALL)
+    model = ParallelModel(2, config=SMALL.replace(statistics_share=0.0))
     data = (waveforms, labels)
-    history = train_model(model, data, data, epochs=10, callbacks=[SpoilWeights(after=7)], **DIRECT)
-    best = max(history.history["val_uar"])
-    assert history.history["val_uar"][-1] < best
-    assert evaluate_model(model, data).unweighted_average_recall == pytest.approx(best)
+    settings = {**DIRECT, "patience": patience}
+    history = train_model(model, data, data, epochs=10, callbacks=[SpoilWeights(after=7)], **settings)
+    best, last = max(history.history["val_uar"]), history.history["val_uar"][-1]
+    assert last < best and len(history.history["loss"]) == 10
+    assert evaluate_model(model, data).unweighted_average_recall == pytest.approx(best if patience else last)
 
 
 class SpoilWeights(keras.callbacks.Callback):
@@ -150,7 +152,20 @@ def test_validation_and_result_use_the_average_of_the_weights():
     history = train_model(model, data, data, epochs=3, callbacks=[last], **settings)
     kernel = model.get_layer("logits").kernel
     assert not np.allclose(kernel, last.kernel)
-    assert evaluate_model(model, data).unweighted_average_recall == pytest.approx(max(history.history["val_uar"]))
+    assert evaluate_model(model, data).unweighted_average_recall == pytest.approx(history.history["val_uar"][-1])
+
+
+def test_the_linear_model_of_the_statistics_is_fitted_to_the_training_data_and_stays():
+    """With the network's weights away it answers alone, and rightly."""
+    data = tones(8)
+    model = ParallelModel(2, config=SMALL)
+    train_model(model, data, data, **QUICK)
+    kernel, bias = (np.array(each) for each in model.get_layer("statistics_logits").weights)
+    model.fit_statistics(labelled_batches(data, 2), TrainConfig().statistics_regularization)
+    np.testing.assert_allclose(model.get_layer("statistics_logits").kernel, kernel, atol=1e-6)
+    np.testing.assert_allclose(model.get_layer("statistics_logits").bias, bias, atol=1e-5)
+    model.get_layer("logits").kernel.assign(0 * model.get_layer("logits").kernel)
+    assert evaluate_model(model, data).unweighted_average_recall == 1.0
 
 
 class LastWeights(keras.callbacks.Callback):
