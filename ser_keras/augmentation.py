@@ -1,12 +1,47 @@
-"""What disturbs the recordings in training, and does nothing otherwise."""
+"""What disturbs the recordings in training, and does nothing otherwise.
+
+Every layer here takes log-mel spectrograms `(batch, frames, mels)` in dB, draws anew for each clip of each
+batch, and gives each clip back as it was outside training.
+"""
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
+_NEPERS = np.log(10) / 10
+"""Natural logarithm of a power ratio of 1 dB."""
+
+
+class _Disturbance(keras.layers.Layer):
+    """A layer that changes its input in training only, and never its shape.
+
+    Args:
+        seed: integer, for repeatable draws.
+        **settings: plain numbers that `get_config` gives back; they become attributes.
+    """
+
+    def __init__(self, *, seed: int | None, name: str | None = None, dtype=None, trainable=True, **settings):
+        super().__init__(name=name, dtype=dtype, trainable=trainable)
+        self._settings = {**settings, "seed": seed}
+        for setting, value in settings.items():
+            setattr(self, setting, value)
+        self._generator = keras.random.SeedGenerator(seed)
+
+    def _uniform(self, shape, low=0.0, high=1.0):
+        return keras.random.uniform(shape, low, high, dtype="float32", seed=self._generator)
+
+    def compute_output_shape(self, input_shape, *_):
+        """Return the shape of the input."""
+        return input_shape
+
+    def get_config(self):
+        """Return the arguments of the constructor."""
+        return {**super().get_config(), **self._settings}
+
 
 @keras.saving.register_keras_serializable(package="ser_keras")
-class RandomGain(keras.layers.Layer):
+class RandomGain(_Disturbance):
     """Make each clip louder or softer by a random gain, in training only.
 
     Adds one number in dB to every value of a log-mel spectrogram, so that the loudness of a recording
@@ -17,36 +52,177 @@ class RandomGain(keras.layers.Layer):
         seed: integer, for repeatable draws.
 
     Example:
-        >>> import numpy as np
         >>> float(RandomGain(6.0)(np.zeros((1, 2, 3)), training=False).numpy().max())
         0.0
     """
 
     def __init__(self, max_db: float = 6.0, *, seed: int | None = None, **kwargs):
-        super().__init__(**kwargs)
-        self.max_db = max_db
-        self.seed = seed
-        self._generator = keras.random.SeedGenerator(seed)
+        super().__init__(max_db=max_db, seed=seed, **kwargs)
 
     def call(self, log_mel, training=False):
         """Return `log_mel` `(batch, frames, mels)` in dB, shifted in training."""
         if not training:
             return log_mel
-        shape = (ops.shape(log_mel)[0], 1, 1)
-        gain = keras.random.uniform(shape, -self.max_db, self.max_db, seed=self._generator)
+        gain = self._uniform((ops.shape(log_mel)[0], 1, 1), -self.max_db, self.max_db)
         return log_mel + ops.cast(gain, log_mel.dtype)
-
-    def compute_output_shape(self, input_shape):
-        """Return the shape of the input."""
-        return input_shape
-
-    def get_config(self):
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), "max_db": self.max_db, "seed": self.seed}
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
-class SpecAugment(keras.layers.Layer):
+class RandomNoise(_Disturbance):
+    """Add stationary noise of random level and slope to some clips, in training only.
+
+    The powers of speech and noise are added band by band, so that quiet parts drown and loud ones stay, as in a
+    room with a fan. The level is drawn against the loudest band of the clip.
+
+    Args:
+        probability: part of the clips that get noise, 0 to 1.
+        min_snr: least distance of the noise from the loudest value of the clip, in dB.
+        max_snr: largest distance, in dB.
+        max_slope: the noise falls or rises from the lowest band to the highest by at most this, in dB.
+        seed: integer, for repeatable draws.
+
+    Example:
+        >>> clip = np.full((1, 50, 40), -80.0, "float32")
+        >>> clip[:, 20:30] = 0.0
+        >>> noisy = RandomNoise(1.0, seed=1)(clip, training=True).numpy()
+        >>> bool(noisy[0, 0].min() > -80), bool(abs(noisy[0, 25]).max() < 1)
+        (True, True)
+    """
+
+    def __init__(
+        self,
+        probability: float = 0.5,
+        min_snr: float = 20.0,
+        max_snr: float = 70.0,
+        *,
+        max_slope: float = 15.0,
+        seed: int | None = None,
+        **kwargs,
+    ):
+        super().__init__(
+            probability=probability, min_snr=min_snr, max_snr=max_snr, max_slope=max_slope, seed=seed, **kwargs
+        )
+
+    def call(self, log_mel, training=False):
+        """Return `log_mel` `(batch, frames, mels)` in dB, with noise in training."""
+        if not training:
+            return log_mel
+        one_each = (ops.shape(log_mel)[0], 1, 1)
+        loudest = ops.max(log_mel, axis=(1, 2), keepdims=True)
+        slope = self._uniform(one_each, -self.max_slope, self.max_slope) * np.linspace(
+            -0.5, 0.5, log_mel.shape[2], dtype=np.float32
+        )
+        noise = loudest - self._uniform(one_each, self.min_snr, self.max_snr) + slope
+        noisy = ops.logaddexp(log_mel * _NEPERS, noise * _NEPERS) / _NEPERS
+        return ops.where(self._uniform(one_each) < self.probability, noisy, log_mel)
+
+
+@keras.saving.register_keras_serializable(package="ser_keras")
+class RandomRoom(_Disturbance):
+    """Let some clips decay as in a room, in training only.
+
+    Each band's power is followed by an exponential tail, the diffuse part of a room's answer (Lebart, Boucher &
+    Denbigh, 2001), with a random reverberation time and a random ratio of direct to reverberant energy.
+
+    Args:
+        probability: part of the clips that are put into a room, 0 to 1.
+        max_seconds: longest time in which the tail falls by 60 dB.
+        min_ratio: least ratio of direct to reverberant energy, in dB; the largest is 20 dB above it.
+        frames_per_second: frames in a second of the spectrogram, in Hz.
+        seed: integer, for repeatable draws.
+    """
+
+    def __init__(
+        self,
+        probability: float = 0.5,
+        max_seconds: float = 0.8,
+        min_ratio: float = 0.0,
+        *,
+        frames_per_second: float = 50.0,
+        seed: int | None = None,
+        **kwargs,
+    ):
+        super().__init__(
+            probability=probability,
+            max_seconds=max_seconds,
+            min_ratio=min_ratio,
+            frames_per_second=frames_per_second,
+            seed=seed,
+            **kwargs,
+        )
+
+    def call(self, log_mel, training=False):
+        """Return `log_mel` `(batch, frames, mels)` in dB, with tails in training."""
+        if not training:
+            return log_mel
+        batch, frames = ops.shape(log_mel)[:2]
+        one_each = (batch, 1, 1)
+        decay = 6 * np.log(10) / (self._uniform(one_each, 0.1, 1.0) * self.max_seconds * self.frames_per_second)
+        position = ops.cast(ops.arange(frames), "float32")
+        age = position[:, None] - position[None, :]  # (frames, frames): how long ago, in frames
+        tail = ops.where(age > 0, ops.exp(-decay * ops.maximum(age, 0.0)), 0.0)
+        ratio = self._uniform(one_each, self.min_ratio, self.min_ratio + 20.0)
+        share = ops.exp(-ratio * _NEPERS) * ops.expm1(decay)  # the sum of a whole tail is 1 / expm1(decay)
+        power = ops.exp(log_mel * _NEPERS)
+        reverberant = ops.log(power + share * ops.matmul(tail, power)) / _NEPERS
+        return ops.where(self._uniform(one_each) < self.probability, reverberant, log_mel)
+
+
+@keras.saving.register_keras_serializable(package="ser_keras")
+class RandomWarp(_Disturbance):
+    """Move the bands and stretch the time of each clip at random, in training only.
+
+    Moved bands are another vocal tract and pitch (Jaitly & Hinton, "Vocal Tract Length Perturbation", 2013),
+    stretched time is another pace; both values lie between those of their neighbours. What a slower clip has too
+    much at its end is cut off.
+
+    Args:
+        bands: bands move up or down by at most this part of their number from the lowest, 0 to 1.
+        time: the clip becomes faster or slower by at most this part, 0 to 1.
+        seed: integer, for repeatable draws.
+
+    Example:
+        >>> clip, mask = np.zeros((1, 100, 40), "float32"), np.ones((1, 100), bool)
+        >>> warped, mask = RandomWarp(0.1, 0.2, seed=1)(clip, mask, training=True)
+        >>> warped.shape, bool(80 <= mask.numpy().sum() <= 100)
+        (TensorShape([1, 100, 40]), True)
+    """
+
+    def __init__(self, bands: float = 0.1, time: float = 0.15, *, seed: int | None = None, **kwargs):
+        super().__init__(bands=bands, time=time, seed=seed, **kwargs)
+
+    def call(self, log_mel, mask, training=False):
+        """Return `log_mel` `(batch, frames, mels)` and its `mask` `(batch, frames)`, warped in training."""
+        if not training:
+            return log_mel, mask
+        batch, frames, bands = ops.shape(log_mel)
+        factor = 1 + self._uniform((batch, 1), -self.bands, self.bands)
+        from_bands = _interpolation(factor, bands, ops.cast(bands, "float32"))  # (batch, bands, bands)
+        length = ops.sum(ops.cast(mask, "float32"), axis=1, keepdims=True)
+        pace = 1 + self._uniform((batch, 1), -self.time, self.time)
+        from_frames = _interpolation(pace, frames, length)  # (batch, frames, frames)
+        warped = ops.matmul(from_frames, ops.matmul(log_mel, ops.transpose(from_bands, (0, 2, 1))))
+        position = ops.cast(ops.arange(frames), "float32")[None] * pace
+        return warped, position <= length - 1
+
+    def compute_output_shape(self, log_mel_shape, mask_shape):
+        """Return the shapes of the inputs."""
+        return log_mel_shape, mask_shape
+
+    def compute_output_spec(self, log_mel, mask, training=False):
+        """Return the specs of the inputs."""
+        return keras.KerasTensor(log_mel.shape, log_mel.dtype), keras.KerasTensor(mask.shape, "bool")
+
+
+def _interpolation(factor, size, length):
+    """Return `(batch, size, size)`: rows that take position i from between the positions around `factor` * i."""
+    position = ops.cast(ops.arange(size), "float32")
+    source = ops.minimum(position[None] * factor, length - 1)  # (batch, size)
+    return ops.relu(1 - ops.abs(source[:, :, None] - position[None, None, :]))
+
+
+@keras.saving.register_keras_serializable(package="ser_keras")
+class SpecAugment(_Disturbance):
     """Set random bands of time and of frequency to zero, in training only.
 
     After Park et al., "SpecAugment", 2019, without the time warp. The input should be normalised, so
@@ -59,7 +235,6 @@ class SpecAugment(keras.layers.Layer):
         seed: integer, for repeatable draws.
 
     Example:
-        >>> import numpy as np
         >>> layer = SpecAugment(seed=1)
         >>> bool((layer(np.ones((4, 50, 20), "float32"), training=True).numpy() == 0).any())
         True
@@ -74,12 +249,13 @@ class SpecAugment(keras.layers.Layer):
         seed: int | None = None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        self.time_fraction = time_fraction
-        self.frequency_fraction = frequency_fraction
-        self.num_masks = num_masks
-        self.seed = seed
-        self._generator = keras.random.SeedGenerator(seed)
+        super().__init__(
+            time_fraction=time_fraction,
+            frequency_fraction=frequency_fraction,
+            num_masks=num_masks,
+            seed=seed,
+            **kwargs,
+        )
 
     def call(self, features, training=False):
         """Return `features` `(batch, frames, bands, ...)` with bands of zeros in training."""
@@ -97,24 +273,10 @@ class SpecAugment(keras.layers.Layer):
     def _keep(self, batch, size, fraction):
         """Return bool `(batch, size)`: False in one random band a row of at most `fraction` of it."""
         length = ops.cast(size, "float32")
-        width = keras.random.uniform((batch, 1), 0.0, fraction, seed=self._generator) * length
-        start = keras.random.uniform((batch, 1), seed=self._generator) * (length - width)
+        width = self._uniform((batch, 1), 0.0, fraction) * length
+        start = self._uniform((batch, 1)) * (length - width)
         position = ops.cast(ops.arange(size), "float32")[None, :]
         return ops.logical_or(position < start, position >= start + width)
-
-    def compute_output_shape(self, input_shape):
-        """Return the shape of the input."""
-        return input_shape
-
-    def get_config(self):
-        """Return the arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "time_fraction": self.time_fraction,
-            "frequency_fraction": self.frequency_fraction,
-            "num_masks": self.num_masks,
-            "seed": self.seed,
-        }
 
 
 def mix_up(data: tuple, alpha: float, seed: tf.Tensor) -> tuple:

@@ -150,6 +150,14 @@ class ModelConfig(Config):
     lstm_units: int = _setting(64, "units of the LSTM in each direction")
     attention_units: int = _setting(64, "width of the additive attention")
     dropout: float = _setting(0.3, "dropout of what convolutions and LSTM found, 0 to 1")
+    gain_db: float = _setting(6.0, "in training each clip becomes louder or softer by at most this, in dB")
+    time_mask: float = _setting(0.15, "in training each mask hides at most this part of a clip's frames, 0 to 1")
+    band_mask: float = _setting(0.15, "in training each mask hides at most this part of the bands, 0 to 1")
+    num_masks: int = _setting(2, "masks over time and masks over bands on each clip, in training")
+    band_warp: float = _setting(0.0, "in training the bands move up or down by at most this part, 0 to 1; 0: not")
+    time_warp: float = _setting(0.0, "in training a clip gets faster or slower by at most this part, 0 to 1; 0: not")
+    noise: float = _setting(0.0, "part of the clips that get noise of random level and slope in training, 0 to 1")
+    room: float = _setting(0.0, "part of the clips that get the echo of a random room in training, 0 to 1")
     statistics_share: float = _setting(
         0.33,
         "weight of a linear model of each clip's long-term statistics beside the network, 0 to 1; 0: none",
@@ -170,7 +178,12 @@ class ModelConfig(Config):
             require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
         require(self.num_cepstra > 0, "num_cepstra", self.num_cepstra, "more than 0")
         require(min(self.statistics_lags, default=1) > 0, "statistics_lags", self.statistics_lags, "numbers above 0")
-        for name in ("conv_dropout", "dropout", "statistics_share"):
+        require(self.gain_db >= 0, "gain_db", self.gain_db, "0 dB or more")
+        require(self.num_masks >= 0, "num_masks", self.num_masks, "0 or more")
+        for name in ("noise", "room"):
+            require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "0 to 1")
+        parts = ("time_mask", "band_mask", "band_warp", "time_warp", "statistics_share")
+        for name in ("conv_dropout", "dropout", *parts):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 or more and less than 1")
 
     @classmethod

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from ser_keras.augmentation import RandomGain, SpecAugment
+from ser_keras.augmentation import RandomGain, RandomNoise, RandomRoom, RandomWarp, SpecAugment
 from ser_keras.batch_norm import FusedBatchNormalization
 from ser_keras.branches import AnswerAverage
 from ser_keras.calibration import Temperature
@@ -81,7 +81,8 @@ class ParallelModel(keras.Model):
         waveform = keras.Input((None,), dtype="float32", name="waveform")
         num_samples = keras.Input((), dtype="int32", name="num_samples")
         log_mel, frame_mask = _front_end(waveform, num_samples, audio)
-        scaled = _normalised(log_mel)
+        disturbed, frame_mask = _disturbed(log_mel, frame_mask, audio, config)
+        scaled = layers.Normalization(axis=-1, name="normalization")(disturbed)
         image, mask = _image(scaled, frame_mask, config)
         found, found_mask = _conv_blocks(image, mask, config)
         summary = StatisticsPooling(name="conv_summary")(found, found_mask)
@@ -229,17 +230,24 @@ def _front_end(waveform, num_samples, audio: AudioConfig):
     return log_mel, mask
 
 
-def _normalised(log_mel):
-    """Return the spectrogram `(batch, frames, mels)` with the same mean and spread in every band."""
-    louder = RandomGain(name="random_gain")(log_mel)
-    return layers.Normalization(axis=-1, name="normalization")(louder)
+def _disturbed(log_mel, mask, audio: AudioConfig, config: ModelConfig):
+    """Return the spectrogram as another voice in another place would have given it, in training only."""
+    if config.band_warp or config.time_warp:
+        log_mel, mask = RandomWarp(config.band_warp, config.time_warp, name="random_warp")(log_mel, mask)
+    if config.room:
+        room = RandomRoom(config.room, frames_per_second=audio.frames_per_second, name="random_room")
+        log_mel = room(log_mel)
+    if config.noise:
+        log_mel = RandomNoise(config.noise, name="random_noise")(log_mel)
+    return RandomGain(config.gain_db, name="random_gain")(log_mel), mask
 
 
 def _image(scaled, mask, config: ModelConfig):
     """Return two channels, `(batch, frames, mels, 2)`: as recorded, and without the clip's mean."""
     centred = MeanRemoval(name="mean_removal")(scaled, mask)
     image = ops.stack([scaled, centred], axis=-1)
-    image = SpecAugment(name="spec_augment")(image)
+    masks = SpecAugment(config.time_mask, config.band_mask, num_masks=config.num_masks, name="spec_augment")
+    image = masks(image)
     image = MaskTime(name="mask_image")(image, mask)
     multiple = math.lcm(config.time_pooling, 2 * config.frames_per_step)  # 2: attention over one step is none
     return PadTime(multiple, name="pad_image")(image), PadTime(multiple, name="pad_mask")(mask)

@@ -130,6 +130,25 @@ def test_the_lstm_can_read_the_spectrogram_itself(tmp_path):
     np.testing.assert_allclose(together[2], single[0], atol=1e-5)
 
 
+def test_every_disturbance_acts_in_training_alone(tmp_path):
+    config = SMALL.replace(band_warp=0.1, time_warp=0.1, noise=0.5, room=0.5)
+    disturbed, plain = ParallelModel(3, config=config), ParallelModel(3, config=SMALL)
+    names = {layer.name for layer in disturbed.layers}
+    assert {"random_warp", "random_noise", "random_room", "random_gain", "spec_augment"} <= names
+    weights = [each for each in disturbed.weights if "seed_generator" not in each.path]
+    for weight, other in zip(weights, (w for w in plain.weights if "seed_generator" not in w.path), strict=True):
+        other.assign(weight)
+    np.testing.assert_allclose(disturbed(batch()), plain(batch()), atol=1e-6)
+    assert np.isfinite(disturbed(batch(), training=True)).all()
+    disturbed.save(tmp_path / "model.keras")
+    np.testing.assert_array_equal(keras.models.load_model(tmp_path / "model.keras")(batch()), disturbed(batch()))
+
+
+def test_without_a_share_there_is_no_linear_model():
+    names = {layer.name for layer in ParallelModel(3, config=SMALL.replace(statistics_share=0.0)).layers}
+    assert not {"long_term_statistics", "statistics_logits", "average"} & names
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
