@@ -110,7 +110,7 @@ def best_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
 def _logits_and_targets(model: keras.Model, data: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return two arrays `(clips, classes)`: the logits, and the labels as one-hot rows."""
     batches = labelled_batches(data, model.num_emotions)
-    raw = keras.Model(model.input, model.get_layer("logits").output)
+    raw = keras.Model(model.input, model.get_layer("temperature").input)
     logits_of = tf.function(
         lambda inputs: raw(inputs, training=False), input_signature=[batches.element_spec[0]], autograph=False
     )
