@@ -61,8 +61,8 @@ def train_model(
 
     Raises:
         InputError: the data's emotions are not the model's; a clip holds NaN or infinite samples; the loss became
-            NaN or infinite (the weights are those of the best epoch then); or with `resume` the network, a
-            setting or the number of batches is not what it was when the training was begun.
+            NaN or infinite (the weights are those of the last epoch then, with ``patience`` of the best); or with
+            `resume` the network, a setting or the number of batches is not what it was when the training was begun.
 
     Example:
         ```python
@@ -239,7 +239,7 @@ def _callbacks(config: TrainConfig, folder: Path | None, checkpoint: Checkpoint)
 
 
 class _StopAtNaN(keras.callbacks.Callback):
-    """Raise as soon as the loss is no number, and leave the weights of the best epoch, or those of before the first.
+    """Raise as soon as the loss is no number, and leave the weights of the best epoch, or without patience of the last.
 
     `keras.callbacks.TerminateOnNaN` ends the training as if all were well, and looks at the training loss alone.
     """
@@ -248,11 +248,8 @@ class _StopAtNaN(keras.callbacks.Callback):
         super().__init__()
         self._config, self._early_stopping = config, early_stopping
 
-    def on_train_begin(self, logs=None):
-        self._first_weights = self.model.get_weights()
-
     def on_epoch_begin(self, epoch, logs=None):
-        self._epoch = epoch
+        self._epoch, self._last_weights = epoch, self.model.get_weights()
 
     def on_train_batch_end(self, batch, logs=None):
         self._check("loss", logs)
@@ -264,8 +261,9 @@ class _StopAtNaN(keras.callbacks.Callback):
         if np.isfinite(logs[name]):
             return
         best = self._early_stopping.best_weights
-        self.model.set_weights(best or self._first_weights)
-        kept = f"those of epoch {self._early_stopping.best_epoch + 1}" if best else "as they were before"
+        self.model.set_weights(best or self._last_weights)
+        num_epochs = self._early_stopping.best_epoch + 1 if best else self._epoch
+        kept = f"those of epoch {num_epochs}" if num_epochs else "as they were before"
         raise InputError(
             f"{name} became {logs[name]} in epoch {self._epoch + 1}: learning_rate={self._config.learning_rate} may be "
             f"too high, or the data's weights no numbers; training stopped, and the model's weights are {kept}"
