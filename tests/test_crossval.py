@@ -200,17 +200,17 @@ def test_the_random_protocol_warns_while_it_runs(corpus, tmp_path, stubbed):
         cross_validate(corpus, tmp_path / "run", protocol="random", num_folds=2, seeds=(0,), **QUIET)
 
 
-def test_validation_only_never_scores_a_test_side(corpus, tmp_path, stubbed, monkeypatch):
+@pytest.mark.parametrize(("patience", "kept"), [(0, (0.5, 3, 3)), (2, (0.75, 2, 3))])
+def test_validation_only_never_scores_a_test_side(corpus, tmp_path, stubbed, monkeypatch, patience, kept):
     monkeypatch.setattr(crossval, "evaluate_model", lambda *_: pytest.fail("a test side was scored"))
-    result = cross_validate(corpus, tmp_path / "run", validation_only=True, seeds=(0, 1), **QUIET)
+    settings = {"validation_only": True, "seeds": (0, 1), "patience": patience}
+    result = cross_validate(corpus, tmp_path / "run", **settings, **QUIET)
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert metrics["validation_only"] is True and metrics["mean_validation_uar"] == 0.75
+    assert metrics["validation_only"] is True and metrics["mean_validation_uar"] == kept[0]
     assert metrics["pooled_uar"] is metrics["accuracy"] is metrics["interval_95"] is None
-    assert [(fold["validation_uar"], fold["best_epoch"], fold["epochs"]) for fold in metrics["folds"]] == [
-        (0.75, 2, 3)
-    ] * 8
+    assert [(fold["validation_uar"], fold["best_epoch"], fold["epochs"]) for fold in metrics["folds"]] == [kept] * 8
     assert not (tmp_path / "run" / "predictions.csv").exists()
-    assert "pooled" not in str(result) and "validation UAR  0.750" in str(result)
+    assert "pooled" not in str(result) and f"validation UAR  {kept[0]:.3f}" in str(result)
 
 
 def test_the_table_is_printed_line_by_line(run):
