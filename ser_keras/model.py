@@ -161,14 +161,18 @@ class ParallelModel(keras.Model):
         """Fit the linear model of the clips' statistics; call it on training data, after `adapt_normalization`.
 
         Args:
-            batches: iterable of inputs, as `adapt_normalization` takes them, and one-hot labels
-                `(batch, num_emotions)`.
+            batches: dataset of inputs, as the model takes them, and one-hot labels `(batch, num_emotions)`; see
+                `ser_keras.preprocessing.labelled_batches`.
             regularization: as in `ser_keras.long_term.fit_linear_model`.
         """
         if not self.config.statistics_share:
             return
         statistics_of = keras.Model(self.input, self.get_layer("long_term_statistics").output)
-        compute = tf.function(lambda inputs: statistics_of(inputs, training=False), reduce_retracing=True)
+        compute = tf.function(
+            lambda inputs: statistics_of(inputs, training=False),
+            input_signature=[batches.element_spec[0]],
+            autograph=False,
+        )
         pairs = [(compute(inputs).numpy(), labels.numpy()) for inputs, labels, *_ in batches]
         statistics, labels = (np.concatenate(column) for column in zip(*pairs, strict=True))
         self.get_layer("statistics_logits").set_weights(fit_linear_model(statistics, labels, regularization))
