@@ -46,8 +46,9 @@ def train_model(
             takes (see `ser_keras.preprocessing.labelled_batches`). Arrays are shuffled, a dataset is not.
         val_data: the same, of other speakers.
         config: how to train.
-        output_dir: folder for ``model.keras`` (while training the best so far), ``history.csv``, TensorBoard's logs and
-            ``checkpoint.npz``, with which a training that was stopped goes on; nothing is written where it is None.
+        output_dir: folder for ``model.keras`` (while training the last epoch's, with ``patience`` the best),
+            ``history.csv``, TensorBoard's logs and ``checkpoint.npz``, with which a training that was stopped goes
+            on; nothing is written where it is None.
         resume: go on after the last whole epoch that `output_dir` holds; where there is none, begin. With data of
             `preprocess_data`, arrays, or a dataset that is not shuffled the weights become those of a training
             that was never stopped.
@@ -232,7 +233,7 @@ def _callbacks(config: TrainConfig, folder: Path | None, checkpoint: Checkpoint)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         callbacks += [
-            _WriteProgress(folder),
+            _WriteProgress(folder, best_only=config.patience > 0),
             keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
         ]
     return callbacks
@@ -271,15 +272,20 @@ class _StopAtNaN(keras.callbacks.Callback):
 
 
 class _WriteProgress(keras.callbacks.Callback):
-    """Write the curves after each epoch, and the model when it is the best so far; a file that is there is whole."""
+    """Write the curves and the model after each epoch; a file that is there is whole.
 
-    def __init__(self, folder: Path):
+    Args:
+        folder: of the run.
+        best_only: keep the model as it was in the best epoch so far.
+    """
+
+    def __init__(self, folder: Path, *, best_only: bool):
         super().__init__()
-        self._folder = folder
+        self._folder, self._best_only = folder, best_only
 
     def on_epoch_end(self, epoch, logs=None):
         history = self.model.history.history
-        if history["val_uar"][-1] > max(history["val_uar"][:-1], default=-np.inf):
+        if not self._best_only or history["val_uar"][-1] > max(history["val_uar"][:-1], default=-np.inf):
             save_model(self.model, self._folder / "model.keras")
         rows = enumerate(zip(*history.values(), strict=True))
         write_csv(self._folder / "history.csv", ("epoch", *history), ((epoch, *row) for epoch, row in rows))

@@ -198,11 +198,13 @@ class SpoilOneWeight(keras.callbacks.Callback):
         ("norm_2/moving_variance", r"^val_loss became nan in epoch 3: .* the model's weights are those of epoch [12]$"),
     ],
 )
-def test_a_loss_that_is_no_number_stops_it_and_the_best_weights_are_kept(tmp_path, weight, message):
+@pytest.mark.parametrize("patience", [0, 5])
+def test_a_loss_that_is_no_number_stops_it_and_the_last_or_best_weights_are_kept(tmp_path, weight, message, patience):
     data = tf.data.Dataset.from_tensor_slices(tones(16)).batch(8)
     model = ParallelModel(2, config=SMALL)
     with pytest.raises(InputError, match=message):
-        train_model(model, data, data, epochs=5, output_dir=tmp_path, callbacks=[SpoilOneWeight(weight)], **DIRECT)
+        settings = {**DIRECT, "epochs": 5, "patience": patience, "callbacks": [SpoilOneWeight(weight)]}
+        train_model(model, data, data, output_dir=tmp_path, **settings)
     kept = load_model(tmp_path / "model.keras").get_weights()
     for ours, theirs in zip(model.get_weights(), kept, strict=True):
         assert np.isfinite(ours).all()
