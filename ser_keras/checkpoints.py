@@ -1,6 +1,7 @@
 """What a training needs to go on where it was stopped, in one file that is whole or as it was before."""
 
 import json
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from ser_keras.stored import refuse_changes
 CHECKPOINT = "checkpoint.npz"
 """Name of the file in the folder of a run; it is there until the run is whole."""
 
+_OWN = ("mixup_seed", "num_epochs", "is_done")
 _EARLY_STOPPING = ("wait", "best", "best_epoch")
 
 
@@ -23,36 +25,32 @@ class Checkpoint(keras.callbacks.Callback):
     """Saves after every epoch all that the next one depends on, and brings it back in another process.
 
     That is every variable of model and optimizer (the running average and the states of random layers among them),
-    `mixer`, the state of early stopping with the best weights, and the history. It is written when the next epoch
-    begins, for then `SwapEMAWeights`, which has to stand before it, has put the weights and their average back to
-    where the optimizer left them. `keras.callbacks.BackupAndRestore` keeps neither random states nor early stopping
-    nor history, and its two files can be of different epochs after a kill.
+    the seed of the mixtures, the state of early stopping with the best weights, and the history. It is
+    written when the next epoch begins, for then `SwapEMAWeights`, which has to stand before it, has put the
+    weights and their average back to where the optimizer left them. `keras.callbacks.BackupAndRestore` keeps
+    neither random states nor early stopping nor history, and its two files can be of different epochs after
+    a kill.
 
     Args:
         path: the file that training replaces; nothing is saved where it is None.
         settings: groups of plain values that the training depends on, to be the same when it goes on.
         early_stopping: it has to stand before this callback, and so has `keras.callbacks.History`.
-        mixer: generator of the seed of the mixtures.
 
     Attributes:
         early_stopping: as given.
-        mixer: as given.
+        mixup_seed: two integers, drawn by Keras's seed when the training was begun.
         num_epochs: whole epochs that are behind.
         is_done: whether no epoch is to follow.
     """
 
     def __init__(
-        self,
-        path: Path | None,
-        settings: Mapping[str, Any],
-        *,
-        early_stopping: keras.callbacks.EarlyStopping,
-        mixer: keras.random.SeedGenerator,
+        self, path: Path | None, settings: Mapping[str, Any], *, early_stopping: keras.callbacks.EarlyStopping
     ):
         super().__init__()
         self._path, self._settings = path, json.loads(json.dumps(settings))
-        self.early_stopping, self.mixer = early_stopping, mixer
         self._loaded: dict[str, Any] | None = None
+        self.early_stopping = early_stopping
+        self.mixup_seed: list[int] = keras.random.SeedGenerator().next().numpy().tolist()
         self.num_epochs, self.is_done = 0, False
 
     def start(self, *, resume: bool) -> bool:
@@ -71,7 +69,8 @@ class Checkpoint(keras.callbacks.Callback):
             return False
         self._loaded = read_checkpoint(self._path)
         refuse_changes(self._path, self._loaded["settings"], self._settings)
-        self.num_epochs, self.is_done = self._loaded["num_epochs"], self._loaded["is_done"]
+        for name in _OWN:
+            setattr(self, name, self._loaded[name])
         return True
 
     def on_train_begin(self, logs=None):
@@ -99,7 +98,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _state(self) -> list[Any]:
         self.model.optimizer.build(self.model.trainable_variables)  # does nothing where it is built
-        return [*self.model.variables, *self.model.optimizer.variables, self.mixer.state]
+        return [*self.model.variables, *self.model.optimizer.variables]
 
     def _assign(self, values: list[np.ndarray]) -> None:
         variables = self._state()
@@ -111,18 +110,16 @@ class Checkpoint(keras.callbacks.Callback):
     def _save(self, num_epochs: int) -> None:
         if self._path is None:
             return
-        about = {
-            "settings": self._settings,
-            "num_epochs": num_epochs,
-            "is_done": self.is_done,
-            "history": self.model.history.history,
-            **{name: getattr(self.early_stopping, name) for name in _EARLY_STOPPING},
-        }
+        self.num_epochs = num_epochs
+        about = {"settings": self._settings, "history": self.model.history.history}
+        about |= {name: getattr(self, name) for name in _OWN}
+        about |= {name: getattr(self.early_stopping, name) for name in _EARLY_STOPPING}
         arrays = {f"state_{index}": np.asarray(each) for index, each in enumerate(self._state())}
         arrays |= {f"best_weights_{index}": each for index, each in enumerate(self.early_stopping.best_weights or [])}
-        with whole_file(self._path) as part:
-            np.savez(part, about=np.array(json.dumps(about)), **arrays)
-        self.num_epochs = num_epochs
+        with whole_file(self._path) as part, part.open("wb") as file:
+            np.savez(file, about=np.array(json.dumps(about)), **arrays)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut can leave the new name without its content
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def train_model(
             model.fit_statistics(train, config.statistics_regularization)
         _compile(model, config, steps * config.epochs)
         weighted = config.class_weights and len(train.element_spec) == 2
-        with mixed(model, config.mixup, checkpoint.mixer):
+        with mixed(model, config.mixup, checkpoint.mixup_seed):
             history = model.fit(
                 train,
                 validation_data=val,
@@ -171,13 +171,13 @@ def _epochs_numbered(data: Any) -> Iterator[list[keras.callbacks.Callback]]:
         yield [keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(order, "epoch", epoch))]
 
 
-def mixed(model: ParallelModel, alpha: float, mixer: keras.random.SeedGenerator) -> AbstractContextManager:
-    """Let `fit` mix the clips of each batch (see `mix_up`); the same state of `mixer` gives the same mixtures."""
+def mixed(model: ParallelModel, alpha: float, seed: Sequence[int]) -> AbstractContextManager:
+    """Let `fit` mix the clips of each batch (see `mix_up`); the same two integers give the same mixtures."""
     if not alpha:
         return nullcontext()
 
     def mix(data, num_steps):
-        return mix_up(data, alpha, tf.cast(mixer.state.value, tf.int64) + tf.cast(num_steps, tf.int64))
+        return mix_up(data, alpha, tf.constant(seed, tf.int64) + tf.cast(num_steps, tf.int64))
 
     return model.disturbed(mix)
 
@@ -218,7 +218,7 @@ def _checkpoint(folder: Path | None, model: ParallelModel, config: TrainConfig, 
         "val_uar", mode="max", patience=config.patience or config.epochs, restore_best_weights=config.patience > 0
     )
     path = None if folder is None else folder / CHECKPOINT
-    return Checkpoint(path, settings, early_stopping=early_stopping, mixer=keras.random.SeedGenerator())
+    return Checkpoint(path, settings, early_stopping=early_stopping)
 
 
 def _callbacks(config: TrainConfig, folder: Path | None, checkpoint: Checkpoint) -> list[keras.callbacks.Callback]:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import broken_corpus
@@ -77,25 +78,37 @@ def trial_broken_corpus(folder, options):
 
 
 def trial_full_disk(folder, options):
-    """The disk under a run directory is full sooner or later."""
+    """The disk under a run directory cannot be written, or is full sooner or later; with room again the run goes on."""
     if os.geteuid() != 0:
         print("  left out: small disks can be mounted by root only")
         return
     corpus = few_clips(folder)
+    words = ("--batch-size", "4")
+    with disk_of(folder / "read_only", "size=64m,ro") as disk:
+        print(f"  read-only: {check_end(train(corpus, disk / 'run', *words)[0], disk)}")
     for size_kb in DISK_SIZES_KB:
-        disk = folder / f"disk_{size_kb}"
-        disk.mkdir()
-        mount = ["mount", "-t", "tmpfs", "-o", f"size={size_kb}k", "tmpfs", str(disk)]
-        subprocess.run(mount, check=True)
-        try:
-            done, _ = train(corpus, disk / "run", "--batch-size", "4")
+        with disk_of(folder / f"disk_{size_kb}", f"size={size_kb}k") as disk:
+            done, _ = train(corpus, disk / "run", *words)
             print(f"  {size_kb:>6} kB: {check_end(done, disk)}", flush=True)
             if done.returncode:
                 subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
-                done, _ = train(corpus, disk / "run", "--batch-size", "4", "--resume")
-                print(f"             with room again, --resume: {check_end(done, disk)}", flush=True)
-        finally:
-            subprocess.run(["umount", str(disk)], check=True)
+                done, _ = train(corpus, disk / "run", *words, "--resume")
+                if done.returncode:
+                    raise AssertionError(
+                        f"with room again it ended with code {done.returncode}: {done.stderr[-2_000:]}"
+                    )
+                print(f"{'':>13}with room again, --resume: {check_end(done, disk)}", flush=True)
+
+
+@contextmanager
+def disk_of(folder, options):
+    """A disk in memory, mounted at a new folder."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 def check_end(done, disk):
