@@ -1,11 +1,11 @@
-"""How predictions show themselves in a notebook: plain HTML, with the recording where it is at hand.
+"""How results show themselves in a notebook: plain HTML, predictions with the recording where it is at hand.
 
 Nothing but the standard library, no scripts and no style sheet: it shows wherever a notebook is shown.
 """
 
 import base64
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -70,6 +70,25 @@ def timeline_html(source: str | Path | None, stretches: Iterable[tuple[float, fl
     length = f"0 to {parts[-1][1]:.1f} s" if parts else "no windows"
     body = f'<div style="display:flex;height:1.6em;max-width:40em">{"".join(strip)}</div>{"".join(keys)}{length}'
     return _around(source, error or body, is_error=bool(error))
+
+
+def table_html(columns: Sequence[str], rows: Iterable[Sequence[object]], *notes: str) -> str:
+    """Show a table, and lines of text under it.
+
+    Args:
+        columns: its header.
+        rows: its cells; numbers with a fraction are shown to three places.
+        notes: texts of one line or more; empty ones are left out.
+    """
+    head = "".join(f'<th style="text-align:left">{escape(name)}</th>' for name in columns)
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    below = "".join(f'<pre style="white-space:pre-wrap">{escape(note)}</pre>' for note in notes if note)
+    return f"<div><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{below}</div>"
+
+
+def _cell(value: object) -> str:
+    text = f"{value:.3f}" if isinstance(value, float) else str(value)
+    return f'<td style="text-align:left">{escape(text)}</td>'
 
 
 def joined_stretches(stretches: Iterable[tuple[float, float, str]]) -> list[tuple[float, float, str]]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ import tensorflow as tf
 
 from ser_keras.config import AudioConfig, DataConfig
 from ser_keras.corpora import Utterance, scan_corpus
+from ser_keras.display import table_html
 from ser_keras.epochs import EpochOrder
 from ser_keras.errors import InputError
 from ser_keras.labels import order_emotions
@@ -59,6 +61,12 @@ class Splits:
 
     def __iter__(self) -> Iterator[tf.data.Dataset]:
         return iter((self.train, self.val, self.test))
+
+    def _repr_html_(self) -> str:
+        """Return who and what is on each side, for Jupyter, with what the audit found and what was left out."""
+        rows = ((side, *_side_counts(clips, self.emotions)) for side, clips in self.split._asdict().items())
+        left_out = rejection_table(self.rejected) if self.rejected else ""
+        return table_html(("", "clips", "speakers", *self.emotions), rows, str(self.audit), left_out)
 
 
 def preprocess_data(
@@ -189,6 +197,13 @@ def rejection_table(rejected: Sequence[Rejected], most: int = 20) -> str:
     rows = [f"  {path:<{width}}  {reason}" for path, reason in cells]
     more = [f"  and {len(rejected) - most} more"] if len(rejected) > most else []
     return "\n".join([f"{len(rejected)} files are left out:", *rows, *more])
+
+
+def _side_counts(clips: Sequence[Utterance], emotions: Sequence[str]) -> tuple[int | str, ...]:
+    """Return the number of clips, of speakers, and of clips of each emotion."""
+    speakers = {clip.speaker_id for clip in clips}
+    counts = Counter(clip.emotion for clip in clips)
+    return len(clips), "unknown" if None in speakers else len(speakers), *(counts[name] for name in emotions)
 
 
 def labelled_batches(data: Any, num_emotions: int, *, batch_size: int = DataConfig.batch_size) -> tf.data.Dataset:

@@ -220,6 +220,13 @@ def test_the_table_is_printed_line_by_line(run):
     assert len(run.lines) == 4
 
 
+def test_jupyter_shows_every_fold_and_the_pooled_score(run):
+    html = run.result._repr_html_()
+    assert html.count("<tr>") == 1 + len(run.result.rows)
+    assert all(f'<td style="text-align:left">{row.uar:.3f}</td>' in html for row in run.result.rows)
+    assert f"pooled UAR      {run.result.pooled_uar:.3f}" in html
+
+
 def test_a_run_directory_is_whole(run):
     assert {path.name for path in run.directory.iterdir()} == {
         *("config.json", "environment.json", "folds.csv", "folds", "metrics.json"),

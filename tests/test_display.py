@@ -31,8 +31,12 @@ class _Checker(HTMLParser):
 
 
 def parse(answer):
+    return checked(answer._repr_html_())
+
+
+def checked(html):
     checker = _Checker()
-    checker.feed(answer._repr_html_())
+    checker.feed(html)
     assert checker.open == []
     return checker
 
@@ -98,3 +102,14 @@ def test_an_error_is_shown():
 
 def test_a_timeline_without_windows_is_shown():
     assert "no windows" in parse(Timeline("a.wav")).text
+
+
+def test_a_table_shows_numbers_to_three_places_and_notes_below():
+    page = checked(display.table_html(("fold", "UAR"), [(1, 0.5), (2, "-")], "two\nlines", ""))
+    assert page.text == "foldUAR10.5002-two\nlines"
+    assert [tag for tag, _ in page.tags].count("pre") == 1
+
+
+def test_a_table_takes_nothing_for_html():
+    page = checked(display.table_html((EVIL,), [(EVIL,)], EVIL))
+    assert "script" not in dict(page.tags) and page.text == 3 * EVIL

@@ -1,4 +1,6 @@
 import logging
+import shutil
+from html import escape
 
 import numpy as np
 import pytest
@@ -170,3 +172,17 @@ def test_one_hot_labels_and_weights_pass_through():
 def test_other_data_is_an_error():
     with pytest.raises(InputError, match="data of type list: expected a"):
         labelled_batches([1, 2], 2)
+
+
+def test_jupyter_shows_the_sides_the_audit_and_what_was_left_out(corpus, tmp_path):
+    shutil.copytree(corpus, tmp_path / "corpus")
+    manifest = tmp_path / "corpus" / "manifest.csv"
+    (tmp_path / "corpus" / "silent.wav").write_bytes(b"")
+    manifest.write_text(manifest.read_text() + "silent.wav,sad,01,female,\n")
+    splits = preprocess_data(manifest)
+    html = splits._repr_html_()
+    for side, clips in splits.split._asdict().items():
+        counts = [len(clips), len({clip.speaker for clip in clips}), *(len(clips) // 3 for _ in range(3))]
+        cells = "".join(f'<td style="text-align:left">{value}</td>' for value in (side, *counts))
+        assert cells in html
+    assert escape(str(splits.audit)) in html and "silent.wav" in html

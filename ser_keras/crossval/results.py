@@ -11,6 +11,7 @@ import numpy as np
 
 from ser_keras.config import CrossvalConfig
 from ser_keras.corpora import Utterance
+from ser_keras.display import table_html
 from ser_keras.evaluation import Report, prediction_columns, prediction_rows
 from ser_keras.files import write_csv, write_json
 from ser_keras.metrics import bootstrap_interval
@@ -224,6 +225,11 @@ class CrossValidation:
         ]
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        """Return the folds and the figures made from them for Jupyter."""
+        columns = ("seed", "fold", "test speakers", "clips", "UAR", "accuracy", "validation UAR")
+        return table_html(columns, map(_cells, self.rows), str(self))
+
     def _test_lines(self) -> tuple[str, ...]:
         low, high = self.interval_95
         return (
@@ -232,6 +238,12 @@ class CrossValidation:
             f"mean fold UAR   {self.mean_fold_uar:.3f}   over {len(self.rows)} trainings",
             f"accuracy        {self.accuracy:.3f}   {len(self._clips)} clips, {len(self.config.seeds)} seeds",
         )
+
+
+def _cells(row: FoldRow) -> tuple[Any, ...]:
+    """Return a line of the table for Jupyter; dashes where the test side was not scored."""
+    scores = ("-" if value is None else value for value in (row.uar, row.accuracy, row.validation_uar))
+    return row.seed, row.fold, ", ".join(row.speakers) or "unknown", row.num_clips, *scores
 
 
 def _pool(reports: Sequence[Report]) -> Report:
