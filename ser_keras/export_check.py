@@ -17,6 +17,7 @@ import numpy as np
 
 from ser_keras.errors import InputError
 from ser_keras.sound_files import encode_wav
+from ser_keras.stored import read_recipe
 
 TOLERANCE = 1e-5
 """Largest difference of a probability, or of a part of an embedding relative to the largest part."""
@@ -41,14 +42,16 @@ def check_export(model: Any, directory: Path) -> float:
     """
     _check_ops(directory)
     clips = sample_clips(model.audio.sample_rate)
-    expected = {name: _live(model, clip) for name, clip in clips.items()}
     with tempfile.TemporaryDirectory() as folder:
         given = _served(directory, clips, model.audio.sample_rate, Path(folder))
+    wholes = {name: _live(model, clip) for name, clip in clips.items()}
+    window = round(read_recipe(directory)["serving"]["window_seconds"] * model.audio.sample_rate)
+    firsts = {name: _live(model, clip[:window]) for name, clip in clips.items()}
     differences = {}
-    for index, (name, (probabilities, embedding)) in enumerate(expected.items()):
-        scale = np.abs(embedding).max()
+    for index, name in enumerate(clips):
         for signature, answer in given.items():
-            wanted, unit = (embedding, scale) if signature == "embedding" else (probabilities, 1.0)
+            probabilities, embedding = (firsts if signature == "timeline" else wholes)[name]
+            wanted, unit = (embedding, np.abs(embedding).max()) if signature == "embedding" else (probabilities, 1.0)
             difference = np.abs(answer[index] - wanted).max() / unit
             differences[f"{signature} of {name}"] = float(difference) if np.isfinite(difference) else np.inf
     worst = max(differences, key=differences.get)

@@ -154,6 +154,20 @@ def test_an_export_within_the_tolerance_passes(restless_model, exported):
     assert export_check.check_export(restless_model, exported) <= export_check.TOLERANCE
 
 
+@pytest.mark.parametrize(("window_seconds", "is_equal"), [(1.0, True), (0.5, False)])
+def test_a_timeline_is_compared_by_its_first_window(restless_model, exported, monkeypatch, window_seconds, is_equal):
+    """Windows shorter than the clips of the check are no difference."""
+    model, windows = restless_model, [clip[:16_000] for clip in export_check.sample_clips(16_000).values()]
+    answers = np.stack([export_check._live(model, window)[0] for window in windows])
+    monkeypatch.setattr(export_check, "_served", lambda *_: {"timeline": answers})
+    monkeypatch.setattr(export_check, "read_recipe", lambda _: {"serving": {"window_seconds": window_seconds}})
+    if is_equal:
+        assert export_check.check_export(model, exported) == 0
+    else:
+        with pytest.raises(InputError, match=r"timeline of .* differs by"):
+            export_check.check_export(model, exported)
+
+
 def test_an_export_that_fails_its_check_leaves_no_version(restless_model, tmp_path, monkeypatch):
     def refuse(model, directory):
         assert (directory / "saved_model.pb").is_file()
