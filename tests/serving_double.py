@@ -24,6 +24,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from ser_keras.client import EmotionClient
+
 HTTP_STATUS = {grpc.StatusCode.NOT_FOUND: 404, grpc.StatusCode.INVALID_ARGUMENT: 400}
 ONLY_INPUT = ""
 """The name of an input that was given without one, for it is the only one."""
@@ -426,3 +428,10 @@ def _plain(array):
     if array.dtype == object:
         return np.vectorize(bytes.decode, otypes=[object])(array).tolist()
     return array.tolist()
+
+
+def warm_up(server, clip):
+    """Have every signature answer once, without haste, as the warm-up records of an export do in the real server."""
+    with EmotionClient(server.rest_url, timeout_seconds=300) as client:
+        for ask in (client.predict, client.timeline, client.embed):
+            ask(clip)
