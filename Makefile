@@ -8,7 +8,7 @@ LATEST ?= .venv-latest
 
 RUN ?= $(shell ls -d runs/*/ 2>/dev/null | tail -n 1)
 
-.PHONY: help train test test-latest lint bench scaling parity fuzz stress golden serve clean
+.PHONY: help train test test-latest lint docs bench scaling parity fuzz stress golden serve clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,10 @@ test-latest: $(STAMP) ## Run the tests on Python 3.13, and load models of each s
 lint: $(STAMP) ## Check style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+docs: $(STAMP) ## Build the documentation into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "build/site/index.html   with search: $(BIN)/python -m http.server --directory build/site"
 
 bench: $(STAMP) ## Measure speed beside librosa, soxr, PyTorch and Model.predict
 	$(BIN)/python benchmarks/bench.py $(ARGS)

@@ -8,6 +8,7 @@ import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 
+import prose
 import pytest
 from serving_double import ServingDouble
 
@@ -20,17 +21,16 @@ SERVER = "http://localhost:8501"
 
 
 def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return prose.blocks(README, language)
+
+
+def shell_lines(program):
+    return prose.shell_lines(README, program)
 
 
 def curl_block():
     (block,) = (block for block in blocks("sh") if block.startswith("curl"))
     return block
-
-
-def shell_lines(program):
-    lines = [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
-    return [line for line in lines if line.startswith(program)]
 
 
 def test_the_python_story_runs_as_printed(tmp_path, monkeypatch, capsys):
