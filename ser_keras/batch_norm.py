@@ -12,7 +12,8 @@ class FusedBatchNormalization(layers.BatchNormalization):
     Keras composes it of a dozen operations, each of which reads and writes the whole tensor; the kernel,
     which exists for CPU and GPU, reads it twice. Otherwise it is `keras.layers.BatchNormalization`, its
     weights and its inference included. Padding counts as it is in the statistics of a training batch;
-    outside training no statistics are taken, and no clip sees another.
+    outside training no statistics are taken, and no clip sees another. Replicas of a `tf.distribute` strategy
+    normalise by the statistics of their own part of a batch, and keep those of the whole.
 
     Example:
         >>> import numpy as np
@@ -35,6 +36,15 @@ class FusedBatchNormalization(layers.BatchNormalization):
             epsilon=self.epsilon,
             is_training=True,
         )
-        for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+        for moving, value in zip((self.moving_mean, self.moving_variance), _of_all(mean, variance), strict=True):
             moving.assign(moving * self.momentum + value * (1 - self.momentum))
         return normalised
+
+
+def _of_all(mean: tf.Tensor, variance: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return mean and variance over the batches of all replicas, which are of one size."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return mean, variance
+    mean, square = context.all_reduce(tf.distribute.ReduceOp.MEAN, [mean, variance + mean**2])
+    return mean, square - mean**2
