@@ -67,10 +67,11 @@ def adapt_normalization(model: ParallelModel, recordings: Any) -> ParallelModel:
     num_recordings = sum(len(inputs["num_samples"]) for inputs in batches)
     if not num_recordings:
         raise InputError("there is no recording to adapt to: give at least one")
-    fitted = _copy(model)
+    fitted = model.copy()
     fitted.adapt_normalization(batches)
     weight = num_recordings / (num_recordings + PRIOR_CLIPS)
-    adapted = _copy(model, {"num_recordings": num_recordings, "prior_clips": PRIOR_CLIPS, "weight": weight})
+    about = {"num_recordings": num_recordings, "prior_clips": PRIOR_CLIPS, "weight": weight}
+    adapted = model.copy(adaptation=about)
     _blend(adapted.get_layer("normalization"), fitted.get_layer("normalization"), weight)
     return adapted
 
@@ -113,13 +114,6 @@ def _checked(waveform: Any) -> np.ndarray:
     if waveform.ndim != 1 or not waveform.size or not np.isfinite(waveform).all():
         raise InputError(f"a waveform of shape {waveform.shape}: expected finite samples (time,), one or more")
     return waveform
-
-
-def _copy(model: ParallelModel, adaptation: dict[str, Any] | None = None) -> ParallelModel:
-    copy = ParallelModel.from_config({**model.get_config(), "adaptation": adaptation})
-    copy.set_weights(model.get_weights())
-    copy.get_layer("normalization").finalize_state()  # set_weights alone leaves the layer with old numbers
-    return copy
 
 
 def _blend(layer: layers.Normalization, new: layers.Normalization, weight: float) -> None:

@@ -125,6 +125,17 @@ class ParallelModel(keras.Model):
         """Train on one batch, as in `keras.Model`."""
         return super().train_step(self._disturb(data, self.optimizer.iterations) if self._disturb else data)
 
+    def copy(self, *, adaptation: dict[str, Any] | None = None) -> "ParallelModel":
+        """Return a model of its own with the same weights; it is not compiled, and on one device.
+
+        Args:
+            adaptation: that of the copy, where it is not this model's.
+        """
+        copy = ParallelModel.from_config({**self.get_config(), "adaptation": adaptation or self.adaptation})
+        copy.set_weights(self.get_weights())
+        copy.get_layer("normalization").finalize_state()  # set_weights alone leaves the layer with old numbers
+        return copy
+
     @property
     def details(self) -> keras.Model:
         """The same network with its inner values as outputs; the weights are shared.
