@@ -74,9 +74,9 @@ def calibrate_temperature(model: keras.Model, val_data: Any) -> float:
     layer = model.get_layer("temperature")
     logits, targets = _logits_and_targets(model, val_data)
     if not np.isfinite(logits).all():  # training went astray: nothing can be read from it
-        return float(layer.temperature)
+        return float(layer.temperature.numpy())
     layer.set(best_temperature(logits, targets))
-    return float(layer.temperature)
+    return float(layer.temperature.numpy())
 
 
 def best_temperature(logits: np.ndarray, targets: np.ndarray) -> float:

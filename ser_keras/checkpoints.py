@@ -35,21 +35,28 @@ class Checkpoint(keras.callbacks.Callback):
         path: the file that training replaces; nothing is saved where it is None.
         settings: groups of plain values that the training depends on, to be the same when it goes on.
         early_stopping: it has to stand before this callback, and so has `keras.callbacks.History`.
+        writes: False for a process that reads alone, as all workers but one do.
 
     Attributes:
         early_stopping: as given.
+        writes: as given.
         mixup_seed: two integers, drawn by Keras's seed when the training was begun.
         num_epochs: whole epochs that are behind.
         is_done: whether no epoch is to follow.
     """
 
     def __init__(
-        self, path: Path | None, settings: Mapping[str, Any], *, early_stopping: keras.callbacks.EarlyStopping
+        self,
+        path: Path | None,
+        settings: Mapping[str, Any],
+        *,
+        early_stopping: keras.callbacks.EarlyStopping,
+        writes: bool = True,
     ):
         super().__init__()
         self._path, self._settings = path, json.loads(json.dumps(settings))
         self._loaded: dict[str, Any] | None = None
-        self.early_stopping = early_stopping
+        self.early_stopping, self.writes = early_stopping, writes
         self.mixup_seed: list[int] = keras.random.SeedGenerator().next().numpy().tolist()
         self.num_epochs, self.is_done = 0, False
 
@@ -65,7 +72,8 @@ class Checkpoint(keras.callbacks.Callback):
         if self._path is None or not self._path.exists():
             return False
         if not resume:
-            self._path.unlink()
+            if self.writes:
+                self._path.unlink()
             return False
         self._loaded = read_checkpoint(self._path)
         refuse_changes(self._path, self._loaded["settings"], self._settings)
@@ -108,13 +116,13 @@ class Checkpoint(keras.callbacks.Callback):
             variable.assign(value)
 
     def _save(self, num_epochs: int) -> None:
-        if self._path is None:
+        if self._path is None or not self.writes:
             return
         self.num_epochs = num_epochs
         about = {"settings": self._settings, "history": self.model.history.history}
         about |= {name: getattr(self, name) for name in _OWN}
         about |= {name: getattr(self.early_stopping, name) for name in _EARLY_STOPPING}
-        arrays = {f"state_{index}": np.asarray(each) for index, each in enumerate(self._state())}
+        arrays = {f"state_{index}": keras.ops.convert_to_numpy(each) for index, each in enumerate(self._state())}
         arrays |= {f"best_weights_{index}": each for index, each in enumerate(self.early_stopping.best_weights or [])}
         with whole_file(self._path) as part, part.open("wb") as file:
             np.savez(file, about=np.array(json.dumps(about)), **arrays)

@@ -10,6 +10,14 @@ class InputError(ValueError):
     """
 
 
+class WorkerLostError(RuntimeError):
+    """Another process of a training on several machines is gone, and this one cannot go on without it.
+
+    The message is one line. The command line prints it and exits with code 75, by which a scheduler may know that
+    it is worth trying again.
+    """
+
+
 def require(holds: bool, name: str, value: object, expected: str) -> None:
     """Refuse a value that cannot work.
 

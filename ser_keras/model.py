@@ -17,6 +17,7 @@ from ser_keras.batch_norm import FusedBatchNormalization
 from ser_keras.branches import AnswerAverage
 from ser_keras.calibration import Temperature
 from ser_keras.config import AudioConfig, ModelConfig
+from ser_keras.distribution import has_workers
 from ser_keras.errors import InputError
 from ser_keras.features import FrameMask, LogMelSpectrogram
 from ser_keras.long_term import LongTermStatistics, fit_linear_model
@@ -123,7 +124,23 @@ class ParallelModel(keras.Model):
 
     def train_step(self, data: tuple) -> dict[str, Any]:
         """Train on one batch, as in `keras.Model`."""
-        return super().train_step(self._disturb(data, self.optimizer.iterations) if self._disturb else data)
+        data = self._disturb(data, self.optimizer.iterations) if self._disturb else data
+        return self._reducible(super().train_step(data))
+
+    def test_step(self, data: tuple) -> dict[str, Any]:
+        """Evaluate one batch, as in `keras.Model`."""
+        return self._reducible(super().test_step(data))
+
+    def _reducible(self, logs: dict[str, Any]) -> dict[str, Any]:
+        """Give Keras what it can average over the replicas of several workers: no scalars."""
+        if not has_workers(self.distribute_strategy):
+            return logs
+        return {name: ops.reshape(each, (1,)) for name, each in logs.items()}
+
+    def _maybe_symbolic_build(self, *arguments: Any, **named: Any) -> None:
+        """Leave out, once all is built, what Keras cannot do with parts of a batch that are not of one shape."""
+        if self.optimizer is None or not self.optimizer.built:
+            super()._maybe_symbolic_build(*arguments, **named)
 
     def copy(self, *, adaptation: dict[str, Any] | None = None) -> "ParallelModel":
         """Return a model of its own with the same weights; it is not compiled, and on one device.

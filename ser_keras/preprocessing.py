@@ -310,8 +310,8 @@ class _Side:
         def read(clips, labels):
             return self._read(self._wholes, clips), labels
 
-        dataset = _read_ahead(entries.batch(batch_size), read)
-        dataset.class_names, dataset.utterances = self._emotions, self._utterances
+        dataset = self._reading(entries.batch(batch_size), read)
+        dataset.utterances = self._utterances
         return dataset
 
     def training_batches(self, config: DataConfig) -> tf.data.Dataset:
@@ -328,8 +328,15 @@ class _Side:
             return self._read(parts, tf.gather(self._clips, places), draws), tf.gather(self._labels, places)
 
         entries = _ordered(order, len(self._utterances), config.batch_size)
+        dataset = self._reading(entries, read)
+        dataset.order = order
+        return dataset
+
+    def _reading(self, entries: tf.data.Dataset, read: Callable[..., tuple]) -> tf.data.Dataset:
+        """Return the batches that `read` makes of batches of numbers, which `cut` can change before."""
         dataset = _read_ahead(entries, read)
-        dataset.class_names, dataset.order = self._emotions, order
+        dataset.class_names = self._emotions
+        dataset.cut = lambda cut: _read_ahead(entries.apply(cut), read)
         return dataset
 
     def _read(self, choose: Callable[..., list[np.ndarray]], *numbers: tf.Tensor) -> dict[str, tf.Tensor]:

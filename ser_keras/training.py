@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from ser_keras.augmentation import mix_up
 from ser_keras.calibration import calibrate_temperature
 from ser_keras.checkpoints import CHECKPOINT, Checkpoint
 from ser_keras.config import TrainConfig
+from ser_keras.distribution import ScatterSeeds, check_same_everywhere, has_workers, is_chief, naming_lost_workers
 from ser_keras.errors import InputError
 from ser_keras.files import whole_file, write_csv
 from ser_keras.metrics import UnweightedAverageRecall
 from ser_keras.model import ParallelModel
-from ser_keras.preprocessing import check_clips, labelled_batches, shuffled_batches
+from ser_keras.preprocessing import labelled_batches, shuffled_batches
+from ser_keras.sharding import contents, training_parts, validation_parts
 
 
 def train_model(
@@ -79,28 +82,36 @@ def train_model(
     train_data = shuffled_batches(train_data) if isinstance(train_data, tuple) else train_data
     train = labelled_batches(train_data, model.num_emotions)
     val = labelled_batches(val_data, model.num_emotions)
+    strategy = model.distribute_strategy
     with _epochs_numbered(train_data) as numbering:
-        counts, steps = _count_labels(train, model.num_emotions, "training")
-        _count_labels(val, model.num_emotions, "validation")
-        checkpoint = _checkpoint(folder, model, config, steps)
+        found = contents(train, model.num_emotions, "training")
+        found_in_val = contents(val, model.num_emotions, "validation")
+        checkpoint = _checkpoint(folder, model, config, len(found.batch_sizes))
         if not checkpoint.start(resume=resume):
             model.adapt_normalization(train)
             model.fit_statistics(train, config.statistics_regularization)
-        _compile(model, config, steps * config.epochs)
-        weighted = config.class_weights and len(train.element_spec) == 2
-        with mixed(model, config.mixup, checkpoint.mixup_seed):
+        _compile(model, config, len(found.batch_sizes) * config.epochs)
+        weights = class_weights(found.counts) if config.class_weights else None
+        prepare = partial(_weighted_batches, num_emotions=model.num_emotions, weights=weights)
+        if strategy.num_replicas_in_sync == 1:
+            train = prepare(train_data)
+        else:
+            check_same_everywhere(strategy, "checkpoint", [checkpoint.num_epochs])
+            train = training_parts(strategy, train_data, found, prepare)
+            unweighted = partial(labelled_batches, num_emotions=model.num_emotions)
+            val = validation_parts(strategy, val_data, found_in_val, unweighted)
+        with mixed(model, config.mixup, checkpoint.mixup_seed), naming_lost_workers(strategy):
             history = model.fit(
                 train,
                 validation_data=val,
                 initial_epoch=checkpoint.num_epochs,
                 epochs=checkpoint.num_epochs if checkpoint.is_done else config.epochs,
                 shuffle=False,  # the dataset shuffles itself
-                class_weight=class_weights(counts) if weighted else None,
                 callbacks=[*numbering, *_callbacks(config, folder, checkpoint), *callbacks],
                 verbose=verbose,
             )
     calibrate_temperature(model, val_data)
-    if folder is not None:
+    if folder is not None and is_chief(strategy):
         save_model(model, folder / "model.keras")
     return history
 
@@ -111,6 +122,8 @@ def save_model(model: keras.Model, path: str | Path) -> None:
     Raises:
         OSError: the disk is full or may not be written.
     """
+    if isinstance(model, ParallelModel) and has_workers(model.distribute_strategy):
+        model = model.copy()  # Keras would save the metrics, which this process cannot read without the others
     with whole_file(path) as part:
         model.save(part)
 
@@ -148,16 +161,21 @@ def _adopt_emotions(model: ParallelModel, train_data: Any, val_data: Any) -> Non
         model.emotions = names
 
 
-def _count_labels(batches: tf.data.Dataset, num_emotions: int, name: str) -> tuple[np.ndarray, int]:
-    """Return how often each label occurs, and the number of batches, after a look at every clip."""
-    counts, steps = np.zeros(num_emotions), 0
-    for inputs, labels, *_ in batches:
-        check_clips(inputs, labels, num_emotions)
-        counts += labels.numpy().sum(axis=0)
-        steps += 1
-    if not steps:
-        raise InputError(f"the {name} data holds no clip: give at least one")
-    return counts, steps
+def _weighted_batches(data: Any, num_emotions: int, weights: dict[int, float] | None) -> tf.data.Dataset:
+    """Give each clip of `labelled_batches` the weight of its class, unless it has a weight already.
+
+    It is what `fit` does with ``class_weight``, which it cannot do with distributed data.
+    """
+    batches = labelled_batches(data, num_emotions)
+    if weights is None or len(batches.element_spec) > 2:
+        return batches
+    of_classes = tf.constant(list(weights.values()), tf.float32)
+
+    @tf.autograph.experimental.do_not_convert
+    def weigh(inputs, one_hot):
+        return inputs, one_hot, tf.gather(of_classes, tf.argmax(one_hot, axis=1))
+
+    return batches.map(weigh, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
 @contextmanager
@@ -177,7 +195,9 @@ def mixed(model: ParallelModel, alpha: float, seed: Sequence[int]) -> AbstractCo
         return nullcontext()
 
     def mix(data, num_steps):
-        return mix_up(data, alpha, tf.constant(seed, tf.int64) + tf.cast(num_steps, tf.int64))
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group  # 0 on one device
+        own_seed = tf.constant(seed, tf.int64) + tf.stack([0, tf.cast(replica, tf.int64)])
+        return mix_up(data, alpha, own_seed + tf.cast(num_steps, tf.int64))
 
     return model.disturbed(mix)
 
@@ -191,19 +211,22 @@ def _compile(model: keras.Model, config: TrainConfig, total_steps: int) -> None:
         decay_steps=max(1, total_steps - warmup),
         alpha=0.01,
     )
-    optimizer = keras.optimizers.AdamW(
-        schedule,
-        weight_decay=config.weight_decay,
-        global_clipnorm=1.0,
-        use_ema=config.ema_momentum > 0,
-        ema_momentum=config.ema_momentum or 0.99,
-    )
-    optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
-    model.compile(
-        optimizer=optimizer,
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing),
-        metrics=[UnweightedAverageRecall(model.num_emotions), "accuracy"],
-    )
+    strategy = model.distribute_strategy
+    with strategy.scope():
+        optimizer = keras.optimizers.AdamW(
+            schedule,
+            weight_decay=config.weight_decay,
+            global_clipnorm=1.0 / strategy.num_replicas_in_sync,  # of each replica's share of the gradient
+            use_ema=config.ema_momentum > 0,
+            ema_momentum=config.ema_momentum or 0.99,
+        )
+        optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+        model.compile(
+            optimizer=optimizer,
+            loss=keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing),
+            metrics=[UnweightedAverageRecall(model.num_emotions), keras.metrics.CategoricalAccuracy("accuracy")],
+        )
+        optimizer.build(model.trainable_variables)
 
 
 def _checkpoint(folder: Path | None, model: ParallelModel, config: TrainConfig, steps: int) -> Checkpoint:
@@ -218,7 +241,7 @@ def _checkpoint(folder: Path | None, model: ParallelModel, config: TrainConfig, 
         "val_uar", mode="max", patience=config.patience or config.epochs, restore_best_weights=config.patience > 0
     )
     path = None if folder is None else folder / CHECKPOINT
-    return Checkpoint(path, settings, early_stopping=early_stopping)
+    return Checkpoint(path, settings, early_stopping=early_stopping, writes=is_chief(model.distribute_strategy))
 
 
 def _callbacks(config: TrainConfig, folder: Path | None, checkpoint: Checkpoint) -> list[keras.callbacks.Callback]:
@@ -229,8 +252,9 @@ def _callbacks(config: TrainConfig, folder: Path | None, checkpoint: Checkpoint)
         checkpoint.early_stopping,
         keras.callbacks.History(),
         checkpoint,
+        ScatterSeeds(),
     ]
-    if folder is not None:
+    if folder is not None and checkpoint.writes:
         folder.mkdir(parents=True, exist_ok=True)
         callbacks += [
             _WriteProgress(folder, best_only=config.patience > 0),

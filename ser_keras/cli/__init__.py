@@ -19,7 +19,7 @@ from ser_keras import __version__
 from ser_keras.cli import convert, crossval, demo, download, evaluate, export, predict, train
 from ser_keras.cli.output import Outcome, output_of, paint, print_result
 from ser_keras.cli.parser import EXIT_CODES, SHELLS, Parser, PrintCompletion, add_common_flags
-from ser_keras.errors import InputError
+from ser_keras.errors import InputError, WorkerLostError
 from ser_keras.terminal import shown, shown_lines
 
 VERBS = {
@@ -63,6 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, OSError) as error:
         _complain(options.verb, _one_line(error))
         return 2
+    except WorkerLostError as error:
+        _complain(options.verb, shown(error))
+        return 75  # EX_TEMPFAIL of sysexits.h
     except Exception as error:
         cause = _USERS_ERROR.search(str(error))
         if cause is None:

@@ -3,21 +3,28 @@
 import argparse
 import shutil
 import sys
+import tempfile
 import time
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ser_keras.cli.flags import add_config_flags, config_from_flags
 from ser_keras.cli.output import Outcome
-from ser_keras.errors import InputError
+from ser_keras.cluster import Cluster
+from ser_keras.errors import InputError, WorkerLostError
 from ser_keras.runs import CONFIGS, SYNTHETIC_CORPUS, begin_table, run_directory, settings_of, write_environment
 from ser_keras.stored import read_json, refuse_changes, stamp
 from ser_keras.terminal import shown
 
 if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
     from ser_keras.corpora import Utterance
     from ser_keras.evaluation import Report
+    from ser_keras.model import ParallelModel
     from ser_keras.preprocessing import Splits
 
 
@@ -40,6 +47,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--num-emotions", type=int, metavar="N", help="stop unless the data has this number of emotions"
     )
+    strategy = parser.add_argument(
+        "--strategy",
+        choices=("mirrored", "multiworker"),
+        help="train on every GPU of this machine (mirrored), or of every machine that TF_CONFIG names (multiworker; "
+        "exit code 75: another worker was lost)",
+    )
+    strategy.minor = True
     for title, config_class in CONFIGS.items():
         add_config_flags(parser, config_class, title)
 
@@ -48,6 +62,29 @@ def run(options: argparse.Namespace) -> Outcome:
     """Do the whole job and leave a run directory that holds everything to predict, evaluate and serve."""
     configs = {title: config_from_flags(config_class, options) for title, config_class in CONFIGS.items()}
     directory = _output_dir(options)
+    if options.strategy == "multiworker":
+        return _run_as_worker(directory, options, configs)
+    return _run(directory, options, configs)
+
+
+def _run_as_worker(directory: Path, options: argparse.Namespace, configs: dict[str, Any]) -> Outcome:
+    """Find the other workers before anything can fail, so that a failure of one ends them all."""
+    from ser_keras.distribution import make_strategy
+
+    cluster = Cluster.from_environment()
+    is_finished = options.resume and (directory / "environment.json").exists()
+    strategy = None if is_finished else make_strategy("multiworker")
+    if cluster.is_chief:
+        return _run(directory, options, configs, strategy)
+    return Outcome(_finished(directory) if is_finished else _assist(strategy, directory, options, configs, cluster))
+
+
+def _run(
+    directory: Path,
+    options: argparse.Namespace,
+    configs: dict[str, Any],
+    strategy: "tf.distribute.Strategy | None" = None,
+) -> Outcome:
     try:
         with run_directory(directory, resume=options.resume):
             settings = {**stamp(), **settings_of(options.dataset_path, configs)}
@@ -55,7 +92,7 @@ def run(options: argparse.Namespace) -> Outcome:
                 refuse_changes(path, read_json(path, "a run directory of `ser-keras train`"), settings)
             if (directory / "environment.json").exists():
                 return Outcome(_finished(directory))
-            return Outcome(_run_in(directory, options, configs, settings))
+            return Outcome(_run_in(directory, options, configs, settings, strategy))
     except KeyboardInterrupt as stop:
         again = f"the same command with --output-dir {shown(directory)} --resume goes on"
         raise KeyboardInterrupt(f"interrupted; {again}") from stop
@@ -66,40 +103,44 @@ def _finished(directory: Path) -> dict[str, Any]:
     return {"run_directory": directory, "metrics": read_json(directory / "metrics.json", "a run directory")}
 
 
-def _run_in(
-    directory: Path, options: argparse.Namespace, configs: dict[str, Any], settings: dict[str, Any]
+def _assist(
+    strategy: "tf.distribute.Strategy",
+    directory: Path,
+    options: argparse.Namespace,
+    configs: dict[str, Any],
+    cluster: Cluster,
 ) -> dict[str, Any]:
-    import keras
+    """Do the share of a worker that is not the chief: train, and write nothing."""
+    from ser_keras.distribution import wait_for_all
 
+    with tempfile.TemporaryDirectory() as scratch:
+        splits = _read(options, configs, Path(scratch))
+        _train(strategy, splits, options, configs, directory)
+    print("Trained; the chief scores and exports", flush=True)
+    wait_for_all(strategy)
+    return {"worker": cluster.index}
+
+
+def _run_in(
+    directory: Path,
+    options: argparse.Namespace,
+    configs: dict[str, Any],
+    settings: dict[str, Any],
+    strategy: "tf.distribute.Strategy | None",
+) -> dict[str, Any]:
     from ser_keras.checkpoints import CHECKPOINT
+    from ser_keras.distribution import make_strategy, wait_for_all
     from ser_keras.evaluation import evaluate_model
     from ser_keras.export import export_model
     from ser_keras.files import whole_file
-    from ser_keras.model import ParallelModel
     from ser_keras.plots import history_figure
-    from ser_keras.preprocessing import preprocess_data
-    from ser_keras.training import train_model
 
     started = time.monotonic()
-    keras.utils.set_random_seed(configs["data"].seed)
-    splits = preprocess_data(_dataset(options, directory), config=configs["data"], audio=configs["audio"])
-    model = ParallelModel(
-        options.num_emotions or len(splits.emotions),
-        emotions=splits.emotions,
-        audio=configs["audio"],
-        config=configs["model"],
-    )
+    strategy = strategy or make_strategy(options.strategy)
+    splits = _read(options, configs, directory)
     _describe_data(splits)
     _write_inputs(directory, settings, splits)
-    history = train_model(
-        model,
-        splits.train,
-        splits.val,
-        config=configs["training"],
-        output_dir=directory,
-        resume=options.resume,
-        verbose=1 if sys.stdout.isatty() else 2,
-    )
+    model, history = _train(strategy, splits, options, configs, directory)
     report = evaluate_model(model, splits.test)
     report.save(directory / "metrics.json")
     report.draw(directory / "confusion_matrix.png")
@@ -112,7 +153,49 @@ def _run_in(
     write_environment(directory, time.monotonic() - started)  # the last file: where it is, the run is whole
     (directory / CHECKPOINT).unlink(missing_ok=True)
     _describe_result(directory, report, splits, time.monotonic() - started)
+    with suppress(WorkerLostError):  # the run is whole, whatever becomes of the others now
+        wait_for_all(strategy)
     return {"run_directory": directory, "metrics": report.to_dict()}
+
+
+def _read(options: argparse.Namespace, configs: dict[str, Any], directory: Path) -> "Splits":
+    """Read the recordings; where none were given, a synthetic corpus is made in a directory."""
+    from ser_keras.preprocessing import preprocess_data
+
+    return preprocess_data(_dataset(options, directory), config=configs["data"], audio=configs["audio"])
+
+
+def _train(
+    strategy: "tf.distribute.Strategy",
+    splits: "Splits",
+    options: argparse.Namespace,
+    configs: dict[str, Any],
+    directory: Path,
+) -> tuple["ParallelModel", "keras.callbacks.History"]:
+    """Return the trained model, which is on one device whatever the strategy, and the curves."""
+    import keras
+
+    from ser_keras.model import ParallelModel
+    from ser_keras.training import train_model
+
+    keras.utils.set_random_seed(configs["data"].seed)
+    with strategy.scope():
+        model = ParallelModel(
+            options.num_emotions or len(splits.emotions),
+            emotions=splits.emotions,
+            audio=configs["audio"],
+            config=configs["model"],
+        )
+    history = train_model(
+        model,
+        splits.train,
+        splits.val,
+        config=configs["training"],
+        output_dir=directory,
+        resume=options.resume,
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+    return (model.copy() if options.strategy else model), history
 
 
 def _dataset(options: argparse.Namespace, directory: Path) -> list[str] | Path:
