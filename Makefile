@@ -46,7 +46,7 @@ parity: $(STAMP) ## Compare the newest run's model in Keras, Python, C, REST and
 fuzz: $(STAMP) ## Send 100,000 mutated WAV files through an exported model
 	$(BIN)/python tests/fuzzing.py $(ARGS)
 
-stress: $(STAMP) ## Train on 10,000 files with 500 broken ones, on full disks, and killed at random
+stress: $(STAMP) ## Train on 10,000 files with 500 broken ones, on full disks, killed at random, and by workers that die
 	$(BIN)/python tests/stress.py $(ARGS)
 
 golden: $(STAMP) ## Write the run directory in tests/golden again, before a release

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import broken_corpus
 import numpy as np
+from clusters import exit_codes, printed_lines, start_workers
 
 from ser_keras.checkpoints import read_checkpoint
 from ser_keras.config import ModelConfig
@@ -233,12 +234,47 @@ def trial_threads(folder, options):
     print(f"  one split; UAR by threads: {scores}; largest difference of a weight: {largest:.1e}")
 
 
+def trial_lost_worker(folder, options):
+    """Of three workers one is killed, then the chief; the others end with one line, and go on with --resume."""
+    corpus = few_clips(folder, num_speakers=4, clips_per_emotion=4)
+    command = [sys.executable, "-m", "ser_keras", "train", "--strategy", "multiworker", "--dataset-path", str(corpus)]
+    command += ["--epochs", "8", "--batch-size", "7", *flags(TINY), "--resume", "--output-dir"]
+    check_codes(folder / "0", start_workers([*command, folder / "whole"], 3, folder / "0"), [0, 0, 0])
+    for number, victim in enumerate((1, 0), start=1):
+        log = folder / str(number)
+        workers = start_workers([*command, folder / "stopped"], 3, log)
+        wait_for_epoch(3 * number, log / f"{victim}.out", workers)
+        workers[victim].kill()
+        started = time.monotonic()
+        check_codes(log, workers, [-signal.SIGKILL if index == victim else 75 for index in range(3)])
+        (line,) = {line for index in range(3) if index != victim for line in printed_lines(log, index)}
+        print(f"  worker {victim} killed; {time.monotonic() - started:.0f} s later the others said: {line}", flush=True)
+    check_codes(folder / "3", start_workers([*command, folder / "stopped"], 3, folder / "3"), [0, 0, 0])
+    print(f"  {compare_runs(folder / 'whole', folder / 'stopped')}")
+
+
+def wait_for_epoch(number, output, workers):
+    """Wait until a worker has begun an epoch."""
+    while f"Epoch {number}/" not in output.read_text():
+        if any(worker.poll() is not None for worker in workers):
+            raise AssertionError(f"a worker ended before epoch {number}; see {output.parent}")
+        time.sleep(0.2)
+
+
+def check_codes(log, workers, expected):
+    codes = exit_codes(workers, 3_600)
+    if codes != expected:
+        errors = "\n".join(path.read_text()[-2_000:] for path in sorted(log.glob("*.err")))
+        raise AssertionError(f"the workers ended with {codes}, not {expected}:\n{errors}")
+
+
 DISK_SIZES_KB = (4, 16, 64, 256, 1_024, 4_096, 16_384)
 TRIALS = {
     "broken corpus": trial_broken_corpus,
     "full disk": trial_full_disk,
     "killed": trial_killed,
     "threads": trial_threads,
+    "lost worker": trial_lost_worker,
 }
 
 
