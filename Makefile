@@ -8,7 +8,7 @@ LATEST ?= .venv-latest
 
 RUN ?= $(shell ls -d runs/*/ 2>/dev/null | tail -n 1)
 
-.PHONY: help train test test-latest lint docs bench scaling parity fuzz stress golden serve clean
+.PHONY: help train test test-latest lint docs bench scaling parity fuzz stress golden picture serve clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,6 +51,9 @@ stress: $(STAMP) ## Train on 10,000 files with 500 broken ones, on full disks, k
 
 golden: $(STAMP) ## Write the run directory in tests/golden again, before a release
 	$(BIN)/python tests/golden.py
+
+picture: $(STAMP) ## Draw the README's picture again, by the newest run of make train
+	$(BIN)/python docs/timeline.py --run $(RUN)
 
 serve: ## Serve the newest run's export by TF Serving, in Docker
 	@docker info >/dev/null 2>&1 || { echo "make serve: Docker does not run here; install and start it" >&2; exit 1; }

@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -72,6 +73,23 @@ def test_command_lines_are_understood(line, monkeypatch):
         monkeypatch.setattr(module, "run", called.append)
     assert cli.main(shlex.split(line)[1:]) == 0
     assert len(called) == 1
+
+
+def test_pictures_are_there_and_small():
+    (picture,) = (ROOT / name for name in re.findall(r"!\[.+?\]\((.+?)\)", README))
+    assert picture.read_bytes().startswith(b"\x89PNG") and picture.stat().st_size < 60_000
+
+
+def test_the_picture_is_drawn_by_its_script(exported, tmp_path):
+    script = runpy.run_path(str(ROOT / "docs" / "timeline.py"))
+    script["main"](["--run", str(exported), "--output", str(tmp_path / "timeline.png")])
+    assert (tmp_path / "timeline.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("anchor", re.findall(r"\(#(.+?)\)", README))
+def test_links_within_the_page_lead_to_a_heading(anchor):
+    headings = re.findall("^#+ (.+)$", README, re.MULTILINE)
+    assert anchor in [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings]
 
 
 def test_there_is_something_to_test():
