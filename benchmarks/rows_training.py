@@ -10,7 +10,8 @@ from clips import find_corpus, noise, quiet
 from lines import Measured
 from timing import medians, module_or_reason
 
-from ser_keras.preprocessing import labelled_batches, preprocess_data
+from ser_keras.batches import labelled_batches
+from ser_keras.preprocessing import preprocess_data
 
 BATCH = 32
 MATRICES = (1024, 2048, 4096)

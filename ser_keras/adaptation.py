@@ -9,11 +9,12 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from ser_keras.batches import as_inputs
 from ser_keras.corpora import Utterance
 from ser_keras.corpora.listing import list_files, no_audio_message
 from ser_keras.errors import InputError
 from ser_keras.model import ParallelModel
-from ser_keras.preprocessing import as_inputs, rejection_table
+from ser_keras.preprocessing import rejection_table
 from ser_keras.recordings import load_recordings
 
 logger = logging.getLogger(__name__)

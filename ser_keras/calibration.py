@@ -9,8 +9,8 @@ from keras import ops
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
+from ser_keras.batches import check_clips, labelled_batches
 from ser_keras.errors import InputError
-from ser_keras.preprocessing import check_clips, labelled_batches
 
 TEMPERATURE_BOUNDS = (0.1, 10.0)
 """Where the temperature is looked for: below 1 the network was too timid, above 1 too sure of itself."""

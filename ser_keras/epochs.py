@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import tensorflow as tf
 
 
 class EpochOrder:
@@ -18,6 +19,7 @@ class EpochOrder:
         seed: 0 or more.
 
     Attributes:
+        size: as given.
         epoch: number of the epoch to come, from 0, or None to count the passes.
 
     Example:
@@ -30,7 +32,7 @@ class EpochOrder:
     """
 
     def __init__(self, size: int, seed: int):
-        self._size, self._seed = size, seed
+        self.size, self._seed = size, seed
         self._passes = itertools.count()
         self.epoch: int | None = None
 
@@ -47,4 +49,18 @@ class EpochOrder:
         """Return the places of all clips in a random order, int32 `(size,)`, and as many random numbers, int64."""
         epoch = next(self._passes) if self.epoch is None else self.epoch
         random = np.random.default_rng((self._seed, epoch))
-        return random.permutation(self._size).astype(np.int32), random.integers(2**62, size=self._size)
+        return random.permutation(self.size).astype(np.int32), random.integers(2**62, size=self.size)
+
+
+def ordered_batches(order: EpochOrder, batch_size: int) -> tf.data.Dataset:
+    """Return batches of what an order draws anew for each pass: int32 places and int64 random numbers.
+
+    A last batch that is not full is dropped, where it is not the only one.
+    """
+
+    def draw(_):
+        drawn = tf.numpy_function(order.draw, [], (tf.int32, tf.int64))
+        return tf.data.Dataset.from_tensor_slices(tuple(tf.ensure_shape(each, [order.size]) for each in drawn))
+
+    batches = tf.data.Dataset.range(1).flat_map(draw).batch(batch_size, drop_remainder=order.size > batch_size)
+    return batches.apply(tf.data.experimental.assert_cardinality(max(order.size // batch_size, 1)))

@@ -12,13 +12,13 @@ import numpy as np
 import tensorflow as tf
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+from ser_keras.batches import check_clips, labelled_batches
 from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
 from ser_keras.files import whole_file, write_bytes, write_csv, write_json
 from ser_keras.metrics import bootstrap_interval, expected_calibration_error, unweighted_average_recall
 from ser_keras.model import ParallelModel
 from ser_keras.plots import confusion_matrix_figure
-from ser_keras.preprocessing import check_clips, labelled_batches
 from ser_keras.report_page import report_cell, report_page
 from ser_keras.report_text import report_text
 

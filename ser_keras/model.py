@@ -190,7 +190,7 @@ class ParallelModel(keras.Model):
 
         Args:
             batches: dataset of inputs, as the model takes them, and one-hot labels `(batch, num_emotions)`; see
-                `ser_keras.preprocessing.labelled_batches`.
+                `ser_keras.batches.labelled_batches`.
             regularization: as in `ser_keras.long_term.fit_linear_model`.
         """
         if not self.config.statistics_share:

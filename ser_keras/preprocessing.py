@@ -15,7 +15,7 @@ import tensorflow as tf
 from ser_keras.config import AudioConfig, DataConfig
 from ser_keras.corpora import Utterance, scan_corpus
 from ser_keras.display import table_html
-from ser_keras.epochs import EpochOrder
+from ser_keras.epochs import EpochOrder, ordered_batches
 from ser_keras.errors import InputError
 from ser_keras.labels import order_emotions
 from ser_keras.recordings import Recordings, Rejected, load_recordings
@@ -41,7 +41,7 @@ class Splits:
 
     Attributes:
         train: shuffled anew in each epoch.
-        val: for early stopping and every choice.
+        val: for every choice, and for calibration.
         test: to be scored once, at the end.
         emotions: names of the labels, in their order.
         split: which utterance is on which side.
@@ -206,91 +206,6 @@ def _side_counts(clips: Sequence[Utterance], emotions: Sequence[str]) -> tuple[i
     return len(clips), "unknown" if None in speakers else len(speakers), *(counts[name] for name in emotions)
 
 
-def labelled_batches(data: Any, num_emotions: int, *, batch_size: int = DataConfig.batch_size) -> tf.data.Dataset:
-    """Bring whatever `model.fit` takes into one form: input dictionary, one-hot label.
-
-    Args:
-        data: batched `tf.data.Dataset` of ``(inputs, labels)`` or ``(inputs, labels, sample_weights)``,
-            or a pair of arrays. Inputs are a dictionary of `waveform` `(batch, samples)` and
-            `num_samples` `(batch,)`, or the waveforms alone where nothing is padded; labels are
-            indices `(batch,)` or one-hot `(batch, num_emotions)`.
-        num_emotions: number of classes.
-        batch_size: clips in a batch, for arrays.
-
-    Raises:
-        InputError: `data` is neither.
-    """
-    if not isinstance(data, tf.data.Dataset):
-        if not isinstance(data, tuple) or len(data) not in (2, 3):
-            raise InputError(
-                f"data of type {type(data).__name__}: expected a tf.data.Dataset or a pair (inputs, labels)"
-            )
-        data = tf.data.Dataset.from_tensor_slices(data).batch(batch_size)
-
-    @tf.autograph.experimental.do_not_convert
-    def convert(inputs, labels, *weights):
-        return as_inputs(inputs), _one_hot(labels, num_emotions), *weights
-
-    return data.map(convert, _PARALLEL)
-
-
-def shuffled_batches(
-    arrays: tuple, *, batch_size: int = DataConfig.batch_size, seed: int = DataConfig.seed
-) -> tf.data.Dataset:
-    """Make training batches of arrays: in each epoch in another order, as those of `Splits.train`.
-
-    A last batch that is not full is dropped, where it is not the only one.
-
-    Args:
-        arrays: pair of inputs and labels, or a triple with sample weights.
-        batch_size: clips in a batch.
-        seed: of the order.
-
-    Example:
-        >>> batches = shuffled_batches((np.zeros((5, 10)), np.arange(5)), batch_size=2)
-        >>> [len(set(labels.numpy())) for _, labels in batches]
-        [2, 2]
-    """
-    arrays = tf.data.Dataset.from_tensors(arrays).get_single_element()
-    size = len(tf.nest.flatten(arrays)[0])
-    order = EpochOrder(size, seed)
-    dataset = _ordered(order, size, batch_size).map(
-        lambda places, _: tf.nest.map_structure(lambda each: tf.gather(each, places), arrays)
-    )
-    dataset.order = order
-    return dataset
-
-
-def check_clips(inputs: dict[str, tf.Tensor], one_hot: tf.Tensor, num_emotions: int) -> None:
-    """Refuse a batch of `labelled_batches` that cannot be learnt from or scored.
-
-    Raises:
-        InputError: an index is that of no class, so that its row has no 1; or samples are no numbers.
-    """
-    if not np.isclose(one_hot.numpy().sum(axis=1), 1).all():
-        raise InputError(f"a label lies outside 0 to {num_emotions - 1}: num_emotions={num_emotions} does not fit")
-    finite = np.isfinite(inputs["waveform"].numpy()).all(axis=1)
-    if not finite.all():
-        raise InputError(
-            f"{np.count_nonzero(~finite)} of the {len(finite)} clips of a batch hold NaN or infinite samples: "
-            "mend them, or leave them out"
-        )
-
-
-def as_inputs(inputs: Any) -> dict[str, tf.Tensor]:
-    """Bring a batch of waveforms, alone or as `ParallelModel` takes them, into the form that it takes."""
-    if isinstance(inputs, dict):
-        return {"waveform": inputs["waveform"], "num_samples": tf.cast(inputs["num_samples"], tf.int32)}
-    batch, samples = tf.unstack(tf.shape(inputs))
-    return {"waveform": tf.cast(inputs, tf.float32), "num_samples": tf.repeat(samples, batch)}
-
-
-def _one_hot(labels: tf.Tensor, num_emotions: int) -> tf.Tensor:
-    if labels.shape.rank == 2:
-        return tf.cast(labels, tf.float32)
-    return tf.one_hot(tf.cast(labels, tf.int32), num_emotions)
-
-
 class _Side:
     """One side of a split as numbers: for each clip its place in the recordings and its label."""
 
@@ -327,7 +242,7 @@ class _Side:
         def read(places, draws):
             return self._read(parts, tf.gather(self._clips, places), draws), tf.gather(self._labels, places)
 
-        entries = _ordered(order, len(self._utterances), config.batch_size)
+        entries = ordered_batches(order, config.batch_size)
         dataset = self._reading(entries, read)
         dataset.order = order
         return dataset
@@ -354,17 +269,6 @@ class _Side:
 
     def _parts(self, clips: np.ndarray, draws: np.ndarray, *, length: int) -> list[np.ndarray]:
         return [_random_part(samples, length, draw) for samples, draw in zip(self._wholes(clips), draws, strict=True)]
-
-
-def _ordered(order: EpochOrder, size: int, batch_size: int) -> tf.data.Dataset:
-    """Return batches of what `order` draws anew for each pass."""
-
-    def draw(_):
-        drawn = tf.numpy_function(order.draw, [], (tf.int32, tf.int64))
-        return tf.data.Dataset.from_tensor_slices(tuple(tf.ensure_shape(each, [size]) for each in drawn))
-
-    batches = tf.data.Dataset.range(1).flat_map(draw).batch(batch_size, drop_remainder=size > batch_size)
-    return batches.apply(tf.data.experimental.assert_cardinality(max(size // batch_size, 1)))
 
 
 def _read_ahead(entries: tf.data.Dataset, read: Callable[..., Any]) -> tf.data.Dataset:

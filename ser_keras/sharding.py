@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from ser_keras.batches import check_clips
 from ser_keras.distribution import check_same_everywhere
 from ser_keras.errors import InputError
-from ser_keras.preprocessing import check_clips
 
 Cut = Callable[[tf.data.Dataset, int, range], tf.data.Dataset]
 """From batches, the number of replicas and the numbers of some of them to the parts of those, in turn."""

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from ser_keras.augmentation import mix_up
+from ser_keras.batches import labelled_batches, shuffled_batches
 from ser_keras.calibration import calibrate_temperature
 from ser_keras.checkpoints import CHECKPOINT, Checkpoint
 from ser_keras.config import TrainConfig
@@ -19,7 +20,6 @@ from ser_keras.errors import InputError
 from ser_keras.files import whole_file, write_csv
 from ser_keras.metrics import UnweightedAverageRecall
 from ser_keras.model import ParallelModel
-from ser_keras.preprocessing import labelled_batches, shuffled_batches
 from ser_keras.sharding import contents, training_parts, validation_parts
 
 
@@ -46,7 +46,7 @@ def train_model(
     Args:
         model: the model; it is changed in place.
         train_data: dataset of `preprocess_data`, or any `tf.data.Dataset` or pair of arrays that `fit`
-            takes (see `ser_keras.preprocessing.labelled_batches`). Arrays are shuffled, a dataset is not.
+            takes (see `ser_keras.batches.labelled_batches`). Arrays are shuffled, a dataset is not.
         val_data: the same, of other speakers.
         config: how to train.
         output_dir: folder for ``model.keras`` (while training the last epoch's, with ``patience`` the best),

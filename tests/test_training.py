@@ -6,11 +6,12 @@ import pytest
 import tensorflow as tf
 from conftest import SMALL
 
+from ser_keras.batches import labelled_batches
 from ser_keras.config import TrainConfig
 from ser_keras.errors import InputError
 from ser_keras.evaluation import evaluate_model
 from ser_keras.model import ParallelModel, load_model
-from ser_keras.preprocessing import labelled_batches, preprocess_data
+from ser_keras.preprocessing import preprocess_data
 from ser_keras.training import class_weights, save_model, train_model
 
 QUICK = {"epochs": 2, "verbose": 0}
