@@ -1,4 +1,7 @@
-"""What a whole recording is like: long-term statistics of its cepstra, in a form that a linear layer can read."""
+"""A second opinion beside the network: a linear model of what the whole recording is like.
+
+Long-term statistics of its cepstra, the model that reads them, and how its answer and the network's become one.
+"""
 
 from collections.abc import Sequence
 
@@ -70,6 +73,43 @@ class LongTermStatistics(layers.Layer):
     def get_config(self):
         """Return the arguments of the constructor."""
         return {**super().get_config(), "num_cepstra": self.num_cepstra, "lags": self.lags}
+
+
+@keras.saving.register_keras_serializable(package="ser_keras")
+class AnswerAverage(layers.Layer):
+    """Average the log-probabilities of the network and of a second opinion; in training the network answers alone.
+
+    The softmax behind it makes probabilities of the average: their weighted and normalised geometric mean, a
+    logarithmic opinion pool. If the pool were trained on, the second opinion, which is there from the
+    beginning, would leave the network only its mistakes to learn from.
+
+    Args:
+        share: weight of the second opinion, 0 to 1.
+
+    Example:
+        >>> sure, unsure = np.log([[0.9, 0.1]]), np.log([[0.5, 0.5]])
+        >>> np.exp(AnswerAverage(0.0)(sure, unsure)).round(3).tolist()
+        [[0.9, 0.1]]
+    """
+
+    def __init__(self, share: float, **kwargs):
+        super().__init__(**kwargs)
+        self.share = share
+
+    def call(self, logits, second_logits, training=False):
+        """Return `(batch, classes)` from two sets of logits of that shape."""
+        if training:
+            return logits
+        own, second = ops.log_softmax(logits, axis=-1), ops.log_softmax(second_logits, axis=-1)
+        return own + self.share * (second - own)
+
+    def compute_output_shape(self, logits_shape, second_logits_shape):
+        """Return the shape of the logits."""
+        return logits_shape
+
+    def get_config(self):
+        """Return the arguments of the constructor."""
+        return {**super().get_config(), "share": self.share}
 
 
 def fit_linear_model(statistics: np.ndarray, labels: np.ndarray, regularization: float) -> list[np.ndarray]:

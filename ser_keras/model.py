@@ -1,6 +1,5 @@
 """ParallelModel: convolutions and a recurrent layer side by side over one log-mel spectrogram."""
 
-import math
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,16 +11,13 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from ser_keras.augmentation import RandomGain, RandomNoise, RandomRoom, RandomWarp, SpecAugment
-from ser_keras.batch_norm import FusedBatchNormalization
-from ser_keras.branches import AnswerAverage
+from ser_keras import network
 from ser_keras.calibration import Temperature
 from ser_keras.config import AudioConfig, ModelConfig
 from ser_keras.distribution import has_workers
 from ser_keras.errors import InputError
-from ser_keras.features import FrameMask, LogMelSpectrogram
-from ser_keras.long_term import LongTermStatistics, fit_linear_model
-from ser_keras.masking import MaskTime, MeanRemoval, PadTime, PoolMask, StatisticsPooling
+from ser_keras.long_term import AnswerAverage, fit_linear_model
+from ser_keras.masking import StatisticsPooling
 from ser_keras.model_file import check_model_file
 from ser_keras.stored import read_json
 
@@ -81,19 +77,19 @@ class ParallelModel(keras.Model):
         # === Functional model ===
         waveform = keras.Input((None,), dtype="float32", name="waveform")
         num_samples = keras.Input((), dtype="int32", name="num_samples")
-        log_mel, frame_mask = _front_end(waveform, num_samples, audio)
-        disturbed, frame_mask = _disturbed(log_mel, frame_mask, audio, config)
+        log_mel, frame_mask = network.front_end(waveform, num_samples, audio)
+        disturbed, frame_mask = network.disturbed(log_mel, frame_mask, audio, config)
         scaled = layers.Normalization(axis=-1, name="normalization")(disturbed)
-        image, mask = _image(scaled, frame_mask, config)
-        found, found_mask = _conv_blocks(image, mask, config)
+        image, mask = network.two_channels(scaled, frame_mask, config)
+        found, found_mask = network.conv_blocks(image, mask, config)
         summary = StatisticsPooling(name="conv_summary")(found, found_mask)
-        steps, step_mask = _lstm_steps(image, mask, config) if config.lstm_pool else (found, found_mask)
-        context, attention = _lstm_branch(steps, step_mask, config)
+        steps, step_mask = network.averaged_steps(image, mask, config) if config.lstm_pool else (found, found_mask)
+        context, attention = network.lstm_branch(steps, step_mask, config)
         embedding = layers.Concatenate(name="embedding")([summary, context])
         dropped = layers.Dropout(config.dropout, name="dropout")(embedding)
         logits = layers.Dense(num_emotions, dtype="float32", name="logits")(dropped)
         if config.statistics_share:
-            second = _second_opinion(scaled, frame_mask, num_emotions, config)
+            second = network.linear_model(scaled, frame_mask, num_emotions, config)
             logits = AnswerAverage(config.statistics_share, dtype="float32", name="average")(logits, second)
         calibrated = Temperature(dtype="float32", name="temperature")(logits)
         probabilities = layers.Softmax(dtype="float32", name="probabilities")(calibrated)
@@ -253,90 +249,6 @@ def load_model(path: str | Path) -> ParallelModel:
     if not isinstance(model, ParallelModel):
         raise InputError(f"{path}: holds a {type(model).__name__}; expected a ParallelModel")
     return model
-
-
-def _front_end(waveform, num_samples, audio: AudioConfig):
-    recipe = audio.to_dict()
-    log_mel = LogMelSpectrogram(**recipe, name="log_mel")(waveform, num_samples)  # (batch, frames, mels)
-    mask = FrameMask(audio.frame_step, name="frame_mask")(log_mel, num_samples)  # (batch, frames)
-    return log_mel, mask
-
-
-def _disturbed(log_mel, mask, audio: AudioConfig, config: ModelConfig):
-    """Return the spectrogram as another voice in another place would have given it, in training only."""
-    if config.band_warp or config.time_warp:
-        log_mel, mask = RandomWarp(config.band_warp, config.time_warp, name="random_warp")(log_mel, mask)
-    if config.room:
-        room = RandomRoom(config.room, frames_per_second=audio.frames_per_second, name="random_room")
-        log_mel = room(log_mel)
-    if config.noise:
-        log_mel = RandomNoise(config.noise, name="random_noise")(log_mel)
-    return RandomGain(config.gain_db, name="random_gain")(log_mel), mask
-
-
-def _image(scaled, mask, config: ModelConfig):
-    """Return two channels, `(batch, frames, mels, 2)`: as recorded, and without the clip's mean."""
-    centred = MeanRemoval(name="mean_removal")(scaled, mask)
-    image = ops.stack([scaled, centred], axis=-1)
-    masks = SpecAugment(config.time_mask, config.band_mask, num_masks=config.num_masks, name="spec_augment")
-    image = masks(image)
-    image = MaskTime(name="mask_image")(image, mask)
-    multiple = math.lcm(config.time_pooling, 2 * config.frames_per_step)  # 2: attention over one step is none
-    return PadTime(multiple, name="pad_image")(image), PadTime(multiple, name="pad_mask")(mask)
-
-
-def _conv_blocks(x, mask, config: ModelConfig):
-    """Return what the blocks found, `(batch, steps, bands * filters)`, and the mask of the steps."""
-    pools = zip(config.conv_time_pools, config.conv_band_pools, strict=True)
-    shapes = zip(config.conv_filters, config.conv_kernels, config.conv_strides, pools, strict=True)
-    for index, (filters, kernel, stride, pool) in enumerate(shapes, 1):
-        mask = PoolMask(stride * pool[0], name=f"mask_{index}")(mask)
-        x = layers.Conv2D(filters, kernel, strides=stride, padding="same", use_bias=False, name=f"conv_{index}")(x)
-        x = layers.MaxPooling2D(pool, name=f"pool_{index}")(x)  # before the rest, which then costs less
-        x = FusedBatchNormalization(momentum=0.9, name=f"norm_{index}")(x)
-        x = layers.ReLU(name=f"relu_{index}")(x)
-        x = MaskTime(name=f"masked_{index}")(x, mask)
-        if index > 1:
-            x = layers.Dropout(config.conv_dropout, name=f"dropout_{index}")(x)  # (batch, steps, bands, filters)
-    return layers.Reshape((-1, x.shape[2] * x.shape[3]), name="flatten_bands")(x), mask
-
-
-def _lstm_steps(image, mask, config: ModelConfig):
-    """Return the image averaged to the steps of the LSTM, `(batch, steps, bands * channels)`, and their mask."""
-    steps = layers.AveragePooling2D((config.lstm_pool, 1), name="lstm_pool")(image)
-    steps = layers.Reshape((-1, steps.shape[2] * steps.shape[3]), name="lstm_steps")(steps)
-    return steps, PoolMask(config.lstm_pool, name="lstm_mask")(mask)
-
-
-def _lstm_branch(x, mask, config: ModelConfig):
-    """Return the pooled context `(batch, 2 * lstm_units)` of steps `(batch, steps, features)`, and the attention."""
-    if not config.lstm_pool:
-        x = layers.Dense(config.lstm_inputs, activation="relu", name="lstm_inputs")(x)
-    lstm = layers.LSTM(config.lstm_units, return_sequences=True)
-    x = layers.Bidirectional(lstm, name="lstm")(x, mask=mask)  # (batch, steps, 2 * lstm_units)
-    x = MaskTime(name="lstm_masked")(x, mask)
-    query = layers.GlobalAveragePooling1D(keepdims=True, name="lstm_mean")(x, mask=mask)
-    context, weights = layers.AdditiveAttention(name="attention")(
-        [
-            layers.Dense(config.attention_units, name="attention_query")(query),
-            x,
-            layers.Dense(config.attention_units, name="attention_key")(x),
-        ],
-        mask=[None, mask],
-        return_attention_scores=True,
-    )
-    return layers.Flatten(name="context")(context), ops.squeeze(weights, axis=1)
-
-
-def _second_opinion(scaled, mask, num_emotions: int, config: ModelConfig):
-    """Return the logits of a linear model of the clip's statistics, which `fit_statistics` fits."""
-    statistics = LongTermStatistics(
-        config.num_cepstra, config.statistics_lags, dtype="float32", name="long_term_statistics"
-    )(scaled, mask)
-    linear = layers.Dense(
-        num_emotions, kernel_initializer="zeros", trainable=False, dtype="float32", name="statistics_logits"
-    )
-    return linear(statistics)
 
 
 def _check_classes(num_emotions: int, emotions: Sequence[str] | None) -> None:

@@ -5,8 +5,7 @@ from scipy.fft import dct
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
-from ser_keras.branches import AnswerAverage
-from ser_keras.long_term import LongTermStatistics, fit_linear_model
+from ser_keras.long_term import AnswerAverage, LongTermStatistics, fit_linear_model
 
 
 def by_hand(frames, num_cepstra, lags):
