@@ -116,7 +116,8 @@ def history_figure(history: Mapping[str, Sequence[float]]) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
     best = int(np.argmax(history["val_uar"]))
     uar.axvline(best + 1, color=_FAINT, linestyle=":", zorder=0)
-    uar.set_title(f"best epoch {best + 1}: validation UAR {history['val_uar'][best]:.3f}", fontsize=10)
+    last, highest = history["val_uar"][-1], history["val_uar"][best]
+    uar.set_title(f"validation UAR {last:.3f} at the end, {highest:.3f} in epoch {best + 1}", fontsize=10)
     uar.set_ylim(0, 1.02)
     loss.legend(frameon=False)
     return figure

@@ -134,7 +134,7 @@ def test_panels_are_labelled(panels):
 
 
 def test_the_best_epoch_is_marked(panels):
-    assert panels[1].get_title() == "best epoch 2: validation UAR 0.600"
+    assert panels[1].get_title() == "validation UAR 0.400 at the end, 0.600 in epoch 2"
     assert list(panels[1].lines[-1].get_xdata()) == [2, 2]
 
 
