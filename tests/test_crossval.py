@@ -208,7 +208,7 @@ def test_validation_only_never_scores_a_test_side(corpus, tmp_path, stubbed, mon
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["validation_only"] is True and metrics["mean_validation_uar"] == kept[0]
     assert metrics["pooled_uar"] is metrics["accuracy"] is metrics["interval_95"] is None
-    assert [(fold["validation_uar"], fold["best_epoch"], fold["epochs"]) for fold in metrics["folds"]] == [kept] * 8
+    assert [(fold["validation_uar"], fold["kept_epoch"], fold["epochs"]) for fold in metrics["folds"]] == [kept] * 8
     assert not (tmp_path / "run" / "predictions.csv").exists()
     assert "pooled" not in str(result) and f"validation UAR  {kept[0]:.3f}" in str(result)
 
@@ -396,7 +396,7 @@ def fold_of(seed, fold, labels, predictions, speakers):
             "validation_speakers": ("own/v",),
         },
         **{"num_clips": len(labels), "num_leaks": 0, "num_weights": 10, "validation_uar": 0.5, "epochs": 3},
-        **{"best_epoch": 2, "seconds": 1.0, "uar": report.unweighted_average_recall, "accuracy": report.accuracy},
+        **{"kept_epoch": 2, "seconds": 1.0, "uar": report.unweighted_average_recall, "accuracy": report.accuracy},
     )
     return FoldResult(row, clips, report)
 

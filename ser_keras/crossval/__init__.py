@@ -172,7 +172,7 @@ def _train_fold(
         num_weights=model.count_params(),
         validation_uar=float(history[kept]),
         epochs=len(history),
-        best_epoch=kept + 1,
+        kept_epoch=kept + 1,
         seconds=round(time.monotonic() - started, 1),
         uar=report and report.unweighted_average_recall,
         accuracy=report and report.accuracy,

@@ -33,7 +33,7 @@ class FoldRow:
         num_weights: of the model.
         validation_uar: UAR of the epoch that was kept on the validation side, 0 to 1.
         epochs: how many were trained.
-        best_epoch: number of the one that was kept, from 1.
+        kept_epoch: number of the one whose weights were kept, from 1.
         seconds: that training and scoring took.
         uar: unweighted average recall of the test side, 0 to 1; None where it was not scored.
         accuracy: part of the test side that is right, 0 to 1; None where it was not scored.
@@ -48,7 +48,7 @@ class FoldRow:
     num_weights: int
     validation_uar: float
     epochs: int
-    best_epoch: int
+    kept_epoch: int
     seconds: float
     uar: float | None = None
     accuracy: float | None = None
