@@ -1,8 +1,14 @@
 """Scoring in an Apache Beam pipeline gives what Predictor.predict gives."""
 
 import json
+import os
+import shlex
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
+import prose
 import pytest
 
 from ser_keras.errors import InputError
@@ -58,10 +64,13 @@ def score(pattern, model, folder):
         for name in ("predictions", "errors"):
             lines = scored[name] | f"{name} as JSON" >> beam.Map(json.dumps)
             lines | f"Write {name}" >> beam.io.WriteToText(str(out / name))
-    return [
-        sorted((json.loads(line) for path in out.glob(f"{name}*") for line in path.open()), key=lambda row: row["file"])
-        for name in ("predictions", "errors")
-    ]
+    return [written(out, name) for name in ("predictions", "errors")]
+
+
+def written(folder, name):
+    """Return what a pipeline wrote under a name, in the order of the files."""
+    lines = [line for path in folder.glob(f"{name}*") for line in path.read_text().splitlines()]
+    return sorted(map(json.loads, lines), key=lambda row: row["file"])
 
 
 def test_results_are_those_of_the_predictor(recordings, exported):
@@ -100,3 +109,22 @@ def test_a_directory_without_an_export_stops_the_pipeline(recordings):
     with pytest.raises(Exception, match="holds no SavedModel") as error:
         score(f"{recordings}/*.wav", recordings, recordings)
     assert InputError.__name__ in repr(error.value) + str(error.value)
+
+
+def test_the_program_of_the_documentation_runs_as_printed(recordings, exported, tmp_path_factory):
+    """Its command, with the recordings and the export of this test, and without processes of its own."""
+    root = Path(__file__).parents[1]
+    page = (root / "docs" / "scale.md").read_text(encoding="utf-8")
+    (program,), (line,) = prose.blocks(page, "python"), prose.shell_lines(page, "python score.py")
+    folder = tmp_path_factory.mktemp("desk")
+    shutil.copytree(recordings, folder / "clips")
+    (folder / "score.py").write_text(program)
+    _, script, pattern, _, output, *_ = shlex.split(line)
+    command = [sys.executable, script, pattern.replace("flac", "wav"), str(exported), output]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    process = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    bad = ["broken.wav", "empty.wav"]
+    answered = [Path(row["file"]).name for row in written(folder / output, "emotions")]
+    assert answered == sorted(path.name for path in recordings.glob("*.wav") if path.name not in bad)
+    assert [Path(row["file"]).name for row in written(folder / output, "errors")] == bad

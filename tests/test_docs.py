@@ -29,14 +29,15 @@ from ser_keras.training import save_model
 ROOT = Path(__file__).parents[1]
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
 API = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs" / "api").glob("*.md")))
-RUN_ELSEWHERE = {"scale"}  # a program of its own
+RUN_ELSEWHERE = {"scale"}  # by tests/test_beam.py, as it is a program of its own
 SERVER = "http://localhost:8501"
 OUTSIDE = re.compile(r"(?:https?:)?//")
 FETCHED = {"img": "src", "script": "src", "iframe": "src", "audio": "src", "source": "src", "object": "data"}
 
 
 def lines_of(program):
-    return [line for text in PAGES.values() for line in prose.shell_lines(text, program)]
+    texts = [*PAGES.values(), (ROOT / "README.md").read_text(encoding="utf-8")]
+    return [line for text in texts for line in prose.shell_lines(text, program)]
 
 
 @pytest.fixture(scope="module")
@@ -148,11 +149,11 @@ def desk(tmp_path, corpus, restless_model, exported, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "*")
 
 
-@pytest.mark.parametrize("name", [name for name in PAGES if prose.blocks(PAGES[name], "python")])
+@pytest.mark.parametrize(
+    "name", sorted({name for name in PAGES if prose.blocks(PAGES[name], "python")} - RUN_ELSEWHERE)
+)
 @pytest.mark.usefixtures("desk")
 def test_the_python_of_a_page_runs_as_printed(name):
-    if name in RUN_ELSEWHERE:
-        pytest.skip("a program of its own")
     namespace = {}
     with ExitStack() as stack:
         for block in prose.blocks(PAGES[name], "python"):
