@@ -170,7 +170,7 @@ def test_no_files_have_no_headers():
     ("contents", "words"),
     [
         (b"", ["empty", "send WAV"]),
-        (b"ID3\x04rest of an MP3 file", ["begins with 'ID3?'", "'RIFF'", "send WAV"]),
+        (b"ID3\x04rest of an MP3 file", ["begins with 'ID3?'", "'RIFF....WAVE'", "send WAV"]),
         (b"\xff\xfe\x00\x80" * 20, ["begins with '????'"]),
         (riff(fmt(85, bits=0), data()), ["format tag 85 (MP3) with 0 bits", "PCM"]),
         (riff(fmt(7, bits=8), data()), ["format tag 7 (mu-law)"]),
