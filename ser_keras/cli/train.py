@@ -115,7 +115,7 @@ def _assist(
 
     with tempfile.TemporaryDirectory() as scratch:
         splits = _read(options, configs, Path(scratch))
-        _train(strategy, splits, options, configs, directory)
+        _train(_build(strategy, splits, options, configs), splits, options, configs, directory)
     print("Trained; the chief scores and exports", flush=True)
     wait_for_all(strategy)
     return {"worker": cluster.index}
@@ -139,8 +139,9 @@ def _run_in(
     strategy = strategy or make_strategy(options.strategy)
     splits = _read(options, configs, directory)
     _describe_data(splits)
+    model = _build(strategy, splits, options, configs)  # before anything is written: settings may not fit the data
     _write_inputs(directory, settings, splits)
-    model, history = _train(strategy, splits, options, configs, directory)
+    model, history = _train(model, splits, options, configs, directory)
     report = evaluate_model(model, splits.test)
     report.save(directory / "metrics.json")
     report.draw(directory / "confusion_matrix.png")
@@ -165,27 +166,33 @@ def _read(options: argparse.Namespace, configs: dict[str, Any], directory: Path)
     return preprocess_data(_dataset(options, directory), config=configs["data"], audio=configs["audio"])
 
 
+def _build(
+    strategy: "tf.distribute.Strategy", splits: "Splits", options: argparse.Namespace, configs: dict[str, Any]
+) -> "ParallelModel":
+    import keras
+
+    from ser_keras.model import ParallelModel
+
+    keras.utils.set_random_seed(configs["data"].seed)
+    with strategy.scope():
+        return ParallelModel(
+            options.num_emotions or len(splits.emotions),
+            emotions=splits.emotions,
+            audio=configs["audio"],
+            config=configs["model"],
+        )
+
+
 def _train(
-    strategy: "tf.distribute.Strategy",
+    model: "ParallelModel",
     splits: "Splits",
     options: argparse.Namespace,
     configs: dict[str, Any],
     directory: Path,
 ) -> tuple["ParallelModel", "keras.callbacks.History"]:
     """Return the trained model, which is on one device whatever the strategy, and the curves."""
-    import keras
-
-    from ser_keras.model import ParallelModel
     from ser_keras.training import train_model
 
-    keras.utils.set_random_seed(configs["data"].seed)
-    with strategy.scope():
-        model = ParallelModel(
-            options.num_emotions or len(splits.emotions),
-            emotions=splits.emotions,
-            audio=configs["audio"],
-            config=configs["model"],
-        )
     history = train_model(
         model,
         splits.train,
