@@ -97,8 +97,8 @@ def _spelling(action: argparse.Action) -> str:
 def _exit_codes() -> str:
     from ser_keras.cli.parser import EXIT_CODES
 
-    codes = EXIT_CODES.strip().removeprefix("exit codes: ").split("; ")
-    return _table(("Code", "Meaning"), (code.split(" ", 1) for code in codes))
+    codes = EXIT_CODES.removeprefix("exit codes:").split(";")
+    return _table(("Code", "Meaning"), (code.strip().split(" ", 1) for code in codes))
 
 
 def _settings(name: str) -> str:
