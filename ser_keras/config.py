@@ -159,12 +159,14 @@ class ModelConfig(Config):
     noise: float = _setting(0.0, "part of the clips that get noise of random level and slope in training, 0 to 1")
     room: float = _setting(0.0, "part of the clips that get the echo of a random room in training, 0 to 1")
     statistics_share: float = _setting(
-        0.33,
+        0.4,
         "weight of a linear model of each clip's long-term statistics beside the network, 0 to 1; 0: none",
         before=0.0,
     )
-    num_cepstra: int = _setting(24, "cepstra that go into these statistics")
-    statistics_lags: tuple[int, ...] = _setting((1, 2, 4, 8, 16), "frames within which changes of a cepstrum are taken")
+    num_cepstra: int = _setting(24, "cepstra among what these statistics are taken of")
+    statistics_lags: tuple[int, ...] = _setting(
+        (1, 2, 4, 8, 16), "frames within which changes are taken for these statistics"
+    )
 
     def __post_init__(self) -> None:
         require(len(self.conv_filters) > 0, "conv_filters", self.conv_filters, "at least one block")

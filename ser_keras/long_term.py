@@ -1,6 +1,7 @@
 """A second opinion beside the network: a linear model of what the whole recording is like.
 
-Long-term statistics of its cepstra, the model that reads them, and how its answer and the network's become one.
+Long-term statistics of its descriptors (`ser_keras.descriptors`), the model that reads them, and how its answer and the
+network's become one.
 """
 
 from collections.abc import Sequence
@@ -24,55 +25,54 @@ _LEAST_SPREAD = 0.01
 
 @keras.saving.register_keras_serializable(package="ser_keras")
 class LongTermStatistics(layers.Layer):
-    """Level, spread and speed of change of each band and cepstrum over the whole of a clip.
+    """Level, spread, trend and speed of change of each descriptor over the whole of a clip.
 
-    The statistics are the mean and the log variance of every band and of its first cepstra (the DCT-II
-    over the bands), and for each lag the log of the mean square of what a cepstrum changes within it, its
-    structure function: like a modulation spectrum it says how fast the voice moves, and needs no
-    transform. Clips of any length give the same number of values, and padding none.
+    The statistics are the mean, the log variance, the linear and the quadratic trend from the clip's
+    beginning to its end (the means of its products with the first two Legendre polynomials of time), and
+    for each lag the log of the mean square of what the descriptor changes within it, its structure
+    function: like a modulation spectrum it says how fast the voice moves, and needs no transform. Clips
+    of any length give the same number of values, and padding none.
 
     Args:
-        num_cepstra: cepstra taken; at most the number of bands.
         lags: distances at which changes are looked at, in frames.
 
     Example:
         >>> frames = np.random.default_rng(0).normal(size=(2, 100, 40)).astype("float32")
-        >>> LongTermStatistics(num_cepstra=10, lags=(1, 4))(frames, np.ones((2, 100), bool)).shape
-        TensorShape([2, 120])
+        >>> LongTermStatistics(lags=(1, 4))(frames, np.ones((2, 100), bool)).shape
+        TensorShape([2, 240])
     """
 
-    def __init__(self, num_cepstra: int = 24, lags: Sequence[int] = (1, 2, 4, 8, 16), **kwargs):
+    def __init__(self, lags: Sequence[int] = (1, 2, 4, 8, 16), **kwargs):
         super().__init__(**kwargs)
-        self.num_cepstra = num_cepstra
         self.lags = tuple(lags)
 
-    def build(self, log_mel_shape):
-        """Make the matrix of the cosine transform, which is no weight."""
-        bands = log_mel_shape[-1]
-        angles = np.pi / bands * np.outer(np.arange(bands) + 0.5, np.arange(self.num_cepstra))
-        self._to_cepstra = (np.sqrt(2 / bands) * np.cos(angles)).astype(np.float32)  # (bands, cepstra)
-
-    def call(self, log_mel, mask):
-        """Return `(batch, statistics)` for normalised `log_mel` `(batch, frames, bands)`, of the frames in `mask`."""
-        cepstra = ops.matmul(log_mel, ops.cast(self._to_cepstra, log_mel.dtype))
-        statistics = []
-        for values in (log_mel, cepstra):
-            mean, variance = masked_moments(values, mask)
-            statistics += [mean, _log(variance)]
+    def call(self, descriptors, mask):
+        """Return `(batch, statistics)` for `descriptors` `(batch, frames, features)`, of the frames in `mask`."""
+        mean, variance = masked_moments(descriptors, mask)
+        statistics = [mean, _log(variance), *self._trends(descriptors, mask)]
         for lag in self.lags:
-            change = cepstra[:, lag:] - cepstra[:, :-lag]
+            change = descriptors[:, lag:] - descriptors[:, :-lag]
             weights = ops.cast(mask[:, lag:], change.dtype)[..., None]  # a frame of the clip has all before it
             count = ops.maximum(ops.sum(weights, axis=1), 1)
-            statistics.append(_log(ops.sum(ops.square(change) * weights, axis=1) / count))
+            statistics.append(_log(ops.sum(ops.square(change) * weights, axis=1) / count) - _log(variance))
         return ops.concatenate(statistics, axis=-1)
 
-    def compute_output_shape(self, log_mel_shape, mask_shape=None):
+    def _trends(self, descriptors, mask):
+        """Return the regressions on the Legendre polynomials P1 and P2 of time, which runs from -1 to 1."""
+        inside = ops.cast(mask, descriptors.dtype)
+        count = ops.sum(inside, axis=1, keepdims=True)
+        time = (2 * ops.cumsum(inside, axis=1) - 1 - count) / ops.maximum(count, 1)
+        for polynomial, norm in ((time, 3), (1.5 * ops.square(time) - 0.5, 5)):
+            weights = norm * polynomial * inside / ops.maximum(count, 1)
+            yield ops.sum(descriptors * weights[..., None], axis=1)
+
+    def compute_output_shape(self, descriptors_shape, mask_shape=None):
         """Return `(batch, statistics)`."""
-        return (log_mel_shape[0], 2 * log_mel_shape[-1] + (2 + len(self.lags)) * self.num_cepstra)
+        return (descriptors_shape[0], (4 + len(self.lags)) * descriptors_shape[-1])
 
     def get_config(self):
         """Return the arguments of the constructor."""
-        return {**super().get_config(), "num_cepstra": self.num_cepstra, "lags": self.lags}
+        return {**super().get_config(), "lags": self.lags}
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
@@ -87,9 +87,10 @@ class AnswerAverage(layers.Layer):
         share: weight of the second opinion, 0 to 1.
 
     Example:
-        >>> sure, unsure = np.log([[0.9, 0.1]]), np.log([[0.5, 0.5]])
-        >>> np.exp(AnswerAverage(0.0)(sure, unsure)).round(3).tolist()
-        [[0.9, 0.1]]
+        >>> sure, unsure = np.log([[0.8, 0.2]]), np.log([[0.5, 0.5]])
+        >>> average = AnswerAverage(share=0.5)(sure, unsure)
+        >>> print(ops.softmax(average).numpy().round(3))
+        [[0.667 0.333]]
     """
 
     def __init__(self, share: float, **kwargs):

@@ -10,6 +10,7 @@ from keras import layers, ops
 from ser_keras.augmentation import RandomGain, RandomNoise, RandomRoom, RandomWarp, SpecAugment
 from ser_keras.batch_norm import FusedBatchNormalization
 from ser_keras.config import AudioConfig, ModelConfig
+from ser_keras.descriptors import Cepstra, SpectralShape
 from ser_keras.features import FrameMask, LogMelSpectrogram
 from ser_keras.long_term import LongTermStatistics
 from ser_keras.masking import MaskTime, MeanRemoval, PadTime, PoolMask
@@ -89,11 +90,13 @@ def lstm_branch(x, mask, config: ModelConfig):
     return layers.Flatten(name="context")(context), ops.squeeze(weights, axis=1)
 
 
-def linear_model(scaled, mask, num_emotions: int, config: ModelConfig):
+def linear_model(log_mel, scaled, mask, num_emotions: int, audio: AudioConfig, config: ModelConfig):
     """Return the logits of a linear model of the clip's statistics, which `fit_statistics` fits."""
-    statistics = LongTermStatistics(
-        config.num_cepstra, config.statistics_lags, dtype="float32", name="long_term_statistics"
-    )(scaled, mask)
+    cepstra = Cepstra(config.num_cepstra, dtype="float32", name="cepstra")(scaled)
+    shape = SpectralShape(audio.log_offset, dtype="float32", name="spectral_shape")(log_mel)
+    descriptors = ops.concatenate([scaled, cepstra, shape], axis=-1)  # (batch, frames, mels + cepstra + 13)
+    long_term = LongTermStatistics(config.statistics_lags, dtype="float32", name="long_term_statistics")
+    statistics = long_term(descriptors, mask)
     linear = layers.Dense(
         num_emotions, kernel_initializer="zeros", trainable=False, dtype="float32", name="statistics_logits"
     )
