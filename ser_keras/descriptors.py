@@ -4,6 +4,9 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+_LEAST_FLUX = 1e-6
+"""Added to the flux: its root has no slope where nothing changes."""
+
 
 @keras.saving.register_keras_serializable(package="ser_keras")
 class Cepstra(layers.Layer):
@@ -49,12 +52,9 @@ class SpectralShape(layers.Layer):
     fourth root, and its loudness (the sum of the bands, each to the power of 0.23, after Zwicker); and the
     root of the spectral flux from the frame before. Frequencies are parts of the mel scale from the
     lowest band to the highest. The power is that of the recording as it is, since the shape of a
-    normalised spectrum says less.
+    normalised spectrum says less. All is continuous, so that a gradient can be taken of it.
 
     Reference: Weninger et al., On the Acoustics of Emotion in Audio, 2013.
-
-    Args:
-        log_offset: that of the log-mel spectrogram, taken away again.
 
     Example:
         >>> SpectralShape()(np.zeros((2, 100, 64), "float32")).shape
@@ -63,13 +63,9 @@ class SpectralShape(layers.Layer):
 
     ROLL_OFFS = (0.25, 0.5, 0.75, 0.9)
 
-    def __init__(self, log_offset: float = 1e-7, **kwargs):
-        super().__init__(**kwargs)
-        self.log_offset = log_offset
-
     def call(self, log_mel):
         """Return `(batch, frames, 13)` for a log-mel spectrogram `(batch, frames, bands)` in dB."""
-        power = ops.maximum(ops.exp(log_mel * (np.log(10) / 10)) - self.log_offset, self.log_offset / 1000)
+        power = ops.exp(log_mel * (np.log(10) / 10))
         total = ops.sum(power, axis=-1, keepdims=True)
         amplitude = ops.sqrt(power)
         changes = amplitude - ops.concatenate([amplitude[:, :1], amplitude[:, :-1]], axis=1)
@@ -79,7 +75,7 @@ class SpectralShape(layers.Layer):
                 ops.log(total),
                 total**0.25,
                 ops.sum(power**0.23, axis=-1, keepdims=True),
-                ops.sum(ops.square(changes), axis=-1, keepdims=True) ** 0.25,
+                (ops.sum(ops.square(changes), axis=-1, keepdims=True) + _LEAST_FLUX) ** 0.25,
             ],
             axis=-1,
         )
@@ -93,15 +89,13 @@ class SpectralShape(layers.Layer):
         centroid = mean(place)
         variance = mean(ops.square(place - centroid)) + 1e-4
         distance = (place - centroid) / ops.sqrt(variance)
-        below = ops.cumsum(density, axis=-1)
-        roll_offs = [ops.mean(ops.cast(below < part, density.dtype), axis=-1, keepdims=True) for part in self.ROLL_OFFS]
-        entropy = -mean(ops.log(density + 1e-12))
+        before = ops.cumsum(density, axis=-1) - density  # in the bands below
+        roll_offs = [
+            ops.mean(ops.clip((part - before) / density, 0, 1), axis=-1, keepdims=True) for part in self.ROLL_OFFS
+        ]
+        entropy = -mean(ops.log(density))
         return [centroid, ops.log(variance), mean(distance**3), ops.log(mean(distance**4) + 1), *roll_offs, entropy]
 
     def compute_output_shape(self, log_mel_shape):
         """Return `(batch, frames, 13)`."""
         return (*log_mel_shape[:2], 9 + len(self.ROLL_OFFS))
-
-    def get_config(self):
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), "log_offset": self.log_offset}

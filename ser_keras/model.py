@@ -89,7 +89,7 @@ class ParallelModel(keras.Model):
         dropped = layers.Dropout(config.dropout, name="dropout")(embedding)
         logits = layers.Dense(num_emotions, dtype="float32", name="logits")(dropped)
         if config.statistics_share:
-            second = network.linear_model(disturbed, scaled, frame_mask, num_emotions, audio, config)
+            second = network.linear_model(disturbed, scaled, frame_mask, num_emotions, config)
             logits = AnswerAverage(config.statistics_share, dtype="float32", name="average")(logits, second)
         calibrated = Temperature(dtype="float32", name="temperature")(logits)
         probabilities = layers.Softmax(dtype="float32", name="probabilities")(calibrated)

@@ -90,10 +90,10 @@ def lstm_branch(x, mask, config: ModelConfig):
     return layers.Flatten(name="context")(context), ops.squeeze(weights, axis=1)
 
 
-def linear_model(log_mel, scaled, mask, num_emotions: int, audio: AudioConfig, config: ModelConfig):
+def linear_model(log_mel, scaled, mask, num_emotions: int, config: ModelConfig):
     """Return the logits of a linear model of the clip's statistics, which `fit_statistics` fits."""
     cepstra = Cepstra(config.num_cepstra, dtype="float32", name="cepstra")(scaled)
-    shape = SpectralShape(audio.log_offset, dtype="float32", name="spectral_shape")(log_mel)
+    shape = SpectralShape(dtype="float32", name="spectral_shape")(log_mel)
     descriptors = ops.concatenate([scaled, cepstra, shape], axis=-1)  # (batch, frames, mels + cepstra + 13)
     long_term = LongTermStatistics(config.statistics_lags, dtype="float32", name="long_term_statistics")
     statistics = long_term(descriptors, mask)
