@@ -8,8 +8,7 @@ from typing import Any, NoReturn
 from ser_keras.terminal import shown
 
 EXIT_CODES = """\
-exit codes: 0 done; 1 done, but for some files; 2 a mistake in the command or the data;
-  75 another worker of the training was lost; 130 interrupted
+exit codes: 0 done; 1 done, but for some files; 2 bad command or data; 75 lost a worker; 130 interrupted
 """
 
 SHELLS = ("bash", "zsh", "tcsh", "fish")
