@@ -173,14 +173,16 @@ def _temporary_directory(base: Path) -> Iterator[Path]:
             shutil.rmtree(part, ignore_errors=True)
 
 
-def _save(module: ServedModel, facts: dict[str, Any], part: Path) -> None:
+def _save(model: ServedModel, facts: dict[str, Any], part: Path) -> None:
     """Write the SavedModel, with names and recipe as its assets."""
     with tempfile.TemporaryDirectory() as folder, _quiet():
         labels, recipe = Path(folder) / "labels.txt", Path(folder) / "model.json"
         write_bytes(labels, "".join(f"{emotion}\n" for emotion in facts["emotions"]).encode())
         write_json(recipe, facts)
-        module.assets = [tf.saved_model.Asset(str(path)) for path in (labels, recipe)]
-        tf.saved_model.save(module, str(part), signatures=module.signatures())
+        root = tf.Module()  # not the model itself, whose functions would be traced and saved again beside the signatures
+        root.weights = model.weights
+        root.assets = [tf.saved_model.Asset(str(path)) for path in (labels, recipe)]
+        tf.saved_model.save(root, str(part), signatures=model.signatures())
     (part / "assets.extra").mkdir()
 
 

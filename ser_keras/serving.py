@@ -47,7 +47,7 @@ class _Recordings(NamedTuple):
     read: Callable[[Any], Waveform]
 
 
-class ServedModel(tf.Module):
+class ServedModel:
     """A trained model behind the signatures that `export_model` writes; there they are described.
 
     Args:
@@ -56,7 +56,6 @@ class ServedModel(tf.Module):
     """
 
     def __init__(self, model: ParallelModel, config: ExportConfig):
-        super().__init__(name="ser_keras")
         details, rate = model.details, model.audio.sample_rate
         self._details = lambda inputs: details(inputs, training=False)
         self._config = config
