@@ -179,7 +179,7 @@ def _save(model: ServedModel, facts: dict[str, Any], part: Path) -> None:
         labels, recipe = Path(folder) / "labels.txt", Path(folder) / "model.json"
         write_bytes(labels, "".join(f"{emotion}\n" for emotion in facts["emotions"]).encode())
         write_json(recipe, facts)
-        root = tf.Module()  # not the model itself, whose functions would be traced and saved again beside the signatures
+        root = tf.Module()  # not the model, whose functions would be traced again and saved beside the signatures
         root.weights = model.weights
         root.assets = [tf.saved_model.Asset(str(path)) for path in (labels, recipe)]
         tf.saved_model.save(root, str(part), signatures=model.signatures())

@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import asdict
+from textwrap import shorten
 from typing import TextIO
 
 from ser_keras.cli.output import Outcome
@@ -53,4 +54,5 @@ def _print_list(stream: TextIO) -> None:
         checked = "-" if not files else "yes" if all(each.known_hash for each in files) else "no"
         size = "-" if not files else "?" if source.num_bytes is None else f"{source.num_bytes / 1e6:.0f}"
         address = files[0].url if files else f"by its publishers: {source.page}"
-        print(f"{source.name:<10} {size:>5}  {checked:<8} {source.licence[:33]:<33} {address}", file=stream)
+        licence = shorten(source.licence, 33, placeholder=" ...")
+        print(f"{source.name:<10} {size:>5}  {checked:<8} {licence:<33} {address}", file=stream)
