@@ -28,10 +28,10 @@ class LongTermStatistics(layers.Layer):
     """Level, spread, trend and speed of change of each descriptor over the whole of a clip.
 
     The statistics are the mean, the log variance, the linear and the quadratic trend from the clip's
-    beginning to its end (the means of its products with the first two Legendre polynomials of time), and
-    for each lag the log of the mean square of what the descriptor changes within it, its structure
-    function: like a modulation spectrum it says how fast the voice moves, and needs no transform. Clips
-    of any length give the same number of values, and padding none.
+    beginning to its end (the coefficients of the Legendre polynomials P1 and P2 of time), and for each lag
+    the mean square of what the descriptor changes within it, its structure function, against the variance,
+    as a log: like a modulation spectrum it says how fast the voice moves, and needs no transform. Clips of
+    any length give the same number of values, and padding none.
 
     Args:
         lags: distances at which changes are looked at, in frames.
@@ -58,7 +58,7 @@ class LongTermStatistics(layers.Layer):
         return ops.concatenate(statistics, axis=-1)
 
     def _trends(self, descriptors, mask):
-        """Return the regressions on the Legendre polynomials P1 and P2 of time, which runs from -1 to 1."""
+        """Return the coefficients of the Legendre polynomials P1 and P2 of time, which runs from -1 to 1."""
         inside = ops.cast(mask, descriptors.dtype)
         count = ops.sum(inside, axis=1, keepdims=True)
         time = (2 * ops.cumsum(inside, axis=1) - 1 - count) / ops.maximum(count, 1)
