@@ -1,6 +1,7 @@
 """export_model: what is written, that it is checked, that nothing is lost."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import tensorflow as tf
 import yaml
 from google.protobuf import text_format
 from serving_messages import BatchingParameters, MonitoringConfig
+from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
@@ -52,6 +54,13 @@ def test_the_graph_holds_core_ops_only(served):
         ops |= {node.op for inner in graph.library.function for node in inner.node_def}
         assert not {op for op in ops if op.startswith("IO>") or "PyFunc" in op}
         assert "RFFT" in ops
+
+
+def test_each_signature_is_saved_once(exported):
+    saved = saved_model_pb2.SavedModel.FromString((exported / "saved_model.pb").read_bytes())
+    names = [function.signature.name for function in saved.meta_graphs[0].graph_def.library.function]
+    for method in ("classify_wav", "classify_waveform", "embed_wav", "timeline"):
+        assert len([name for name in names if re.fullmatch(rf"__inference_{method}_\d+", name)]) == 1
 
 
 def test_names_and_recipe_are_assets(restless_model, exported):
