@@ -1,5 +1,6 @@
 """What a training needs to go on where it was stopped, in one file that is whole or as it was before."""
 
+import io
 import json
 import os
 import zipfile
@@ -124,8 +125,10 @@ class Checkpoint(keras.callbacks.Callback):
         about |= {name: getattr(self.early_stopping, name) for name in _EARLY_STOPPING}
         arrays = {f"state_{index}": keras.ops.convert_to_numpy(each) for index, each in enumerate(self._state())}
         arrays |= {f"best_weights_{index}": each for index, each in enumerate(self.early_stopping.best_weights or [])}
+        packed = io.BytesIO()  # NumPy leaves a file that does not take it all half closed, and Python then complains
+        np.savez(packed, about=np.array(json.dumps(about)), **arrays)
         with whole_file(self._path) as part, part.open("wb") as file:
-            np.savez(file, about=np.array(json.dumps(about)), **arrays)
+            file.write(packed.getbuffer())
             file.flush()
             os.fsync(file.fileno())  # else a power cut can leave the new name without its content
 

@@ -1,7 +1,10 @@
 """A training that was stopped goes on as if it never had been."""
 
 import csv
+import gc
 import json
+import resource
+import sys
 from types import SimpleNamespace
 
 import keras
@@ -9,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import SMALL
 
-from ser_keras.checkpoints import CHECKPOINT, read_checkpoint
+from ser_keras.checkpoints import CHECKPOINT, Checkpoint, read_checkpoint
 from ser_keras.errors import InputError
 from ser_keras.model import ParallelModel
 from ser_keras.preprocessing import preprocess_data
@@ -121,6 +124,29 @@ def test_other_data_is_refused(undisturbed, corpus, tmp_path):
     change(path, settings={**settings, "batches": 99})
     with pytest.raises(InputError, match="batches was 99 when the run was begun and is 3 now"):
         train(corpus, tmp_path, resume=True)
+
+
+def test_a_disk_without_room_for_it_is_one_error_and_nothing_more(corpus, tmp_path, monkeypatch):
+    """The largest file that this process may write is as good as a full disk."""
+    complaints = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    stopping, history = keras.callbacks.EarlyStopping("val_uar"), keras.callbacks.History()
+    stopping.best_weights, stopping.best_epoch, history.history, history.epoch = None, 0, {}, []
+    checkpoint = Checkpoint(tmp_path / CHECKPOINT, {}, early_stopping=stopping, writes=True)
+    model = ParallelModel(3, config=SMALL)
+    model.compile("adam")
+    model.history = history
+    checkpoint.set_model(model)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+        with pytest.raises(OSError, match=r"File too large: .*checkpoint\.npz"):
+            checkpoint.on_train_end()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    gc.collect()
+    assert not complaints
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("left", [0, 100, -1_000], ids=["empty", "its beginning", "all but its end"])
