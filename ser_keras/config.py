@@ -106,7 +106,7 @@ class DataConfig(Config):
     corpus: str | None = _setting(None, "name of the corpus, where it should not be recognised by itself")
     allow_outside: bool = _setting(False, "let a manifest name files outside its own folder")
     split: str = _setting("auto", "how to part the recordings; auto: the manifest's own, else by speaker", SPLITS)
-    val_fraction: float = _setting(0.15, "part of the recordings for validation, 0 to 1")
+    val_fraction: float = _setting(0.1, "part of the recordings for validation, 0 to 1")
     test_fraction: float = _setting(0.2, "part of the recordings for the test, 0 to 1")
     batch_size: int = _setting(32, "clips in a batch")
     min_seconds: float = _setting(0.1, "a shorter recording is left out, in seconds")

@@ -27,7 +27,7 @@ _NUM_SHOWN = 20
 _PATH_OR_SPEAKER = {"path": lambda clip: clip.path.as_posix(), "speaker": lambda clip: clip.speaker_id}
 
 
-def leave_one_speaker_out(utterances: Iterable[Utterance], *, val_fraction: float = 0.15, seed: int = 0) -> list[Split]:
+def leave_one_speaker_out(utterances: Iterable[Utterance], *, val_fraction: float = 0.1, seed: int = 0) -> list[Split]:
     """One split for each speaker, who alone is its test side; for corpora of a few speakers (EmoDB: 10).
 
     Args:
@@ -54,7 +54,7 @@ def speaker_folds(
     utterances: Iterable[Utterance],
     *,
     num_folds: int = 5,
-    val_fraction: float = 0.15,
+    val_fraction: float = 0.1,
     seed: int = 0,
     val_seed: int | None = None,
 ) -> list[Split]:
@@ -90,7 +90,7 @@ def random_folds(
     utterances: Iterable[Utterance],
     *,
     num_folds: int = 5,
-    val_fraction: float = 0.15,
+    val_fraction: float = 0.1,
     seed: int = 0,
     val_seed: int | None = None,
 ) -> list[Split]:
@@ -136,7 +136,7 @@ def random_folds(
 
 
 def fixed_folds(
-    utterances: Iterable[Utterance], folds_path: str | Path, *, val_fraction: float = 0.15, seed: int = 0
+    utterances: Iterable[Utterance], folds_path: str | Path, *, val_fraction: float = 0.1, seed: int = 0
 ) -> list[Split]:
     r"""Cross-validation with the folds of a CSV file, to compare with published figures.
 

@@ -15,7 +15,7 @@ _NUM_CANDIDATES = 512
 
 
 def default_split(
-    utterances: Iterable[Utterance], *, val_fraction: float = 0.15, test_fraction: float = 0.2, seed: int = 0
+    utterances: Iterable[Utterance], *, val_fraction: float = 0.1, test_fraction: float = 0.2, seed: int = 0
 ) -> Split:
     """The most honest split that the data allows.
 
@@ -49,7 +49,7 @@ def default_split(
 
 
 def speaker_split(
-    utterances: Iterable[Utterance], *, val_fraction: float = 0.15, test_fraction: float = 0.2, seed: int = 0
+    utterances: Iterable[Utterance], *, val_fraction: float = 0.1, test_fraction: float = 0.2, seed: int = 0
 ) -> Split:
     """Three sides with no speaker in common, each emotion spread over them as far as its speakers allow.
 
@@ -79,7 +79,7 @@ def speaker_split(
 
 
 def random_split(
-    utterances: Iterable[Utterance], *, val_fraction: float = 0.15, test_fraction: float = 0.2, seed: int = 0
+    utterances: Iterable[Utterance], *, val_fraction: float = 0.1, test_fraction: float = 0.2, seed: int = 0
 ) -> Split:
     """Three sides by emotion alone, for data whose speakers nobody knows; it warns.
 
