@@ -144,7 +144,7 @@ class ModelConfig(Config):
     conv_strides: tuple[int, ...] = _setting((2, 1, 1, 1), "step of the filters of each block, in time and frequency")
     conv_time_pools: tuple[int, ...] = _setting((2, 1, 2, 1), "max-pooling over time in each block")
     conv_band_pools: tuple[int, ...] = _setting((2, 2, 1, 2), "max-pooling over frequency in each block")
-    conv_dropout: float = _setting(0.1, "dropout after each Conv2D block but the first, 0 to 1")
+    conv_dropout: float = _setting(0.05, "dropout after each Conv2D block but the first, 0 to 1")
     lstm_pool: int = _setting(0, "frames averaged into a step of the LSTM; 0: it reads the last Conv2D block instead")
     lstm_inputs: int = _setting(128, "values to which a step of the last Conv2D block is reduced for the LSTM")
     lstm_units: int = _setting(64, "units of the LSTM in each direction")
@@ -153,7 +153,7 @@ class ModelConfig(Config):
     gain_db: float = _setting(6.0, "in training each clip becomes louder or softer by at most this, in dB")
     time_mask: float = _setting(0.15, "in training each mask hides at most this part of a clip's frames, 0 to 1")
     band_mask: float = _setting(0.15, "in training each mask hides at most this part of the bands, 0 to 1")
-    num_masks: int = _setting(2, "masks over time and masks over bands on each clip, in training")
+    num_masks: int = _setting(1, "masks over time and masks over bands on each clip, in training")
     band_warp: float = _setting(0.0, "in training the bands move up or down by at most this part, 0 to 1; 0: not")
     time_warp: float = _setting(0.0, "in training a clip gets faster or slower by at most this part, 0 to 1; 0: not")
     noise: float = _setting(0.0, "part of the clips that get noise of random level and slope in training, 0 to 1")
@@ -228,11 +228,11 @@ class ModelConfig(Config):
 class TrainConfig(Config):
     """How `train_model` trains."""
 
-    epochs: int = _setting(50, "most passes over the training recordings")
+    epochs: int = _setting(60, "most passes over the training recordings")
     patience: int = _setting(
         0, "epochs without a better validation UAR after which training stops and takes the best; 0: the last is taken"
     )
-    learning_rate: float = _setting(2e-3, "highest learning rate; it warms up, then falls as a cosine")
+    learning_rate: float = _setting(3e-3, "highest learning rate; it warms up, then falls as a cosine")
     warmup_fraction: float = _setting(0.1, "part of all steps in which the learning rate rises, 0 to 1")
     weight_decay: float = _setting(1e-2, "decoupled weight decay of AdamW")
     label_smoothing: float = _setting(0.1, "part of the target spread over all emotions, 0 to 1")
