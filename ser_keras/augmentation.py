@@ -229,7 +229,7 @@ class SpecAugment(_Disturbance):
     that zero is its mean.
 
     Args:
-        time_fraction: each time mask covers at most this part of the frames, 0 to 1.
+        time_fraction: each time mask covers at most this part of a clip's frames, 0 to 1.
         frequency_fraction: each frequency mask covers at most this part of the bands, 0 to 1.
         num_masks: masks of either kind on each clip.
         seed: integer, for repeatable draws.
@@ -257,22 +257,29 @@ class SpecAugment(_Disturbance):
             **kwargs,
         )
 
-    def call(self, features, training=False):
-        """Return `features` `(batch, frames, bands, ...)` with bands of zeros in training."""
+    def call(self, features, mask=None, training=False):
+        """Return `features` `(batch, frames, bands, ...)` with bands of zeros in training.
+
+        Args:
+            features: the spectrograms.
+            mask: bool `(batch, frames)`, which frames are the clip's; all where it is None.
+            training: whether to hide anything.
+        """
         if not training:
             return features
         batch, frames, bands = ops.shape(features)[:3]
+        lengths = frames if mask is None else ops.sum(ops.cast(mask, "float32"), axis=1, keepdims=True)
         tail = (1,) * (len(features.shape) - 3)
         for _ in range(self.num_masks):
-            time = self._keep(batch, frames, self.time_fraction)
-            frequency = self._keep(batch, bands, self.frequency_fraction)
+            time = self._keep(batch, frames, lengths, self.time_fraction)
+            frequency = self._keep(batch, bands, bands, self.frequency_fraction)
             features = features * ops.cast(ops.reshape(time, (batch, frames, 1, *tail)), features.dtype)
             features = features * ops.cast(ops.reshape(frequency, (batch, 1, bands, *tail)), features.dtype)
         return features
 
-    def _keep(self, batch, size, fraction):
-        """Return bool `(batch, size)`: False in one random band a row of at most `fraction` of it."""
-        length = ops.cast(size, "float32")
+    def _keep(self, batch, size, length, fraction):
+        """Return bool `(batch, size)`: False in one random band a row of at most `fraction` of its first `length`."""
+        length = ops.cast(length, "float32")
         width = self._uniform((batch, 1), 0.0, fraction) * length
         start = self._uniform((batch, 1)) * (length - width)
         position = ops.cast(ops.arange(size), "float32")[None, :]

@@ -41,7 +41,7 @@ def two_channels(scaled, mask, config: ModelConfig):
     centred = MeanRemoval(name="mean_removal")(scaled, mask)
     image = ops.stack([scaled, centred], axis=-1)
     masks = SpecAugment(config.time_mask, config.band_mask, num_masks=config.num_masks, name="spec_augment")
-    image = masks(image)
+    image = masks(image, mask)
     image = MaskTime(name="mask_image")(image, mask)
     multiple = math.lcm(config.time_pooling, 2 * config.frames_per_step)  # 2: attention over one step is none
     return PadTime(multiple, name="pad_image")(image), PadTime(multiple, name="pad_mask")(mask)

@@ -100,6 +100,17 @@ def test_masks_cover_whole_bands_of_at_most_their_fraction():
     np.testing.assert_array_equal(gone, gone.all(axis=2)[:, :, None] | gone.all(axis=1)[:, None, :])
 
 
+def test_a_mask_over_time_is_a_part_of_its_own_clip_whatever_the_others_are():
+    features, lengths = np.ones((300, 150, 4), np.float32), np.where(np.arange(300) % 2, 150, 50)
+    mask = np.arange(150) < lengths[:, None]
+    masked = SpecAugment(0.2, 0.0, num_masks=1, seed=4)(features, mask, training=True).numpy()
+    hidden = (masked[..., 0] == 0) & mask
+    assert not ((masked[..., 0] == 0) & ~mask).any()
+    for length in (50, 150):
+        shares = hidden[lengths == length].sum(axis=1) / length
+        assert 0.15 < shares.max() <= 0.2 + 1 / length and shares.mean() == pytest.approx(0.1, abs=0.02)
+
+
 def clips_to_mix():
     """Two clips that say what they are: ones and twos, of different length, label and weight."""
     waveform = tf.constant([[1.0, 1.0, 1.0, 0.0], [2.0, 2.0, 0.0, 0.0]])
