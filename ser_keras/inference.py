@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import soundfile
 import tensorflow as tf
 
 from ser_keras.audio import decode_audio
@@ -29,7 +28,7 @@ from ser_keras.prediction import (
     timelines_of,
 )
 from ser_keras.serving import ServedModel
-from ser_keras.sound_files import UNREADABLE, SoundFacts, encode_wav, look_at_sound, mono_blocks, not_audio
+from ser_keras.sound_files import UNREADABLE, SoundFacts, encode_wav, look_at_sound, mono_blocks, not_audio, open_file
 from ser_keras.stored import read_recipe
 from ser_keras.windows import cut_windows, resampled_pieces
 
@@ -231,7 +230,7 @@ class Predictor:
     def _long(self, question: "_Question", file: "_File") -> Any:
         """Answer a file in windows; memory does not grow with its length."""
         try:
-            with soundfile.SoundFile(str(file.path)) as opened:
+            with open_file(file.path) as opened:
                 answer = question.join(file.path, self.predict_stream(mono_blocks(opened), opened.samplerate))
             return answer.abstain(self._abstain_below) if isinstance(answer, Prediction) else answer
         except InputError as error:

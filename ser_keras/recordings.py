@@ -6,7 +6,7 @@ as many splits from the result as an evaluation needs.
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
@@ -72,8 +72,8 @@ def load_recordings(
         config: limits of length, and where the waveforms are kept.
 
     Returns:
-        The usable recordings in the order of their paths, and the rejected ones: unreadable, empty,
-        silent or too short.
+        The usable recordings in the order of their paths, each once however often it is given, and the rejected
+        ones: unreadable, empty, silent or too short.
 
     Raises:
         InputError: a recording cannot be used and ``config.strict``; none can be used; the cache
@@ -83,7 +83,7 @@ def load_recordings(
     decoder = ClipDecoder(sample_rate, config)
     cache = None if config.cache == "memory" else ClipCache(Path(config.cache), decoder)
     clips, rejected = [], []
-    for clip in _in_parallel(cache.clips if cache else decoder.decode, utterances):
+    for clip in _in_parallel(cache.clips if cache else decoder.decode, dict.fromkeys(utterances)):
         if not clip.error:
             clips.append(clip)
             continue
@@ -95,7 +95,7 @@ def load_recordings(
     if num_cut := sum(each >= config.max_seconds for each in seconds.values()):
         logger.warning("%d recordings: only the first %g s are used (max_seconds)", num_cut, config.max_seconds)
     return Recordings(
-        utterances=tuple(seconds),
+        utterances=tuple(clip.utterance for clip in clips),
         rejected=tuple(rejected),
         fingerprints={clip.utterance: clip.fingerprint for clip in clips},
         seconds=seconds,
@@ -104,7 +104,7 @@ def load_recordings(
     )
 
 
-def _in_parallel(decode: Callable[[Sequence[Utterance]], list[Clip]], utterances: Sequence[Utterance]):
+def _in_parallel(decode: Callable[[Sequence[Utterance]], list[Clip]], utterances: Collection[Utterance]):
     """Yield the clip of each utterance, in the order of their paths; a file with many utterances is read once."""
     ordered = sorted(utterances, key=lambda each: (each.path, each.start_seconds or 0.0, each.end_seconds or 0.0))
     files = [list(group) for _, group in groupby(ordered, key=lambda each: each.path)]

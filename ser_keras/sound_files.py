@@ -39,11 +39,20 @@ class SoundFacts:
 def look_at_sound(path: Path) -> SoundFacts | None:
     """Read what an audio file says of itself; None where libsndfile does not read it."""
     try:
-        with soundfile.SoundFile(str(path)) as file:
+        with open_file(path) as file:
             is_wav = file.format in ("WAV", "WAVEX", "RF64")
             return SoundFacts(file.frames / file.samplerate, is_wav and file.subtype in READ_BY_THE_GRAPH)
     except UNREADABLE:
         return None
+
+
+def open_file(path: Path) -> soundfile.SoundFile:
+    """Open an audio file, whatever bytes its name has: soundfile itself fails on one that is no UTF-8.
+
+    Raises:
+        soundfile.SoundFileError: libsndfile does not know the format, or the file is damaged.
+    """
+    return soundfile.SoundFile(os.fsencode(path))
 
 
 def open_sound(contents: bytes) -> soundfile.SoundFile:
@@ -78,7 +87,7 @@ def read_plain_int16(path: Path, sample_rate: int, max_seconds: float) -> np.nda
         anything else, or anything is wrong with it.
     """
     try:
-        with soundfile.SoundFile(os.fsencode(path)) as file:  # soundfile fails on a name that is no UTF-8
+        with open_file(path) as file:
             kind = (file.format, file.subtype, file.channels, file.samplerate)
             if kind not in {(name, "PCM_16", 1, sample_rate) for name in ("WAV", "FLAC")}:
                 return None

@@ -1,4 +1,5 @@
 import errno
+import os
 import re
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from ser_keras.config import DataConfig
 from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
 from ser_keras.recordings import load_recordings
-from ser_keras.sound_files import as_float32, read_plain_int16
+from ser_keras.sound_files import as_float32, look_at_sound, read_plain_int16
 
 
 def utterance(path, **fields):
@@ -34,6 +35,13 @@ def good(tmp_path, noise):
     return [utterance(tmp_path / name) for name in files]
 
 
+def test_a_name_that_is_no_utf8_hides_nothing_of_a_file(tmp_path, noise):
+    path = Path(os.fsdecode(os.fsencode(tmp_path / "lang") + b"\xe9.wav"))
+    soundfile.write(tmp_path / "plain.wav", noise(16_000), 16_000)
+    (tmp_path / "plain.wav").rename(path)
+    assert look_at_sound(path).seconds == 1.0
+
+
 BROKEN = {
     "empty.wav": (b"", "not"),
     "text.wav": (b"hello, this is no audio at all", "not"),
@@ -50,6 +58,15 @@ def write_broken(folder):
         else:
             soundfile.write(folder / name, *content)
     return [utterance(folder / name) for name in BROKEN]
+
+
+@pytest.mark.parametrize("cache", ["memory", "folder"])
+def test_a_recording_that_is_listed_twice_is_there_once_and_shifts_no_other(good, tmp_path, cache):
+    folder = "memory" if cache == "memory" else str(tmp_path / "cache")
+    once, twice = (load(utterances, cache=folder) for utterances in (good, [good[0], *good, good[1]]))
+    assert twice.utterances == once.utterances
+    for index in range(3):
+        np.testing.assert_array_equal(twice.waveform(index), once.waveform(index))
 
 
 @pytest.mark.parametrize("cache", ["memory", "folder"])
