@@ -97,5 +97,6 @@ def _reachable_ops(meta: Any) -> Iterator[str]:
         function = functions.pop(waiting.pop(), None)
         for node in function.node_def if function else ():
             yield node.op
+            waiting.append(node.op)  # TensorFlow takes a function of that name before its own operation
             for value in node.attr.values():
                 waiting += [value.func.name, *(each.name for each in value.list.func)]

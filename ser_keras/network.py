@@ -74,10 +74,11 @@ def lstm_branch(x, mask, config: ModelConfig):
     """Return the pooled context `(batch, 2 * lstm_units)` of steps `(batch, steps, features)`, and the attention."""
     if not config.lstm_pool:
         x = layers.Dense(config.lstm_inputs, activation="relu", name="lstm_inputs")(x)
-    lstm = layers.LSTM(config.lstm_units, return_sequences=True)
+    # The kernel of cuDNN exists on GPUs alone: a graph that was traced with it could be served nowhere else.
+    lstm = layers.LSTM(config.lstm_units, return_sequences=True, use_cudnn=False)
     x = layers.Bidirectional(lstm, name="lstm")(x, mask=mask)  # (batch, steps, 2 * lstm_units)
     x = MaskTime(name="lstm_masked")(x, mask)
-    query = layers.GlobalAveragePooling1D(keepdims=True, name="lstm_mean")(x, mask=mask)
+    query = layers.GlobalAveragePooling1D(keepdims=True, dtype="float32", name="lstm_mean")(x, mask=mask)
     context, weights = layers.AdditiveAttention(name="attention")(
         [
             layers.Dense(config.attention_units, name="attention_query")(query),
@@ -92,7 +93,7 @@ def lstm_branch(x, mask, config: ModelConfig):
 
 def linear_model(log_mel, scaled, mask, num_emotions: int, config: ModelConfig):
     """Return the logits of a linear model of the clip's statistics, which `fit_statistics` fits."""
-    cepstra = Cepstra(config.num_cepstra, dtype="float32", name="cepstra")(scaled)
+    cepstra = Cepstra(min(config.num_cepstra, scaled.shape[-1]), dtype="float32", name="cepstra")(scaled)
     shape = SpectralShape(dtype="float32", name="spectral_shape")(log_mel)
     descriptors = ops.concatenate([scaled, cepstra, shape], axis=-1)  # (batch, frames, mels + cepstra + 13)
     long_term = LongTermStatistics(config.statistics_lags, dtype="float32", name="long_term_statistics")

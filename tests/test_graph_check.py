@@ -1,11 +1,16 @@
 """Exports from somebody else: a graph that does more than compute is never loaded."""
 
+import importlib
+
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
+from ser_keras.config import ExportConfig
 from ser_keras.errors import InputError
 from ser_keras.graph_check import ALLOWED_OPS, check_graph
 from ser_keras.inference import Predictor
+from ser_keras.serving import ServedModel
 
 
 class Reader(tf.Module):
@@ -36,6 +41,34 @@ def test_a_graph_that_touches_files_is_never_loaded(tmp_path, exported, module, 
     monkeypatch.setattr(tf.saved_model, "load", lambda *_: pytest.fail("loaded"))
     with pytest.raises(InputError, match=f"its graph holds .*{op}.*so that it was not loaded"):
         Predictor(tmp_path / "model")
+
+
+def test_a_function_that_bears_the_name_of_an_allowed_operation_is_looked_into(tmp_path, exported):
+    """TensorFlow calls a function of the graph before an operation of its own that has the same name."""
+    hostile = Writer()
+    tf.saved_model.save(hostile, str(tmp_path), signatures={"serving_default": hostile.serve})
+    saved = saved_model_pb2.SavedModel.FromString((tmp_path / "saved_model.pb").read_bytes())
+    functions = saved.meta_graphs[0].graph_def.library.function
+    writers = {each.signature.name for each in functions if any(node.op == "WriteFile" for node in each.node_def)}
+    for function in functions:
+        for node in function.node_def:
+            for value in list(node.attr.values()):
+                if value.func.name in writers:
+                    node.op = "Neg"
+                    node.attr.clear()
+        if function.signature.name in writers:
+            function.signature.name = "Neg"
+    (tmp_path / "saved_model.pb").write_bytes(saved.SerializeToString())
+    with pytest.raises(InputError, match="WriteFile"):
+        check_graph(tmp_path)
+
+
+def test_a_model_that_was_built_beside_a_gpu_is_served_without_one(small_model, monkeypatch):
+    """Keras takes the kernels of cuDNN, which exist on GPUs alone, where it sees one."""
+    monkeypatch.setattr(importlib.import_module("keras.src.backend.tensorflow.rnn"), "_is_gpu_available", lambda: True)
+    graph = ServedModel(small_model, ExportConfig()).signatures()["serving_default"].graph.as_graph_def()
+    ops = {node.op for part in (graph.node, *(each.node_def for each in graph.library.function)) for node in part}
+    assert "While" in ops and not ops - ALLOWED_OPS - {each.signature.name for each in graph.library.function}
 
 
 def test_every_export_holds_allowed_operations_only(exported):
