@@ -163,7 +163,7 @@ class ModelConfig(Config):
         "weight of a linear model of each clip's long-term statistics beside the network, 0 to 1; 0: none",
         before=0.0,
     )
-    num_cepstra: int = _setting(24, "cepstra among what these statistics are taken of")
+    num_cepstra: int = _setting(24, "cepstra among what these statistics are taken of; no more than there are bands")
     statistics_lags: tuple[int, ...] = _setting(
         (1, 2, 4, 8, 16), "frames within which changes are taken for these statistics"
     )
@@ -230,9 +230,9 @@ class TrainConfig(Config):
 
     epochs: int = _setting(60, "most passes over the training recordings")
     patience: int = _setting(
-        0, "epochs without a better validation UAR after which training stops and takes the best; 0: the last is taken"
+        0, "stop after so many epochs without a better validation UAR, and take the best; 0: never"
     )
-    learning_rate: float = _setting(3e-3, "highest learning rate; it warms up, then falls as a cosine")
+    learning_rate: float = _setting(3e-3, "highest learning rate, after a warm-up; then it falls as a cosine")
     warmup_fraction: float = _setting(0.1, "part of all steps in which the learning rate rises, 0 to 1")
     weight_decay: float = _setting(1e-2, "decoupled weight decay of AdamW")
     label_smoothing: float = _setting(0.1, "part of the target spread over all emotions, 0 to 1")
@@ -263,19 +263,16 @@ class CrossvalConfig(Config):
 
     protocol: str = _setting(
         "loso",
-        "loso: each speaker is a fold; folds: folds of speakers; random: folds that share speakers, "
-        "whose score is too good, to show by how much",
+        "loso: each speaker is a fold; folds: groups of speakers; random: shared speakers, a score too good",
         PROTOCOLS,
     )
     folds: str | None = _setting(
         None,
-        "for --protocol folds: a CSV file with the columns speaker,fold or path,fold; or ravdess, which comes along",
+        "for --protocol folds: a CSV file (speaker,fold or path,fold), or ravdess for the published ones",
     )
     num_folds: int = _setting(5, "folds to make, for random, and for folds without a file")
-    seeds: tuple[int, ...] = _setting((0, 1, 2), "each trains every fold once, from weights and draws of its own")
-    validation_only: bool = _setting(
-        False, "never score a test fold: give the validation UAR, by which settings may be chosen"
-    )
+    seeds: tuple[int, ...] = _setting((0, 1, 2), "each trains every fold once, from weights of its own")
+    validation_only: bool = _setting(False, "score validation speakers alone, to choose settings by")
 
     def __post_init__(self) -> None:
         require(self.protocol in PROTOCOLS, "protocol", self.protocol, " or ".join(PROTOCOLS))

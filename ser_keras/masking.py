@@ -119,12 +119,16 @@ class StatisticsPooling(layers.Layer):
 
 
 def masked_moments(inputs, mask):
-    """Return mean and variance over the steps in `mask`, both `(batch, features)`."""
-    weights = ops.cast(_as_rank(mask, len(inputs.shape)), inputs.dtype)
+    """Return mean and variance over the steps in `mask`, both `(batch, features)`, in the dtype of `inputs`.
+
+    They are taken in float32: sums over a long recording are no numbers of float16.
+    """
+    values = ops.cast(inputs, "float32")
+    weights = ops.cast(_as_rank(mask, len(inputs.shape)), "float32")
     count = ops.maximum(ops.sum(weights, axis=1), 1)
-    mean = ops.sum(inputs * weights, axis=1) / count
-    centred = (inputs - mean[:, None]) * weights
-    return mean, ops.sum(ops.square(centred), axis=1) / count
+    mean = ops.sum(values * weights, axis=1) / count
+    variance = ops.sum(ops.square((values - mean[:, None]) * weights), axis=1) / count
+    return ops.cast(mean, inputs.dtype), ops.cast(variance, inputs.dtype)
 
 
 def _as_rank(mask, rank: int):

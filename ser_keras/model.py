@@ -68,6 +68,10 @@ class ParallelModel(keras.Model):
         **kwargs,
     ):
         # === Settings ===
+        if "dtype" in kwargs:
+            raise InputError(
+                f"dtype={kwargs['dtype']!r}: call keras.mixed_precision.set_global_policy before the model is built"
+            )
         _check_classes(num_emotions, emotions)
         audio = AudioConfig.from_dict(audio) if isinstance(audio, dict) else audio or AudioConfig()
         config = ModelConfig.from_dict(config) if isinstance(config, dict) else config or ModelConfig()
@@ -200,6 +204,19 @@ class ParallelModel(keras.Model):
         pairs = [(compute(inputs).numpy(), labels.numpy()) for inputs, labels, *_ in batches]
         statistics, labels = (np.concatenate(column) for column in zip(*pairs, strict=True))
         self.get_layer("statistics_logits").set_weights(fit_linear_model(statistics, labels, regularization))
+
+    def known_emotions(self) -> tuple[str, ...]:
+        """Return the names of the emotions, in the order of the outputs.
+
+        Raises:
+            InputError: the model was never told them.
+        """
+        if self.emotions is None:
+            raise InputError(
+                "the model does not know the names of its emotions: train it with train_model on data of "
+                "preprocess_data, or build it with ParallelModel(num_emotions, emotions=[...])"
+            )
+        return self.emotions
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor as plain values."""

@@ -7,7 +7,7 @@ from conftest import SMALL
 from ser_keras.batch_norm import FusedBatchNormalization
 from ser_keras.config import AudioConfig, ModelConfig
 from ser_keras.errors import InputError
-from ser_keras.masking import StatisticsPooling
+from ser_keras.masking import StatisticsPooling, masked_moments
 from ser_keras.model import ParallelModel
 
 LENGTHS = [24_000, 160, 9_000, 16_001, 1]
@@ -102,6 +102,24 @@ def test_statistics_pooling_by_hand():
     inputs = np.array([[[1.0], [3.0], [99.0]]], np.float32)
     pooled = StatisticsPooling()(inputs, np.array([[True, True, False]]))
     np.testing.assert_allclose(pooled, [[2.0, 1.0]], atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_moments_of_long_recordings_are_right_in_every_precision(dtype):
+    inputs = tf.cast(tf.tile([[[1.0], [5.0]]], [1, 15_000, 1]), dtype)
+    mean, variance = masked_moments(inputs, np.arange(30_000)[None] < 29_000)
+    assert mean.dtype == variance.dtype == dtype
+    np.testing.assert_allclose(tf.cast([mean, variance], "float32"), [[[3.0]], [[4.0]]], rtol=1e-3)
+
+
+def test_a_dtype_of_one_model_is_refused():
+    with pytest.raises(InputError, match=r"dtype='mixed_float16': call keras\.mixed_precision\.set_global_policy"):
+        ParallelModel(3, config=SMALL, dtype="mixed_float16")
+
+
+def test_there_are_no_more_cepstra_than_bands():
+    model = ParallelModel(3, config=SMALL, audio=AudioConfig(num_mel_bins=16))
+    assert model.get_layer("cepstra").num_cepstra == 16
 
 
 @pytest.mark.parametrize("training", [True, False])
