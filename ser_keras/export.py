@@ -21,7 +21,7 @@ from ser_keras import __version__
 from ser_keras.config import ExportConfig
 from ser_keras.errors import InputError
 from ser_keras.export_check import check_export
-from ser_keras.files import write_bytes, write_json
+from ser_keras.files import blame_disk, write_bytes, write_json
 from ser_keras.model import ParallelModel
 from ser_keras.model_card import read_run
 from ser_keras.rendering import render
@@ -95,11 +95,7 @@ def export_model(
         served(audio_bytes=tf.constant([wav_bytes]))["label"]
         ```
     """
-    if model.emotions is None:
-        raise InputError(
-            "the model does not know the names of its emotions: train it with train_model on data of "
-            "preprocess_data, or build it with ParallelModel(num_emotions, emotions=[...])"
-        )
+    model.known_emotions()
     config = config or ExportConfig()
     base, version = _base_and_version(Path(directory))
     facts = _facts(model, config, _server_name(name, base)) | _figures(run, report)
@@ -164,7 +160,8 @@ def _temporary_directory(base: Path) -> Iterator[Path]:
         part = Path(tempfile.mkdtemp(prefix=".version-", dir=base))
         yield part
     except OSError as error:
-        raise InputError(f"{base}: cannot be written ({error.strerror or error}); give another directory") from error
+        blame_disk(error, base)
+        raise
     except tf.errors.OpError as error:  # how TensorFlow reports a full disk
         reason = str(error.message).rpartition(";")[2].strip()
         raise InputError(f"{base}: cannot be written ({reason}); give another directory") from error

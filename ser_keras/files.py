@@ -11,6 +11,7 @@ are, the negative ones too.
 import csv
 import io
 import json
+import os
 import re
 import secrets
 import tempfile
@@ -73,6 +74,21 @@ def whole_directory(directory: str | Path) -> Iterator[Path]:
             yield part
             part.rename(directory)
     except OSError as error:
+        blame_disk(error, directory)
+        raise
+
+
+def blame_disk(error: OSError, directory: str | Path) -> None:
+    """Raise the error of a directory that cannot be written, unless `error` is another's.
+
+    That is one without a number, as of a network, or of a file that lies elsewhere.
+
+    Raises:
+        InputError: it came of writing `directory`, or the folders around it.
+    """
+    target = Path(directory).absolute()
+    place = target if error.filename is None else Path(os.fsdecode(error.filename)).absolute()
+    if error.errno is not None and (place == target or place in target.parents or target.parent in place.parents):
         raise InputError(
             f"{directory}: cannot be written ({error.strerror or error}); give another directory"
         ) from error

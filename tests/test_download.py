@@ -207,6 +207,16 @@ class TestUnpacking:
         archive.write_bytes(contents)
         self.refuses(archive, folder, r"archive: (neither a ZIP nor a tar file|cannot be unpacked)")
 
+    def test_a_damage_within_is_one_line(self, archive, folder):
+        contents = io.BytesIO()
+        with zipfile.ZipFile(contents, "w", zipfile.ZIP_DEFLATED) as opened:
+            opened.writestr("a.wav", np.random.default_rng(0).integers(0, 9, 9_000).astype(np.uint8).tobytes())
+        damaged = bytearray(contents.getvalue())
+        damaged[500:540] = bytes(range(40))
+        archive.write_bytes(damaged)
+        with pytest.raises(InputError, match="archive: cannot be unpacked"):
+            unpack(archive, folder)
+
 
 def emodb_zip():
     return zipped({f"wav/{speaker}a01{code}a.wav": b"RIFF" for speaker in ("03", "08") for code in "FW"})

@@ -1,6 +1,7 @@
 """Files are written whole or not at all, and tables come back as they were."""
 
 import csv
+import errno
 import itertools
 import json
 import math
@@ -185,6 +186,27 @@ def test_a_directory_that_fails_is_not_there(tmp_path):
         (part / "file").write_text("half")
         raise KeyError
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionError("the server is gone"),
+        OSError(errno.ENOSPC, "No space left on device", "/elsewhere/file"),
+    ],
+    ids=["network", "another disk"],
+)
+def test_what_went_wrong_elsewhere_is_not_blamed_on_the_directory(tmp_path, error):
+    with pytest.raises(type(error)) as raised, whole_directory(tmp_path / "here"):
+        raise error
+    assert raised.value is error and list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_blamed_on_the_directory(tmp_path):
+    message = r"here: cannot be written \(No space left on device\); give another directory"
+    for name in (None, tmp_path / "here" / "file", tmp_path):
+        with pytest.raises(InputError, match=message), whole_directory(tmp_path / "here"):
+            raise OSError(errno.ENOSPC, "No space left on device", name)
 
 
 def test_a_directory_that_exists_is_refused(tmp_path):

@@ -1,8 +1,10 @@
 """Unpack an archive of which nothing is believed: no member leaves the folder, none is a link, all have an end."""
 
+import lzma
 import stat
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ser_keras.errors import InputError
@@ -12,6 +14,11 @@ MOST_TIMES = 20
 
 LEAST_BYTES = 2**30
 """Up to this, in bytes, it may hold any number of times itself."""
+
+_DAMAGED = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError),
+    *(EOFError, RuntimeError, NotImplementedError),
+)
 
 
 def unpack(archive: Path, directory: Path, *, most_bytes: int | None = None) -> None:
@@ -34,7 +41,7 @@ def unpack(archive: Path, directory: Path, *, most_bytes: int | None = None) -> 
             _unpack_tar(archive, directory, most_bytes)
         else:
             raise InputError(f"{archive}: neither a ZIP nor a tar file; the server may have sent a page instead")
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, RuntimeError, NotImplementedError) as error:
+    except _DAMAGED as error:
         raise InputError(f"{archive}: cannot be unpacked ({error}); remove it and run the command again") from error
 
 
