@@ -134,11 +134,10 @@ def score_corpus(
         print(score_corpus(load_model("runs/ravdess"), "path/to/emodb", run="runs/ravdess"))
         ```
     """
-    if model.emotions is None:
-        raise InputError("the model does not know the names of its emotions: train it, or give it emotions=[...]")
+    emotions = model.known_emotions()
     config = config or DataConfig()
     recordings = read_recordings(dataset_path, config=config, audio=model.audio)
-    known = tuple(each for each in recordings.utterances if each.emotion in model.emotions)
+    known = tuple(each for each in recordings.utterances if each.emotion in emotions)
     _check_shared(model, recordings, dataset_path)
     left_out = Counter(each.emotion for each in recordings.utterances if each.emotion not in model.emotions)
     heard = heard_in_training(run, known)

@@ -60,7 +60,7 @@ class ServedModel:
         self._details = lambda inputs: details(inputs, training=False)
         self._config = config
         self._sample_rate = rate
-        self._names = tf.constant(model.emotions)
+        self._names = tf.constant(model.known_emotions())
         self._step_samples = model.config.frames_per_step * model.audio.frame_step  # of one weight of the attention
         self._frame_step = model.audio.frame_step
         self._num_features = details.output["embedding"].shape[-1]

@@ -90,8 +90,7 @@ def convert_model(
         classify(waveform=waveform[None], num_samples=np.array([len(waveform)], np.int32))["probabilities"]
         ```
     """
-    if model.emotions is None:
-        raise InputError("the model does not know the names of its emotions: train it, or give it emotions=[...]")
+    model.known_emotions()
     if not formats or set(formats) - set(CONVERTERS):
         raise InputError(f"formats={tuple(formats)}: expected some of {', '.join(CONVERTERS)}")
     if "onnx" in formats:
