@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PYTHON_LATEST ?= python3.13
 LATEST ?= .venv-latest
 
-RUN ?= $(shell ls -d runs/*/ 2>/dev/null | tail -n 1)
+RUN ?= $(shell ls -dt runs/*/ 2>/dev/null | head -n 1)
 
 .PHONY: help train test test-latest lint docs bench scaling parity fuzz stress golden picture serve clean
 

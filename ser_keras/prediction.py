@@ -81,7 +81,8 @@ class Window:
         label: the most probable emotion.
         confidence: its probability, 0 to 1.
         probabilities: probability of each emotion, in the model's order.
-        abstained: whether the confidence lies below the threshold that the model was exported with.
+        abstained: whether the confidence lies below the threshold that the model was exported with, or that
+            of `abstain`.
 
     Example:
         >>> print(Window(0.0, 3.0, "sad", 0.75, {"calm": 0.25, "sad": 0.75}))
@@ -94,6 +95,10 @@ class Window:
     confidence: float
     probabilities: dict[str, float]
     abstained: bool = False
+
+    def abstain(self, below: float) -> "Window":
+        """Return the same with `abstained` by another threshold, 0 to 1."""
+        return replace(self, abstained=self.confidence < below)
 
     def __str__(self) -> str:
         return f"{self.start_seconds:.1f} to {self.end_seconds:.1f} s: {_verdict(self)}"
@@ -122,6 +127,10 @@ class Timeline:
         if self.error:
             return _about(self.source, self.error)
         return "\n  ".join([f"{shown(self.source or 'recording')}:", *map(str, self.windows)])
+
+    def abstain(self, below: float) -> "Timeline":
+        """Return the same with each window's `abstained` by another threshold, 0 to 1."""
+        return replace(self, windows=tuple(window.abstain(below) for window in self.windows))
 
     def stretches(self) -> list[tuple[float, float, Window]]:
         """Share the recording out among its windows, which overlap: each moment to the window around it.

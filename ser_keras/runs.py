@@ -167,7 +167,11 @@ def _version(package: str) -> str | None:
     return None
 
 
-def _peak_memory_mib() -> int:
-    import resource
-
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+def _peak_memory_mib() -> int | None:
+    """Return the most memory that this process had; None on Windows, which does not say it in this way."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes, or kilobytes
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)

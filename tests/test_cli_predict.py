@@ -70,6 +70,13 @@ def test_a_timeline_has_a_row_a_window(folder, predict):
     assert [row.split()[:2] for row in printed.splitlines()[1:]] == [["0.00", "3.00"], ["1.00", "4.00"]]
 
 
+def test_windows_abstain_as_whole_files_do(folder, predict):
+    for threshold, abstained in ((1.0, True), (0.0, False)):
+        words = ("--timeline", "--format", "json", "--abstain-below", threshold)
+        (answer,) = json.loads(predict(folder / "a", *words)[1])
+        assert [window.get("abstained", False) for window in answer["windows"]] == [abstained] * 2
+
+
 def test_output_is_written_whole_and_its_ending_names_the_format(folder, predict, tmp_path):
     code, printed, _ = predict(folder, "--output", tmp_path / "out.csv")
     assert (code, printed) == (1, "")

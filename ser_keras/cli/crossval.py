@@ -21,7 +21,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on where a run in --output-dir was stopped, with the same settings; finished folds stay",
+        help="go on where the run in --output-dir was stopped; finished folds stay",
     )
     for title, config_class in CROSSVAL_CONFIGS.items():
         add_config_flags(parser, config_class, title, without=SET_BY_FOLDS)

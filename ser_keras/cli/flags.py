@@ -12,9 +12,10 @@ from ser_keras.config import Config
 ConfigType = TypeVar("ConfigType", bound=Config)
 
 COMMON = {
-    *("corpus", "split", "batch_size", "max_seconds", "cache", "strict", "seed"),
-    *("epochs", "patience", "learning_rate", "class_weights"),
-    *("max_timeline_seconds", "window_seconds", "hop_seconds", "batch_sizes"),
+    *("split", "batch_size", "cache", "strict", "seed"),
+    *("epochs", "patience", "learning_rate"),
+    *("protocol", "folds", "seeds", "validation_only"),
+    *("max_timeline_seconds", "window_seconds", "hop_seconds", "batch_sizes", "abstain_below"),
 }
 """Settings that `--help` shows; the others are for `--help-all`."""
 

@@ -18,7 +18,6 @@ from ser_keras.answer_formats import (
 from ser_keras.cli.adapting import add_adapt_flag, load_adapted
 from ser_keras.cli.output import Outcome
 from ser_keras.errors import InputError, require
-from ser_keras.prediction import Prediction
 from ser_keras.terminal import shown
 
 DETAILS = """\
@@ -61,7 +60,9 @@ def run(options: argparse.Namespace) -> Outcome:
     ask = predictor.timeline_each if options.timeline or form == "textgrid" else predictor.predict_each
     failed: list[Answer] = []
     is_shown = options.results.isatty() and not _is_filed(options)  # each answer moves the screen on
-    answers = _abstaining(ask(recordings), options.abstain_below)
+    answers = ask(recordings)
+    if options.abstain_below is not None:
+        answers = (answer.abstain(options.abstain_below) for answer in answers)
     bar = tqdm(answers, "Predicting", len(recordings), unit="file", disable=True if is_shown else None)
     result = _write(options, form, recordings, _noting_failures(bar, failed), predictor.emotions)
     if failed:
@@ -125,12 +126,6 @@ def _format(options: argparse.Namespace, num_recordings: int) -> str:
     if options.output and not Path(options.output).absolute().parent.is_dir():
         raise InputError(f"{options.output}: its folder does not exist; make it first")
     return form
-
-
-def _abstaining(answers: Iterable[Answer], threshold: float | None) -> Iterator[Answer]:
-    for answer in answers:
-        is_asked = threshold is not None and isinstance(answer, Prediction)
-        yield answer.abstain(threshold) if is_asked else answer
 
 
 def _noting_failures(answers: Iterable[Answer], failed: list[Answer]) -> Iterator[Answer]:
