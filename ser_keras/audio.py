@@ -18,17 +18,8 @@ import tensorflow as tf
 
 from ser_keras.errors import InputError
 from ser_keras.resampling import resample
-from ser_keras.wav import (
-    DAMAGED_SAMPLES,
-    HIGHEST_SAMPLE_RATE,
-    LARGEST_SAMPLE,
-    LOWEST_SAMPLE_RATE,
-    RIFF_NAMES,
-    DecodedAudio,
-    WavHeader,
-    decode_wav,
-    read_frames,
-)
+from ser_keras.wav import DAMAGED_SAMPLES, LARGEST_SAMPLE, DecodedAudio, decode_wav, read_frames
+from ser_keras.wav_header import HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE, RIFF_NAMES, WavHeader
 
 _MP3_RATES = (44_100, 48_000, 32_000)  # of MPEG-1; MPEG-2 has the half of each, MPEG-2.5 the quarter
 _MP3_DIVISORS = {3: 1, 2: 2, 0: 4}
@@ -75,7 +66,7 @@ def frames_to_waveform(contents: tf.Tensor, header: WavHeader, *, sample_rate: i
 
     Args:
         contents: the file's bytes, string scalar.
-        header: what `ser_keras.wav.read_headers` gave for them.
+        header: what `ser_keras.wav_header.read_headers` gave for them.
         sample_rate: rate of the waveform that comes out, in Hz.
 
     Returns:

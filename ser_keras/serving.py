@@ -15,13 +15,8 @@ from ser_keras.audio import Waveform, frames_to_waveform
 from ser_keras.config import ExportConfig
 from ser_keras.model import ParallelModel
 from ser_keras.resampling import resample, resampled_length
-from ser_keras.wav import (
-    DAMAGED_SAMPLES,
-    HIGHEST_SAMPLE_RATE,
-    LARGEST_SAMPLE,
-    LOWEST_SAMPLE_RATE,
-    read_headers,
-)
+from ser_keras.wav import DAMAGED_SAMPLES, LARGEST_SAMPLE
+from ser_keras.wav_header import HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE, read_headers
 
 _AUDIO_BYTES = tf.TensorSpec([None], tf.string, "audio_bytes")
 _WAVEFORM = tf.TensorSpec([None, None], tf.float32, "waveform")

@@ -7,7 +7,7 @@ import numpy as np
 from ser_keras.errors import InputError, require
 from ser_keras.resampling import StreamResampler
 from ser_keras.sound_files import as_float32
-from ser_keras.wav import HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE
+from ser_keras.wav_header import HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE
 
 _SAMPLES_AT_ONCE = 2**20
 

@@ -8,7 +8,8 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from ser_keras.wav import decode_wav, read_headers
+from ser_keras.wav import decode_wav
+from ser_keras.wav_header import read_headers
 
 PCM, IEEE_FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")

@@ -1,0 +1,250 @@
+"""What WAV files say of themselves, read in core TensorFlow operations: where the samples lie, or what is wrong.
+
+Nothing is believed that a header says about sizes: memory is bounded by the bytes that are there.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+LOWEST_SAMPLE_RATE = 4_000
+"""In Hz. Below it nothing of a voice but its pitch is left."""
+
+HIGHEST_SAMPLE_RATE = 384_000
+"""In Hz, the highest that recorders offer."""
+
+RIFF_NAMES = (b"RIFF", b"RF64", b"BW64")
+"""With one of them a WAV file begins."""
+
+_MOST_FRAMES = 2**30  # keeps every index within int32
+_MOST_CHUNKS = 1_000  # real files have a dozen; a hostile one must not keep the loop busy
+_SIZE_UNKNOWN = 2**32 - 1
+_FMT, _DATA, _WAVE, _RIFF, _RF64, _BW64 = (
+    int.from_bytes(name, "little") for name in (b"fmt ", b"data", b"WAVE", b"RIFF", b"RF64", b"BW64")
+)
+_PLAIN_HEADER = 44  # bytes before the samples, where there are no other chunks
+_PCM, _IEEE_FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
+_USUAL = (_RIFF, 0, _WAVE, _FMT, 16, _PCM, 0, 0, 0, _DATA, 0)  # the plain header, four bytes at a time, in
+_USUAL_BITS = (-1, 0, -1, -1, -1, 0xFFFF, 0, 0, -0x39 << 16, -1, 0)  # these bits; those of a sample in whole bytes
+_OTHER_ENCODINGS = {2: "MS ADPCM", 6: "A-law", 7: "mu-law", 17: "IMA ADPCM", 49: "GSM 6.10", 85: "MP3"}
+_SEND_WAV = "', expected 'RIFF....WAVE'; send WAV"
+_EXPECTED_ENCODINGS = " bits; expected PCM (1) of 8 to 32 bits or IEEE float (3) of 32 or 64 bits"
+_EXPECTED_RATES = f" Hz is outside {LOWEST_SAMPLE_RATE} to {HIGHEST_SAMPLE_RATE} Hz"
+
+
+class WavHeader(NamedTuple):
+    """What has to be known to read a file's samples, and how many there are: scalars, or `(batch,)`.
+
+    Attributes:
+        data: where the samples begin, int64; 0 where there is an error.
+        encoding: how they are encoded, int64; 0 to 3: integers of 1 to 4 bytes, 4 and 5: floats of 4 and 8 bytes.
+        num_channels: int64; 1 where there is an error.
+        num_frames: samples of each channel, int64; 0 where there is an error.
+        sample_rate: in Hz, int32; 0 where there is an error.
+        error: string; empty where all is well.
+    """
+
+    data: tf.Tensor
+    encoding: tf.Tensor
+    num_channels: tf.Tensor
+    num_frames: tf.Tensor
+    sample_rate: tf.Tensor
+    error: tf.Tensor
+
+
+def read_headers(contents: tf.Tensor, *, max_seconds: float = 600.0) -> WavHeader:
+    """Reads what WAV files say of themselves, without their samples.
+
+    Use it with `ser_keras.wav.read_frames` where the lengths of many files have to be known before the first is read.
+    All files are read in the same few operations: for a short clip they cost more than its samples.
+
+    Args:
+        contents: the files' bytes, string `(batch,)`.
+        max_seconds: a longer recording is an error.
+
+    Returns:
+        Where the samples lie, or an error text, each `(batch,)`. The number of frames is what the bytes
+        hold, whatever the header claims.
+    """
+    is_usual, usual = _read_usual(contents, max_seconds)
+    return tf.cond(is_usual, lambda: usual, lambda: _read_any(contents, max_seconds))
+
+
+def _read_usual(contents: tf.Tensor, max_seconds: float) -> tuple[tf.Tensor, WavHeader]:
+    """Whether all files are whole and good, PCM, without other chunks; their headers, if they are.
+
+    Most files are, and then no chunk has to be looked for and no fault to be told.
+    """
+    numbers = tf.io.decode_raw(contents, tf.int32, fixed_length=_PLAIN_HEADER)  # (batch, 11)
+    is_plain = tf.equal(tf.bitwise.bitwise_and(numbers, _USUAL_BITS), _USUAL)
+    fields = tf.unstack(tf.cast(numbers, tf.float64), len(_USUAL), axis=1)
+    num_channels, rate, sample_bytes, size = fields[5] // 2**16, fields[6], fields[8] // 2**19, fields[10]
+    num_frames = size // (sample_bytes * num_channels)
+    room = tf.cast(tf.strings.length(contents), tf.float64) - _PLAIN_HEADER
+    checks = [rate >= LOWEST_SAMPLE_RATE, rate <= HIGHEST_SAMPLE_RATE, size <= room, sample_bytes <= 4]
+    checks += [num_frames >= 1, num_frames / rate <= max_seconds]  # infinite or NaN where it was divided by 0
+    num_channels = tf.cast(num_channels, tf.int64)
+    header = WavHeader(
+        tf.zeros_like(num_channels) + _PLAIN_HEADER,
+        tf.cast(sample_bytes, tf.int64) - 1,
+        num_channels,
+        tf.cast(num_frames, tf.int64),
+        numbers[:, 6],
+        tf.fill(tf.shape(contents), ""),
+    )
+    return tf.reduce_all(is_plain) & tf.reduce_all(checks), header
+
+
+def _read_any(contents: tf.Tensor, max_seconds: float) -> WavHeader:
+    chunks = _read_chunks(contents)
+    error = _first_fault(_faults(contents, chunks, max_seconds))
+    good = tf.equal(error, "")
+    return WavHeader(
+        tf.where(good, chunks.data, 0),
+        tf.maximum(chunks.encoding, 0),
+        tf.where(good, chunks.num_channels, 1),
+        tf.where(good, chunks.num_frames, 0),
+        tf.where(good, tf.cast(chunks.sample_rate, tf.int32), 0),
+        error,
+    )
+
+
+class _Chunks(NamedTuple):
+    """What the two chunks of each file say, int64 `(batch,)`; offsets are 0 where a chunk is missing."""
+
+    fmt: tf.Tensor
+    data: tf.Tensor
+    tag: tf.Tensor
+    num_channels: tf.Tensor
+    sample_rate: tf.Tensor
+    bits: tf.Tensor
+    encoding: tf.Tensor  # as in `WavHeader`, or -1
+    num_frames: tf.Tensor
+    is_wave: tf.Tensor
+
+
+def _read_chunks(contents: tf.Tensor) -> _Chunks:
+    is_wave, fmt, data, data_size = _find_chunks(contents)
+    fields = tf.unstack(_numbers(contents, fmt, tf.uint16, 13), axis=1)
+    tag, num_channels, bits = fields[0], fields[1], fields[7]
+    tag = tf.where(tf.equal(tag, _EXTENSIBLE), fields[12], tag)  # the first field of the sub-format's GUID
+    num_frames = data_size // tf.maximum(num_channels * ((bits + 7) // 8), 1)
+    sample_rate = fields[2] + fields[3] * 2**16
+    return _Chunks(fmt, data, tag, num_channels, sample_rate, bits, _encoding(tag, bits), num_frames, is_wave)
+
+
+def _find_chunks(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Whether each is a WAV file, where its two chunks begin, and the bytes of samples there are: `(batch,)`."""
+    length = tf.cast(tf.strings.length(contents), tf.int64)
+    nothing = tf.zeros_like(length)
+    head = tf.unstack(_numbers(contents, nothing, tf.int32, 9), axis=1)
+    form, riff_size, kind = head[:3]
+    is_64 = tf.equal(form, _RF64) | tf.equal(form, _BW64)
+    is_wave = (tf.equal(form, _RIFF) | is_64) & tf.equal(kind, _WAVE)
+    never_closed = tf.abs((riff_size & _SIZE_UNKNOWN) + 8 - length) > 1
+    in_ds64 = (head[7] & _SIZE_UNKNOWN) + head[8] * 2**32  # a 64-bit number at offset 28
+    size_64 = tf.where(is_64, in_ds64, _SIZE_UNKNOWN)
+
+    def data_bytes(size, body):
+        size &= _SIZE_UNKNOWN
+        size = tf.where(tf.equal(size, _SIZE_UNKNOWN), size_64, size)
+        size = tf.where(tf.equal(size, 0) & never_closed, length, size)
+        return tf.clip_by_value(size, 0, length - body)
+
+    def is_unfinished(offset, fmt, data, data_size):
+        return (tf.equal(fmt, 0) | tf.equal(data, 0)) & (offset + 8 <= length)
+
+    def step(offset, fmt, data, data_size):
+        unfinished = is_unfinished(offset, fmt, data, data_size)
+        name, size = tf.unstack(_numbers(contents, offset, tf.int32, 2), axis=1)
+        body = offset + 8
+        is_fmt, is_data = unfinished & tf.equal(name, _FMT), unfinished & tf.equal(name, _DATA)
+        size = tf.where(is_data, data_bytes(size, body), tf.clip_by_value(size & _SIZE_UNKNOWN, 0, length - body))
+        # Chunks begin at even offsets. A writer that forgets so has no zero byte here, but a name.
+        is_padded = tf.equal(size % 2, 1) & tf.equal(_numbers(contents, body + size, tf.uint8, 1)[:, 0], 0)
+        return (
+            tf.where(unfinished, body + size + tf.cast(is_padded, tf.int64), offset),
+            tf.where(is_fmt, body, fmt),
+            tf.where(is_data, body, data),
+            tf.where(is_data, size, data_size),
+        )
+
+    _, fmt, data, data_size = tf.while_loop(
+        lambda *state: tf.reduce_any(is_unfinished(*state)),
+        step,
+        (tf.where(is_wave, nothing + 12, length), nothing, nothing, nothing),
+        maximum_iterations=_MOST_CHUNKS,
+    )
+    return is_wave, fmt, data, data_size
+
+
+def _numbers(contents: tf.Tensor, offset: tf.Tensor, dtype: tf.DType, count: int) -> tf.Tensor:
+    """Little-endian numbers from somewhere in each file, int64 `(batch, count)`; zeros behind its end."""
+    offset = tf.minimum(offset, tf.cast(tf.strings.length(contents), tf.int64))
+    pieces = tf.strings.substr(contents, offset, tf.fill(tf.shape(offset), tf.constant(count * dtype.size, tf.int64)))
+    numbers = tf.io.decode_raw(pieces, dtype, fixed_length=count * dtype.size)
+    return tf.ensure_shape(tf.cast(numbers, tf.int64), [None, count])
+
+
+def _encoding(tag: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
+    is_integer = tf.equal(tag, _PCM) & (bits >= 1) & (bits <= 32)
+    is_float = tf.equal(tag, _IEEE_FLOAT) & (tf.equal(bits, 32) | tf.equal(bits, 64))
+    return tf.where(is_integer, (bits - 1) // 8, tf.where(is_float, 3 + bits // 32, -1))
+
+
+def _faults(
+    contents: tf.Tensor, chunks: _Chunks, max_seconds: float
+) -> list[tuple[tf.Tensor, Callable[[], tf.Tensor]]]:
+    """What can be wrong with a file, the gravest first: condition and text, both `(batch,)`."""
+    text = tf.strings.as_string
+    rate = tf.cast(tf.maximum(chunks.sample_rate, 1), tf.float64)
+    seconds = tf.cast(chunks.num_frames, tf.float64) / rate
+    allowed = tf.minimum(tf.constant(max_seconds, tf.float64), _MOST_FRAMES / rate)
+    has_rate = (chunks.sample_rate >= LOWEST_SAMPLE_RATE) & (chunks.sample_rate <= HIGHEST_SAMPLE_RATE)
+    return [
+        (tf.equal(tf.strings.length(contents), 0), lambda: "empty: 0 bytes; send WAV"),
+        (~chunks.is_wave, lambda: _join("not a WAV file: begins with '", _printable(contents), _SEND_WAV)),
+        (tf.equal(chunks.fmt, 0), lambda: "no 'fmt ' chunk in the WAV file: cut off or damaged"),
+        (chunks.encoding < 0, lambda: _join(_encoding_name(chunks), _EXPECTED_ENCODINGS)),
+        (tf.equal(chunks.num_channels, 0), lambda: "0 channels in the WAV header, at least 1 expected"),
+        (~has_rate, lambda: _join("sample rate ", text(chunks.sample_rate), _EXPECTED_RATES)),
+        (tf.equal(chunks.data, 0), lambda: "no 'data' chunk in the WAV file: cut off or damaged"),
+        (tf.equal(chunks.num_frames, 0), lambda: "no samples in the WAV file"),
+        (
+            seconds > allowed,
+            lambda: _join("too long: ", text(seconds, precision=1), " s, at most ", text(allowed, precision=1), " s"),
+        ),
+    ]
+
+
+def _first_fault(faults: list[tuple[tf.Tensor, Callable[[], tf.Tensor]]]) -> tf.Tensor:
+    fine = tf.fill(tf.shape(faults[0][0]), "")
+
+    def tell():
+        error = fine
+        for condition, text in reversed(faults):
+            error = tf.where(condition, text(), error)
+        return error
+
+    # The texts are built only where there is something to say: string operations are slow.
+    return tf.cond(tf.reduce_any([condition for condition, _ in faults]), tell, lambda: fine)
+
+
+def _join(*parts: tf.Tensor | str) -> tf.Tensor:
+    return tf.strings.join(list(parts))
+
+
+def _printable(contents: tf.Tensor) -> tf.Tensor:
+    """The first four bytes as text that is valid UTF-8, with '?' for what cannot be printed."""
+    characters = tf.strings.bytes_split(tf.strings.substr(contents, 0, 4)).to_tensor("")  # (batch, 4)
+    is_printable = tf.strings.regex_full_match(characters, "[ -~]?")
+    return tf.strings.reduce_join(tf.where(is_printable, characters, "?"), axis=1)
+
+
+def _encoding_name(chunks: _Chunks) -> tf.Tensor:
+    tags = tf.constant([-1, *_OTHER_ENCODINGS], tf.int64)
+    names = tf.constant(["", *(f" ({name})" for name in _OTHER_ENCODINGS.values())])
+    name = tf.gather(names, tf.argmax(tf.cast(tf.equal(tags, chunks.tag[:, tf.newaxis]), tf.int32), axis=1))
+    text = tf.strings.as_string
+    return _join("WAVE format tag ", text(chunks.tag), name, " with ", text(chunks.bits))
