@@ -16,6 +16,7 @@ from ser_keras.calibration import Temperature
 from ser_keras.config import AudioConfig, ModelConfig
 from ser_keras.distribution import has_workers
 from ser_keras.errors import InputError
+from ser_keras.files import whole_file
 from ser_keras.long_term import AnswerAverage, fit_linear_model
 from ser_keras.masking import StatisticsPooling
 from ser_keras.model_file import check_model_file
@@ -233,6 +234,18 @@ class ParallelModel(keras.Model):
     def from_config(cls, config: dict[str, Any], custom_objects=None) -> "ParallelModel":
         """Build the model that `get_config` describes."""
         return cls(**config)
+
+
+def save_model(model: keras.Model, path: str | Path) -> None:
+    """Save a model as a `.keras` file that is whole or not there.
+
+    Raises:
+        OSError: the disk is full or may not be written.
+    """
+    if isinstance(model, ParallelModel) and has_workers(model.distribute_strategy):
+        model = model.copy()  # Keras would save the metrics, which this process cannot read without the others
+    with whole_file(path) as part:
+        model.save(part)
 
 
 def load_model(path: str | Path) -> ParallelModel:

@@ -13,13 +13,13 @@ import tensorflow as tf
 from ser_keras.augmentation import mix_up
 from ser_keras.batches import labelled_batches, shuffled_batches
 from ser_keras.calibration import calibrate_temperature
+from ser_keras.callbacks import training_callbacks
 from ser_keras.checkpoints import CHECKPOINT, Checkpoint
 from ser_keras.config import TrainConfig
-from ser_keras.distribution import ScatterSeeds, check_same_everywhere, has_workers, is_chief, naming_lost_workers
+from ser_keras.distribution import check_same_everywhere, is_chief, naming_lost_workers
 from ser_keras.errors import InputError
-from ser_keras.files import whole_file, write_csv
 from ser_keras.metrics import UnweightedAverageRecall
-from ser_keras.model import ParallelModel
+from ser_keras.model import ParallelModel, save_model
 from ser_keras.sharding import contents, training_parts, validation_parts
 
 
@@ -107,25 +107,13 @@ def train_model(
                 initial_epoch=checkpoint.num_epochs,
                 epochs=checkpoint.num_epochs if checkpoint.is_done else config.epochs,
                 shuffle=False,  # the dataset shuffles itself
-                callbacks=[*numbering, *_callbacks(config, folder, checkpoint), *callbacks],
+                callbacks=[*numbering, *training_callbacks(config, folder, checkpoint), *callbacks],
                 verbose=verbose,
             )
     calibrate_temperature(model, val_data)
     if folder is not None and is_chief(strategy):
         save_model(model, folder / "model.keras")
     return history
-
-
-def save_model(model: keras.Model, path: str | Path) -> None:
-    """Save a model as a `.keras` file that is whole or not there.
-
-    Raises:
-        OSError: the disk is full or may not be written.
-    """
-    if isinstance(model, ParallelModel) and has_workers(model.distribute_strategy):
-        model = model.copy()  # Keras would save the metrics, which this process cannot read without the others
-    with whole_file(path) as part:
-        model.save(part)
 
 
 def class_weights(counts: np.ndarray) -> dict[int, float]:
@@ -242,74 +230,3 @@ def _checkpoint(folder: Path | None, model: ParallelModel, config: TrainConfig, 
     )
     path = None if folder is None else folder / CHECKPOINT
     return Checkpoint(path, settings, early_stopping=early_stopping, writes=is_chief(model.distribute_strategy))
-
-
-def _callbacks(config: TrainConfig, folder: Path | None, checkpoint: Checkpoint) -> list[keras.callbacks.Callback]:
-    """Return the callbacks in an order that matters: each finds what those before it left."""
-    callbacks: list[keras.callbacks.Callback] = [
-        _StopAtNaN(config, checkpoint.early_stopping),
-        *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema_momentum else []),
-        checkpoint.early_stopping,
-        keras.callbacks.History(),
-        checkpoint,
-        ScatterSeeds(),
-    ]
-    if folder is not None and checkpoint.writes:
-        folder.mkdir(parents=True, exist_ok=True)
-        callbacks += [
-            _WriteProgress(folder, best_only=config.patience > 0),
-            keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
-        ]
-    return callbacks
-
-
-class _StopAtNaN(keras.callbacks.Callback):
-    """Raise as soon as the loss is no number, and leave the weights of the best epoch, or without patience of the last.
-
-    `keras.callbacks.TerminateOnNaN` ends the training as if all were well, and looks at the training loss alone.
-    """
-
-    def __init__(self, config: TrainConfig, early_stopping: keras.callbacks.EarlyStopping):
-        super().__init__()
-        self._config, self._early_stopping = config, early_stopping
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._epoch, self._last_weights = epoch, self.model.get_weights()
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._check("loss", logs)
-
-    def on_epoch_end(self, epoch, logs=None):
-        self._check("val_loss", logs)
-
-    def _check(self, name: str, logs: dict[str, float]) -> None:
-        if np.isfinite(logs[name]):
-            return
-        best = self._early_stopping.best_weights
-        self.model.set_weights(best or self._last_weights)
-        num_epochs = self._early_stopping.best_epoch + 1 if best else self._epoch
-        kept = f"those of epoch {num_epochs}" if num_epochs else "as they were before"
-        raise InputError(
-            f"{name} became {logs[name]} in epoch {self._epoch + 1}: learning_rate={self._config.learning_rate} may be "
-            f"too high, or the data's weights no numbers; training stopped, and the model's weights are {kept}"
-        )
-
-
-class _WriteProgress(keras.callbacks.Callback):
-    """Write the curves and the model after each epoch; a file that is there is whole.
-
-    Args:
-        folder: of the run.
-        best_only: keep the model as it was in the best epoch so far.
-    """
-
-    def __init__(self, folder: Path, *, best_only: bool):
-        super().__init__()
-        self._folder, self._best_only = folder, best_only
-
-    def on_epoch_end(self, epoch, logs=None):
-        history = self.model.history.history
-        if not self._best_only or history["val_uar"][-1] > max(history["val_uar"][:-1], default=-np.inf):
-            save_model(self.model, self._folder / "model.keras")
-        rows = enumerate(zip(*history.values(), strict=True))
-        write_csv(self._folder / "history.csv", ("epoch", *history), ((epoch, *row) for epoch, row in rows))

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from ser_keras.adaptation import PRIOR_CLIPS, adapt_normalization
 from ser_keras.errors import InputError
-from ser_keras.training import save_model
+from ser_keras.model import save_model
 
 
 def statistics(model):

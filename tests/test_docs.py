@@ -24,7 +24,7 @@ from serving_double import ServingDouble, warm_up
 
 from ser_keras import cli
 from ser_keras.audio import load_audio
-from ser_keras.training import save_model
+from ser_keras.model import save_model
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}

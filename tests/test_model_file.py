@@ -12,9 +12,8 @@ import pytest
 
 import ser_keras
 from ser_keras.errors import InputError
-from ser_keras.model import load_model
+from ser_keras.model import load_model, save_model
 from ser_keras.model_file import check_model_file
-from ser_keras.training import save_model
 
 
 @pytest.fixture(scope="module")

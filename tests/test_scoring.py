@@ -14,9 +14,9 @@ from ser_keras.config import DataConfig
 from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
 from ser_keras.evaluation import Report, evaluate_model
+from ser_keras.model import save_model
 from ser_keras.preprocessing import preprocess_data
 from ser_keras.scoring import CorpusScore, heard_in_training, score_corpus
-from ser_keras.training import save_model
 
 
 def make_corpus(folder, labels, noise, speakers="xy"):

@@ -10,9 +10,9 @@ from ser_keras.batches import labelled_batches
 from ser_keras.config import TrainConfig
 from ser_keras.errors import InputError
 from ser_keras.evaluation import evaluate_model
-from ser_keras.model import ParallelModel, load_model
+from ser_keras.model import ParallelModel, load_model, save_model
 from ser_keras.preprocessing import preprocess_data
-from ser_keras.training import class_weights, save_model, train_model
+from ser_keras.training import class_weights, train_model
 
 QUICK = {"epochs": 2, "verbose": 0}
 DIRECT = {"learning_rate": 5e-3, "mixup": 0.0, "ema_momentum": 0.0, "verbose": 0}  # for runs of a few steps
