@@ -104,7 +104,7 @@ def random_split(
         >>> clips = [Utterance(Path(f"{name}.wav"), name.lstrip("0123456789"), None, "own") for name in names]
         >>> with warnings.catch_warnings(action="ignore"):
         ...     [len(side) for side in random_split(clips)]
-        [26, 6, 8]
+        [28, 4, 8]
     """
     fractions = _fractions(val_fraction, test_fraction)
     split = Split(*_deal_at_random(sort_utterances(utterances), fractions, seed))
