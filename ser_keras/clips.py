@@ -19,6 +19,9 @@ LONGEST_FILE_SECONDS = 4 * 3600.0
 SILENCE_PEAK = 1e-4
 """A clip whose largest sample lies below this (-80 dB of full scale) counts as silent."""
 
+_VERSION = 1
+"""One more for every change by which decoders or resampler give other samples, which no cache may then answer with."""
+
 
 @dataclass(frozen=True, eq=False)
 class Clip:
@@ -55,8 +58,8 @@ class ClipDecoder:
 
     @property
     def recipe(self) -> str:
-        """Every setting that shapes the samples."""
-        return f"{self._sample_rate} Hz, {self._max_samples} samples"
+        """Every setting that shapes the samples, and the version of what makes them."""
+        return f"version {_VERSION}, {self._sample_rate} Hz, {self._max_samples} samples"
 
     def decode(self, utterances: Sequence[Utterance]) -> list[Clip]:
         """Return the clips of utterances that share one file; it is read once."""

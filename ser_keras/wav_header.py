@@ -149,7 +149,8 @@ def _find_chunks(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, 
     def data_bytes(size, body):
         size &= _SIZE_UNKNOWN
         size = tf.where(tf.equal(size, _SIZE_UNKNOWN), size_64, size)
-        size = tf.where(tf.equal(size, 0) & never_closed, length, size)
+        # Streamed: 0 that was never filled in, or a 64-bit number without end, which is negative here.
+        size = tf.where((tf.equal(size, 0) & never_closed) | (size < 0), length, size)
         return tf.clip_by_value(size, 0, length - body)
 
     def is_unfinished(offset, fmt, data, data_size):

@@ -133,10 +133,18 @@ def test_a_64_bit_size_ends_the_data_where_it_says():
     assert_holds_the_samples(contents)
 
 
-@pytest.mark.parametrize("size", [0, 1, 2**31, 2**63 - 1, 2**64 - 1])
-def test_any_64_bit_size_is_survived(size):
+def with_64_bit_sizes(size):
     sizes = struct.pack("<QQQI", size, size, size, 0)
-    decode(riff(chunk(b"ds64", sizes), fmt(), data(size=UNKNOWN), form=b"RF64", size=UNKNOWN))
+    return riff(chunk(b"ds64", sizes), fmt(), data(size=UNKNOWN), form=b"RF64", size=UNKNOWN)
+
+
+@pytest.mark.parametrize("size", [0, 2**31, 2**63 - 1, 2**63, 2**64 - 1])
+def test_a_64_bit_size_that_cannot_be_leads_to_the_end_of_the_file(size):
+    assert_holds_the_samples(with_64_bit_sizes(size))
+
+
+def test_a_64_bit_size_of_less_than_a_sample_is_refused():
+    assert_refused(with_64_bit_sizes(1), "no samples")
 
 
 @pytest.mark.parametrize(
