@@ -8,7 +8,7 @@ not read, is made one here; every other WAV goes as it is, byte for byte.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -16,16 +16,8 @@ from typing import Any, Self
 import numpy as np
 
 from ser_keras.errors import InputError, require
-from ser_keras.prediction import (
-    Embedding,
-    Outputs,
-    Prediction,
-    Source,
-    Timeline,
-    embeddings_of,
-    predictions_of,
-    timelines_of,
-)
+from ser_keras.outputs import ALONG, FEATURES, WHOLE, Question
+from ser_keras.prediction import Embedding, Prediction, Source, Timeline
 from ser_keras.sound_files import as_wav, check_size, encode_wav
 from ser_keras.transports import Server, ServingError, connect
 
@@ -123,7 +115,7 @@ class EmotionClient:
             InputError: the one recording cannot be used, or the arguments make no sense.
             ServingError: the server could not be asked, or its answer is of no use.
         """
-        return self._ask(_Question("serving_default", Prediction, predictions_of), audio, sample_rate)
+        return self._ask(WHOLE, audio, sample_rate)
 
     def timeline(
         self, audio: Recording | Sequence[Recording], *, sample_rate: int | None = None
@@ -135,7 +127,7 @@ class EmotionClient:
         Returns:
             A timeline; for a list, a list of them in the same order.
         """
-        return self._ask(_Question("timeline", Timeline, timelines_of), audio, sample_rate)
+        return self._ask(ALONG, audio, sample_rate)
 
     def embed(
         self, audio: Recording | Sequence[Recording], *, sample_rate: int | None = None
@@ -148,7 +140,7 @@ class EmotionClient:
             Float32 `(features,)`; for a list, a list of them in the same order. In a list, a recording
             that cannot be used has NaN in all of them, and its reason is logged as a warning.
         """
-        answers = self._ask(_Question("embedding", Embedding, embeddings_of), audio, sample_rate)
+        answers = self._ask(FEATURES, audio, sample_rate)
         if isinstance(answers, Embedding):
             return answers.features
         width = max((len(each.features) for each in answers), default=0) or 1  # unknown where nothing was sent
@@ -157,7 +149,7 @@ class EmotionClient:
                 logger.warning("%s: %s", each.source or f"audio[{position}]", each.error)
         return [np.full(width, np.nan, np.float32) if each.error else each.features for each in answers]
 
-    def _ask(self, question: "_Question", audio: Recording | Sequence[Recording], sample_rate: int | None) -> Any:
+    def _ask(self, question: Question, audio: Recording | Sequence[Recording], sample_rate: int | None) -> Any:
         is_many = isinstance(audio, list | tuple)
         recordings = list(audio) if is_many else [audio]
         _check(recordings, sample_rate)
@@ -168,14 +160,14 @@ class EmotionClient:
             raise InputError(f"{answers[0].source or 'the recording'}: {answers[0].error}")
         return answers if is_many else answers[0]
 
-    def _answers(self, question: "_Question", recordings: list[Recording], sample_rate: int | None) -> Iterator[Any]:
+    def _answers(self, question: Question, recordings: list[Recording], sample_rate: int | None) -> Iterator[Any]:
         """Yield an answer for each recording, in order; what cannot be sent is answered here."""
         for batch in _batches((_parcel(each, sample_rate) for each in recordings), self._batch_size):
             answers = iter(self._request(question, [each for each in batch if not each.error]))
             for each in batch:
                 yield question.answer(each.source, error=each.error) if each.error else next(answers)
 
-    def _request(self, question: "_Question", parcels: list["_Parcel"]) -> list[Any]:
+    def _request(self, question: Question, parcels: list["_Parcel"]) -> list[Any]:
         if not parcels:
             return []
         outputs = self._transport.outputs(question.signature, [each.wav for each in parcels])
@@ -183,15 +175,6 @@ class EmotionClient:
             return question.read(outputs, [each.source for each in parcels])
         except (KeyError, ValueError, TypeError) as error:
             raise self._server.strange(question.signature, error) from error
-
-
-@dataclass(frozen=True)
-class _Question:
-    """A signature, and how its answers are read."""
-
-    signature: str
-    answer: type
-    read: Callable[[Outputs, Sequence[Source]], list[Any]]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ read in blocks and answered window by window, as a stream is: memory does not gr
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,16 +17,8 @@ from ser_keras.config import ExportConfig
 from ser_keras.errors import InputError
 from ser_keras.graph_check import check_graph
 from ser_keras.model import ParallelModel
-from ser_keras.prediction import (
-    Outputs,
-    Prediction,
-    Source,
-    Timeline,
-    Window,
-    mean_prediction,
-    predictions_of,
-    timelines_of,
-)
+from ser_keras.outputs import ALONG, WHOLE, Question, predictions_of
+from ser_keras.prediction import Prediction, Timeline, Window, mean_prediction
 from ser_keras.serving import ServedModel
 from ser_keras.sound_files import UNREADABLE, SoundFacts, encode_wav, look_at_sound, mono_blocks, not_audio, open_file
 from ser_keras.stored import read_recipe
@@ -116,7 +108,7 @@ class Predictor:
             InputError: the one file cannot be used; the message names it and says why.
             FileNotFoundError: there is no such file.
         """
-        return self._one_or_many(_WHOLE, audio)
+        return self._one_or_many(WHOLE, audio)
 
     def timeline(self, audio: str | Path | Sequence[str | Path]) -> Timeline | list[Timeline]:
         """Return the emotions along one recording, or along each in a list, window by window.
@@ -126,15 +118,15 @@ class Predictor:
         Returns:
             A timeline; for a list, a list of them in the same order.
         """
-        return self._one_or_many(_ALONG, audio)
+        return self._one_or_many(ALONG, audio)
 
     def predict_each(self, paths: Iterable[str | Path]) -> Iterator[Prediction]:
         """Yield what `predict` gives for a list, as the answers come."""
-        return self._answers(_WHOLE, paths)
+        return self._answers(WHOLE, paths)
 
     def timeline_each(self, paths: Iterable[str | Path]) -> Iterator[Timeline]:
         """Yield what `timeline` gives for a list, as the answers come."""
-        return self._answers(_ALONG, paths)
+        return self._answers(ALONG, paths)
 
     def predict_stream(self, blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[Window]:
         """Answer a recording while it is made, window by window: from a microphone, a socket, a file.
@@ -183,7 +175,7 @@ class Predictor:
                 raise InputError(f"from {seconds[0]:.1f} to {seconds[1]:.1f} s: {each.error}")
             yield Window(*seconds, each.label, each.confidence, each.probabilities, each.abstained)
 
-    def _one_or_many(self, question: "_Question", audio: str | Path | Sequence[str | Path]) -> Any:
+    def _one_or_many(self, question: Question, audio: str | Path | Sequence[str | Path]) -> Any:
         if not isinstance(audio, str | Path):
             return list(self._answers(question, audio))
         Path(audio).stat()  # what is missing is a FileNotFoundError, which names it
@@ -192,7 +184,7 @@ class Predictor:
             raise InputError(f"{audio}: {answer.error}")
         return answer
 
-    def _answers(self, question: "_Question", paths: Iterable[str | Path]) -> Iterator[Any]:
+    def _answers(self, question: Question, paths: Iterable[str | Path]) -> Iterator[Any]:
         """Yield an answer for each file, in order: long ones in their turn, the others in batches."""
         paths, most_seconds = iter(paths), self._most_seconds[question.signature]
         while files := [_look_at(Path(each)) for each in itertools.islice(paths, _FILES_AT_ONCE)]:
@@ -203,7 +195,7 @@ class Predictor:
             for file in files:
                 yield answers.pop(id(file), None) or self._long(question, file)
 
-    def _batch(self, question: "_Question", files: Sequence["_File"]) -> Iterator[Any]:
+    def _batch(self, question: Question, files: Sequence["_File"]) -> Iterator[Any]:
         """Answer files of similar length by one call of the graph; one that cannot be read harms no other."""
         read = [self._read(file, self._most_seconds[question.signature]) for file in files]
         contents = [each for each in read if isinstance(each, bytes)]
@@ -227,12 +219,14 @@ class Predictor:
             samples, error = decode_audio(contents, sample_rate=self.sample_rate, max_seconds=most_seconds)
         return error.numpy().decode(errors="replace") or encode_wav(samples.numpy(), self.sample_rate)
 
-    def _long(self, question: "_Question", file: "_File") -> Any:
+    def _long(self, question: Question, file: "_File") -> Any:
         """Answer a file in windows; memory does not grow with its length."""
         try:
             with open_file(file.path) as opened:
-                answer = question.join(file.path, self.predict_stream(mono_blocks(opened), opened.samplerate))
-            return answer.abstain(self._abstain_below) if isinstance(answer, Prediction) else answer
+                windows = self.predict_stream(mono_blocks(opened), opened.samplerate)
+                if question is ALONG:
+                    return Timeline(file.path, tuple(windows))
+                return mean_prediction(file.path, windows).abstain(self._abstain_below)
         except InputError as error:
             return question.answer(file.path, error=str(error))
         except (OSError, *UNREADABLE) as error:
@@ -262,19 +256,6 @@ def find_export(directory: str | Path) -> Path:
 
 def _is_saved(directory: Path) -> bool:
     return tf.saved_model.contains_saved_model(str(directory))
-
-
-class _Question(NamedTuple):
-    """What is asked of files: a signature, how its answers are read, and how they are made of windows."""
-
-    signature: str
-    answer: type
-    read: Callable[[Outputs, Sequence[Source]], list[Any]]
-    join: Callable[[Source, Iterable[Window]], Any]
-
-
-_WHOLE = _Question("serving_default", Prediction, predictions_of, mean_prediction)
-_ALONG = _Question("timeline", Timeline, timelines_of, lambda source, windows: Timeline(source, tuple(windows)))
 
 
 class _File(NamedTuple):

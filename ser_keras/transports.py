@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 import numpy as np
 
 from ser_keras.errors import InputError, require
-from ser_keras.prediction import Outputs
+from ser_keras.outputs import Outputs
 
 _FIRST_WAIT_SECONDS = 0.2  # before the second attempt; it doubles from then on
 
