@@ -87,7 +87,7 @@ def reliability_figure(bins: ReliabilityBins) -> Figure:
     upper.plot((0, 1), (0, 1), color=_FAINT, linestyle=":", label="as sure as right", zorder=3)
     lower.bar(height=bins.counts[filled], color=_FIRST, **bars)
     upper.set(ylabel="part that is right", xlim=(0, 1), ylim=(0, 1))
-    upper.legend(frameon=False, loc="upper left")
+    figure.legend(frameon=False, loc="outside upper center", ncols=3)
     lower.set(xlabel="probability of the predicted emotion", ylabel="clips")
     lower.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=3, min_n_ticks=1))
     for axes in (upper, lower):
