@@ -157,12 +157,13 @@ def kill(folder, words, options, compare):
     while signals or killed:
         run = folder / f"run_{ends}"
         wait = chance.uniform(0.2, 1.0) * seconds if signals else None
-        code, _, begun = run_for(run, [*words, "--resume"], wait, signals[-1] if signals else None)
+        code, took, begun = run_for(run, [*words, "--resume"], wait, signals[-1] if signals else None)
         if begun and epochs and begun[0] < epochs[-1]:
             raise AssertionError(f"epoch {begun[0]} was trained again after {epochs[-1]}")
         epochs = begun or epochs
         if code == 0:
             print(f"  {words[0]}: stopped {killed} times: {compare(folder / 'whole', run)}", flush=True)
+            seconds = seconds if killed else took  # the machine may have less to do by now
             ends, killed, epochs = ends + 1, 0, []
             continue
         if code not in (-signal.SIGKILL, -signal.SIGTERM, 130):  # SIGTERM ends a process that is still importing
