@@ -57,9 +57,12 @@ def shuffled_batches(
     """
     arrays = tf.data.Dataset.from_tensors(arrays).get_single_element()
     order = EpochOrder(len(tf.nest.flatten(arrays)[0]), seed)
-    dataset = ordered_batches(order, batch_size).map(
-        lambda places, _: tf.nest.map_structure(lambda each: tf.gather(each, places), arrays)
-    )
+
+    @tf.autograph.experimental.do_not_convert
+    def read(places, _):
+        return tf.nest.map_structure(lambda each: tf.gather(each, places), arrays)
+
+    dataset = ordered_batches(order, batch_size).map(read)
     dataset.order = order
     return dataset
 

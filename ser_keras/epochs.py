@@ -58,6 +58,7 @@ def ordered_batches(order: EpochOrder, batch_size: int) -> tf.data.Dataset:
     A last batch that is not full is dropped, where it is not the only one.
     """
 
+    @tf.autograph.experimental.do_not_convert
     def draw(_):
         drawn = tf.numpy_function(order.draw, [], (tf.int32, tf.int64))
         return tf.data.Dataset.from_tensor_slices(tuple(tf.ensure_shape(each, [order.size]) for each in drawn))

@@ -5,6 +5,7 @@ imports TensorFlow before a verb runs, so that `--help` is quick.
 """
 
 import errno
+import importlib
 import logging
 import os
 import re
@@ -51,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = build_parser().parse_args(arguments)
     _quieten_libraries()
+    if sys.version_info >= (3, 13) and VERBS[options.verb] is not download:
+        _import_tensorflow_unheard()
     try:
         with _terminable(), output_of(options):
             outcome = VERBS[options.verb].run(options) or Outcome()
@@ -119,6 +122,22 @@ def _quieten_libraries() -> None:
     warnings.formatwarning = lambda message, *_, **__: (
         f"{paint('warning:', 'yellow', sys.stderr)} {shown_lines(message)}\n"
     )
+
+
+def _import_tensorflow_unheard() -> None:
+    """Import it here, where newer versions come (setup.cfg): they report missing GPUs whatever its log level says.
+
+    Reported as https://github.com/tensorflow/tensorflow/issues/100442; what fails is an exception all the same.
+    """
+    sys.stderr.flush()
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        importlib.import_module("tensorflow")
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
 
 
 def _one_line(error: Exception) -> str:
