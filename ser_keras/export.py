@@ -6,6 +6,7 @@ package. It consists of core TensorFlow ops only, so that TF Serving loads it as
 """
 
 import errno
+import logging
 import re
 import shutil
 import tempfile
@@ -27,6 +28,7 @@ from ser_keras.model_card import read_run
 from ser_keras.rendering import render
 from ser_keras.serving import ServedModel
 from ser_keras.stored import FORMAT_VERSION
+from ser_keras.terminal import tensorflow_logs
 from ser_keras.warmup import FILE_NAME, write_warmup
 
 if TYPE_CHECKING:
@@ -171,8 +173,8 @@ def _temporary_directory(base: Path) -> Iterator[Path]:
 
 
 def _save(model: ServedModel, facts: dict[str, Any], part: Path) -> None:
-    """Write the SavedModel, with names and recipe as its assets."""
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    """Write the SavedModel, with names and recipe as its assets; TensorFlow would announce the folder's name."""
+    with tempfile.TemporaryDirectory() as folder, tensorflow_logs(logging.WARNING):
         labels, recipe = Path(folder) / "labels.txt", Path(folder) / "model.json"
         write_bytes(labels, "".join(f"{emotion}\n" for emotion in facts["emotions"]).encode())
         write_json(recipe, facts)
@@ -181,18 +183,6 @@ def _save(model: ServedModel, facts: dict[str, Any], part: Path) -> None:
         root.assets = [tf.saved_model.Asset(str(path)) for path in (labels, recipe)]
         tf.saved_model.save(root, str(part), signatures=model.signatures())
     (part / "assets.extra").mkdir()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep TensorFlow from announcing the temporary folder's name."""
-    logger = tf.get_logger()
-    level = logger.level
-    logger.setLevel("WARNING")
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _write_server_files(base: Path, facts: dict[str, Any]) -> None:

@@ -1,6 +1,9 @@
-"""Names and labels from outside, on a terminal: nothing in them may steer it."""
+"""What gets onto a terminal: names from outside, which may not steer it, and few of TensorFlow's remarks."""
 
+import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, line breaks, what turns the direction of writing, and bytes that are no UTF-8."""
@@ -28,3 +31,15 @@ def shown_lines(text: object) -> str:
         two
     """
     return "\n".join(map(shown, str(text).split("\n")))
+
+
+@contextmanager
+def tensorflow_logs(level: int) -> Iterator[None]:
+    """Keep what TensorFlow's Python code has to say below a level of `logging` to itself."""
+    logger = logging.getLogger("tensorflow")
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

@@ -5,15 +5,14 @@ most ideas. Here every speaker is tested, and every fold trained from several se
 """
 
 import gc
+import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from ser_keras.config import Config, CrossvalConfig, DataConfig
 from ser_keras.corpora import Utterance
@@ -28,6 +27,7 @@ from ser_keras.preprocessing import Splits, make_splits, read_recordings
 from ser_keras.recordings import Recordings
 from ser_keras.runs import CROSSVAL_CONFIGS, SET_BY_FOLDS, run_directory, settings_of, write_environment
 from ser_keras.splits import Split, fixed_folds, leave_one_speaker_out, random_folds, speaker_folds
+from ser_keras.terminal import tensorflow_logs
 from ser_keras.training import train_model
 
 __all__ = ["OPTIMISTIC", "CrossValidation", "FoldResult", "FoldRow", "cross_validate"]
@@ -128,7 +128,7 @@ def _run_folds(
                 echo(HEADER)
             result = journal.load(seed, fold, split)
             if result is None:
-                with _retracing_untold():
+                with tensorflow_logs(logging.ERROR):  # each fold has a model of its own: functions are traced again
                     result = _train_fold(recordings, split, journal.workplace(seed, fold), (seed, fold), configs)
                 journal.save(result)
             results.append(result)
@@ -187,18 +187,6 @@ def _forget_what_ran_before(seed: int, fold: int) -> int:
     own_seed = int(np.random.SeedSequence([seed, fold]).generate_state(1)[0])
     keras.utils.set_random_seed(own_seed)
     return own_seed
-
-
-@contextmanager
-def _retracing_untold() -> Iterator[None]:
-    """Keep TensorFlow from warning that functions are traced again: each fold has a model of its own."""
-    logger = tf.get_logger()
-    level = logger.level
-    logger.setLevel("ERROR")
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _num_leaks(splits: Splits) -> int:
