@@ -69,11 +69,14 @@ def read_recipe(directory: str | Path) -> dict[str, Any]:
 
 
 def refuse_changes(path: str | Path, begun: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Refuse to go on with other settings than those that a run was begun with.
+    """Refuse to go on with other settings, or by another version, than those that a run was begun with.
+
+    Another version may compute something in another way, or know other settings: half of a run by each would be
+    a run that nobody can repeat.
 
     Args:
         path: where the first ones were written, for the message.
-        begun: plain values, or groups of them; no name is in two groups.
+        begun: `stamp` and plain values, or groups of them; no name is in two groups.
         asked: the same, of now.
 
     Raises:
@@ -85,6 +88,11 @@ def refuse_changes(path: str | Path, begun: Mapping[str, Any], asked: Mapping[st
         ser_keras.errors.InputError: config.json: epochs was 9 when the run was begun and is 8 now; ...
     """
     begun, asked = dict(_flat(begun)), dict(_flat(asked))
+    if (writer := begun.get("ser_keras")) != asked.get("ser_keras"):
+        raise InputError(
+            f"{path}: ser_keras {writer or 'of an earlier version'} began this run, and this is {__version__}; "
+            "go on with that version, or give another output directory"
+        )
     for name in [*asked, *(name for name in begun if name not in asked)]:
         if begun.get(name) != asked.get(name):
             raise InputError(

@@ -21,6 +21,7 @@ from ser_keras.errors import InputError
 from ser_keras.metrics import UnweightedAverageRecall
 from ser_keras.model import ParallelModel, save_model
 from ser_keras.sharding import contents, training_parts, validation_parts
+from ser_keras.stored import stamp
 
 
 def train_model(
@@ -219,6 +220,7 @@ def _compile(model: keras.Model, config: TrainConfig, total_steps: int) -> None:
 
 def _checkpoint(folder: Path | None, model: ParallelModel, config: TrainConfig, steps: int) -> Checkpoint:
     settings = {
+        **stamp(),
         "emotions": model.emotions,
         "batches": steps,
         "audio": model.audio.to_dict(),

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from conftest import SMALL
 
+from ser_keras import __version__
 from ser_keras.checkpoints import CHECKPOINT, Checkpoint, read_checkpoint
 from ser_keras.errors import InputError
 from ser_keras.model import ParallelModel
@@ -123,6 +124,20 @@ def test_other_data_is_refused(undisturbed, corpus, tmp_path):
     settings = read_checkpoint(path)["settings"]
     change(path, settings={**settings, "batches": 99})
     with pytest.raises(InputError, match="batches was 99 when the run was begun and is 3 now"):
+        train(corpus, tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(("stamp", "writer"), [({"versions": {"ser_keras": "0.0.9"}}, "0.0.9"), ({}, "of an earlier")])
+def test_another_version_does_not_go_on(undisturbed, corpus, tmp_path, stamp, writer):
+    """It may know other settings; that one is missing would be told as one that was changed."""
+    path = tmp_path / CHECKPOINT
+    path.write_bytes((undisturbed.folder / CHECKPOINT).read_bytes())
+    settings = read_checkpoint(path)["settings"]
+    del settings["versions"], settings["model"]["num_masks"]
+    change(path, settings={**settings, **stamp})
+    with pytest.raises(
+        InputError, match=rf"{CHECKPOINT}: ser_keras {writer} .*began this run, and this is {__version__}"
+    ):
         train(corpus, tmp_path, resume=True)
 
 

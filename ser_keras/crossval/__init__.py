@@ -27,6 +27,7 @@ from ser_keras.preprocessing import Splits, make_splits, read_recordings
 from ser_keras.recordings import Recordings
 from ser_keras.runs import CROSSVAL_CONFIGS, SET_BY_FOLDS, run_directory, settings_of, write_environment
 from ser_keras.splits import Split, fixed_folds, leave_one_speaker_out, random_folds, speaker_folds
+from ser_keras.stored import stamp
 from ser_keras.terminal import tensorflow_logs
 from ser_keras.training import train_model
 
@@ -110,7 +111,7 @@ def _merge(configs: dict[str, Config], settings: dict[str, Any]) -> dict[str, Co
 
 def _settings_of(dataset_path: Any, configs: dict[str, Config]) -> dict[str, Any]:
     paths = [dataset_path] if isinstance(dataset_path, str | Path) else dataset_path
-    settings = settings_of([str(path) for path in paths], configs)
+    settings = {**stamp(), **settings_of([str(path) for path in paths], configs)}
     for name in SET_BY_FOLDS:
         del settings["data"][name]
     return settings

@@ -21,9 +21,10 @@ from ser_keras.files import write_json
 from ser_keras.recordings import Recordings
 from ser_keras.runs import begin_table
 from ser_keras.splits import Split
-from ser_keras.stored import refuse_changes
+from ser_keras.stored import read_json, refuse_changes
 
 _FOLD_COLUMNS = ("path", "start_seconds", "end_seconds", "emotion", "speaker", "fold", "fingerprint")
+_EXPECTED = "a directory of `ser-keras crossval`; give another --output-dir"
 
 
 class Journal:
@@ -41,7 +42,7 @@ class Journal:
         self._directory, self._settings = directory, settings
         path = directory / "config.json"
         if path.is_file():
-            refuse_changes(path, _read_json(path), json.loads(json.dumps(settings)))
+            refuse_changes(path, read_json(path, _EXPECTED), json.loads(json.dumps(settings)))
 
     def begin(self, recordings: Recordings, splits: Sequence[Split]) -> None:
         """Write the settings, and which recording is tested in which fold; or compare that with what is there.
@@ -60,7 +61,7 @@ class Journal:
         if not path.is_file():
             return None
         shutil.rmtree(self.workplace(seed, fold), ignore_errors=True)  # of a run that was killed just then
-        content = _read_json(path)
+        content = read_json(path, "one fold of this run; remove it, and the fold is trained again")
         try:
             row = {name: tuple(v) if isinstance(v, list) else v for name, v in content["row"].items()}
             return FoldResult(FoldRow(**row), split.test, _report(content["predictions"], split))
@@ -107,10 +108,3 @@ def _fold_rows(recordings: Recordings, splits: Sequence[Split]) -> Iterator[tupl
         for each in split.test:
             where = (each.path, each.start_seconds, each.end_seconds)
             yield *where, each.emotion, each.speaker_id, fold, recordings.fingerprints[each]
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes().decode(errors="surrogateescape"))
-    except ValueError as error:
-        raise InputError(f"{path}: is damaged ({error}); remove it, or give another --output-dir") from error
