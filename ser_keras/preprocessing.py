@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -99,8 +100,9 @@ def preprocess_data(
         ```
     """
     config = (config or DataConfig()).replace(**settings)
-    recordings = read_recordings(dataset_path, config=config, audio=audio)
-    splits = make_splits(recordings, split_utterances(recordings.utterances, config), config=config)
+    split = partial(split_utterances, config=config)
+    recordings = read_recordings(dataset_path, config=config, audio=audio, check=split)
+    splits = make_splits(recordings, split(recordings.utterances), config=config)
     if not splits.audit.ok:
         logger.warning("%s", splits.audit)
     return splits
@@ -111,6 +113,7 @@ def read_recordings(
     *,
     config: DataConfig | None = None,
     audio: AudioConfig | None = None,
+    check: Callable[[Sequence[Utterance]], Any] | None = None,
 ) -> Recordings:
     """Do the first and long half of `preprocess_data`: find, decode and check every recording of a corpus.
 
@@ -118,6 +121,8 @@ def read_recordings(
         dataset_path: as `preprocess_data` takes it.
         config: limits of length, and where the waveforms are kept.
         audio: only its `sample_rate` is used here.
+        check: is given what was found before anything is decoded, and raises where that cannot work; what it
+            warns of is not shown, for the usable recordings can be fewer.
 
     Returns:
         The usable recordings; `rejected` lists the files that were left out, those that fit into no
@@ -132,6 +137,9 @@ def read_recordings(
     strays = tuple(Rejected(path, reason) for path, reason in scan.left_out)
     if strays and config.strict:
         raise InputError(f"{strays[0].path}: {strays[0].reason}; move it away, or leave out strict")
+    if check is not None:
+        with warnings.catch_warnings(action="ignore"):
+            check(scan.utterances)
     recordings = load_recordings(scan.utterances, sample_rate=audio.sample_rate, config=config)
     if rejected := strays + recordings.rejected:
         logger.warning("%s", rejection_table(rejected))

@@ -12,7 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ from ser_keras.files import read_csv, write_csv, write_json
 from ser_keras.labels import order_emotions
 from ser_keras.model import ParallelModel
 from ser_keras.preprocessing import clip_batches, read_recordings
-from ser_keras.recordings import Recordings
 
 logger = logging.getLogger(__name__)
 
@@ -136,9 +135,10 @@ def score_corpus(
     """
     emotions = model.known_emotions()
     config = config or DataConfig()
-    recordings = read_recordings(dataset_path, config=config, audio=model.audio)
+    check = partial(_check_shared, model, dataset_path)
+    recordings = read_recordings(dataset_path, config=config, audio=model.audio, check=check)
     known = tuple(each for each in recordings.utterances if each.emotion in emotions)
-    _check_shared(model, recordings, dataset_path)
+    check(recordings.utterances)
     left_out = Counter(each.emotion for each in recordings.utterances if each.emotion not in model.emotions)
     heard = heard_in_training(run, known)
     if heard:
@@ -150,8 +150,8 @@ def score_corpus(
     return CorpusScore(report, known, {label: left_out[label] for label in order_emotions(left_out)}, heard)
 
 
-def _check_shared(model: ParallelModel, recordings: Recordings, dataset_path: Any) -> None:
-    found = order_emotions(each.emotion for each in recordings.utterances)
+def _check_shared(model: ParallelModel, dataset_path: Any, utterances: Sequence[Utterance]) -> None:
+    found = order_emotions(each.emotion for each in utterances)
     shared = [emotion for emotion in found if emotion in model.emotions]
     if len(shared) < 2:
         raise InputError(

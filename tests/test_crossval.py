@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from conftest import SMALL
 
-from ser_keras import crossval
+from ser_keras import __version__, crossval, preprocessing
 from ser_keras.cli import main
 from ser_keras.config import CrossvalConfig, DataConfig
 from ser_keras.corpora import Utterance
@@ -24,7 +24,9 @@ from ser_keras.crossval.table import HEADER, table_line
 from ser_keras.errors import InputError
 from ser_keras.evaluation import Report, evaluate_model
 from ser_keras.metrics import unweighted_average_recall
+from ser_keras.recordings import Rejected
 from ser_keras.splits import audit_split
+from ser_keras.stored import stamp
 from ser_keras.training import train_model
 
 SETTINGS = {**SMALL.to_dict(), "epochs": 1, "batch_size": 8}
@@ -134,7 +136,7 @@ def test_the_figures_are_those_of_the_predictions(corpus, tmp_path, stubbed):
 def test_a_fold_is_scored_as_train_and_evaluate_score_it(run, recordings):
     """The same steps by hand for the last fold give the same figures."""
     config = CrossvalConfig(**run.options)
-    split = crossval._make_folds(recordings.utterances, config, 0.15, 1)[1]
+    split = crossval._make_folds(recordings.utterances, config=config, val_fraction=0.15, seed=1)[1]
     own_seed = crossval._forget_what_ran_before(1, 2)
     splits = crossval.make_splits(recordings, split, config=DataConfig(batch_size=8, seed=own_seed))
     model = crossval.ParallelModel(3, config=SMALL)
@@ -311,6 +313,12 @@ def test_other_settings_are_refused_by_name(run, corpus, changes, message):
         cross_validate(corpus, run.directory, resume=True, **{**run.options, **SETTINGS, **changes}, **QUIET)
 
 
+def test_another_version_does_not_go_on(run, corpus, monkeypatch):
+    monkeypatch.setattr(crossval, "stamp", lambda: {**stamp(), "versions": {"ser_keras": "9.0.0"}})
+    with pytest.raises(InputError, match=rf"config\.json: ser_keras {__version__} began this run"):
+        cross_validate(corpus, run.directory, resume=True, **run.options, **SETTINGS, **QUIET)
+
+
 def test_another_corpus_is_refused_by_name(run, corpus):
     with pytest.raises(InputError, match=r"dataset_path was .* when the run was begun"):
         cross_validate(corpus.parent, run.directory, resume=True, **run.options, **SETTINGS, **QUIET)
@@ -370,10 +378,26 @@ def test_data_that_cannot_be_used_leave_nothing(tmp_path, resume):
     assert not (tmp_path / "a").exists()
 
 
+def test_folds_that_do_not_fit_are_refused_before_anything_is_decoded(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(preprocessing, "load_recordings", lambda *_, **__: pytest.fail("the recordings were decoded"))
+    with pytest.raises(InputError, match=r"ravdess_6_folds\.csv, line \d+: speaker .* is not in the data"):
+        cross_validate(corpus, tmp_path / "run", protocol="folds", folds="ravdess", **QUIET)
+
+
+def test_a_file_of_folds_may_name_a_recording_that_is_broken(corpus, tmp_path, stubbed, recordings, monkeypatch):
+    *usable, broken = recordings.utterances
+    less = replace(recordings, utterances=tuple(usable), rejected=(Rejected(broken.path, "is silent"),))
+    monkeypatch.setattr(crossval, "read_recordings", lambda *_, **__: less)
+    folds = tmp_path / "folds.csv"
+    folds.write_text("path,fold\n" + "".join(f"{each.path},{each.speaker}\n" for each in recordings.utterances))
+    result = cross_validate(corpus, tmp_path / "run", protocol="folds", folds=str(folds), seeds=(0,), **QUIET)
+    assert sum(row.num_clips for row in result.rows) == len(usable)
+
+
 def test_one_emotion_is_refused(tmp_path, noise):
     clips = [Utterance(Path(f"{speaker}.wav"), "sad", speaker, "own") for speaker in "abc"]
     with pytest.raises(InputError, match="all 3 recordings are labelled alike"):
-        crossval._make_folds(clips, CrossvalConfig(), 0.15, 0)
+        crossval._make_folds(clips, config=CrossvalConfig(), val_fraction=0.15)
 
 
 # === the figures by hand ===

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from ser_keras import preprocessing
 from ser_keras.config import DataConfig
 from ser_keras.errors import InputError
 from ser_keras.preprocessing import preprocess_data
@@ -133,7 +134,8 @@ def test_one_emotion_only_is_an_error(tmp_path, noise):
         preprocess_data(tmp_path)
 
 
-def test_a_manifest_split_that_is_missing_is_an_error(corpus):
+def test_a_manifest_split_that_is_missing_is_an_error_before_anything_is_decoded(corpus, monkeypatch):
+    monkeypatch.setattr(preprocessing, "load_recordings", lambda *_, **__: pytest.fail("the recordings were decoded"))
     with pytest.raises(InputError, match="no manifest gives its split"):
         preprocess_data(corpus, split="manifest")
 

@@ -304,6 +304,14 @@ class TestFixedFolds:
         splits = fixed_folds(clips, self.write(tmp_path, "path,fold", *rows))
         assert [speakers(split.test) for split in splits] == [{"own/a"}, {"own/b"}, {"own/c"}]
 
+    def test_files_that_are_left_out_may_be_named(self, tmp_path):
+        clips = [utterance(f"/data/{name}.wav", speaker=name) for name in "abcd"]
+        path = self.write(tmp_path, "path,fold", *(f"{clip.path.name},{clip.speaker}" for clip in clips))
+        with pytest.raises(InputError, match=r"line 5: path 'd\.wav' is not in the data"):
+            fixed_folds(clips[:3], path)
+        splits = fixed_folds(clips[:3], path, left_out=[clips[3].path])
+        assert [speakers(split.test) for split in splits] == [{"own/a"}, {"own/b"}, {"own/c"}]
+
     def test_the_published_folds_of_ravdess_hold_four_actors_each(self, tmp_path):
         folds = ["01 11 20 21", "04 10 12 14", "08 09 19 23", "03 05 07 24", "02 15 16 18", "06 13 17 22"]
         rows = [f"{actor},{fold}" for fold, actors in enumerate(folds, 1) for actor in actors.split()]

@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-from ser_keras.cli import main
+from ser_keras.cli import main, train
 from ser_keras.config import DataConfig
 from ser_keras.corpora import read_corpus
 from ser_keras.errors import InputError
@@ -78,13 +78,18 @@ def test_a_prediction_names_its_file_on_one_line():
         assert is_harmless(str(Prediction(name, error="no\x1b")).replace("\n", "\x00"))
 
 
-def test_no_control_character_reaches_the_terminal(odd_corpus, tmp_path, capsys):
-    """A run that fails at its end says all that it has to say of the files."""
+def test_no_control_character_reaches_the_terminal(odd_corpus, tmp_path, capsys, monkeypatch):
+    """A run that fails after it has read the files says all that it has to say of them."""
+
+    def fail(strategy, splits, *_):
+        raise InputError(f"{splits.rejected[-1].path}: enough was said")
+
+    monkeypatch.setattr(train, "_build", fail)
     logging.getLogger().handlers.clear()
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         code = main(
-            ["train", "--dataset-path", str(odd_corpus), "--output-dir", str(tmp_path / "run"), "--split", "speaker"]
+            ["train", "--dataset-path", str(odd_corpus), "--output-dir", str(tmp_path / "run"), "--split", "random"]
         )
     printed = "".join(capsys.readouterr())
     assert code == 2 and r"clear\x1b[2J\x1b]0;title\x07.wav" in printed and r"\udcf6" in printed

@@ -7,7 +7,8 @@ most ideas. Here every speaker is tested, and every fold trained from several se
 import gc
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,10 @@ def cross_validate(
     configs = _merge(configs or {}, settings)
     with run_directory(output_dir, resume=resume) as directory:
         journal = Journal(directory, _settings_of(dataset_path, configs))
-        recordings = read_recordings(dataset_path, config=configs["data"], audio=configs["audio"])
-        result = _run_folds(journal, recordings, configs, echo)
+        folds = partial(_make_folds, config=configs["crossval"], val_fraction=configs["data"].val_fraction)
+        recordings = read_recordings(dataset_path, config=configs["data"], audio=configs["audio"], check=folds)
+        folds = partial(folds, recordings.utterances, left_out=[each.path for each in recordings.rejected])
+        result = _run_folds(journal, recordings, folds, configs, echo)
         result.save(directory)
         write_environment(directory, time.monotonic() - started)
     echo(f"\n{result}")
@@ -118,11 +121,15 @@ def _settings_of(dataset_path: Any, configs: dict[str, Config]) -> dict[str, Any
 
 
 def _run_folds(
-    journal: Journal, recordings: Recordings, configs: dict[str, Config], echo: Callable[[str], None]
+    journal: Journal,
+    recordings: Recordings,
+    make_folds: Callable[..., list[Split]],
+    configs: dict[str, Config],
+    echo: Callable[[str], None],
 ) -> CrossValidation:
     config, results = configs["crossval"], []
     for seed in config.seeds:
-        splits = _make_folds(recordings.utterances, config, configs["data"].val_fraction, seed)
+        splits = make_folds(seed=seed)
         journal.begin(recordings, splits)
         for fold, split in enumerate(splits, 1):
             if not results:
@@ -137,14 +144,21 @@ def _run_folds(
     return CrossValidation(config, order_emotions(each.emotion for each in recordings.utterances), tuple(results))
 
 
-def _make_folds(utterances: Sequence[Utterance], config: CrossvalConfig, val_fraction: float, seed: int) -> list[Split]:
+def _make_folds(
+    utterances: Sequence[Utterance],
+    *,
+    config: CrossvalConfig,
+    val_fraction: float,
+    seed: int = 0,
+    left_out: Collection[Path] = (),
+) -> list[Split]:
     """Return the splits of a protocol: all seeds test the same folds, each with its own validation side."""
     if len({each.emotion for each in utterances}) < 2:
         raise InputError(f"all {len(utterances)} recordings are labelled alike: a classifier needs at least 2 emotions")
     if config.protocol == "loso":
         return leave_one_speaker_out(utterances, val_fraction=val_fraction, seed=seed)
     if config.folds is not None:
-        return fixed_folds(utterances, config.folds, val_fraction=val_fraction, seed=seed)
+        return fixed_folds(utterances, config.folds, val_fraction=val_fraction, seed=seed, left_out=left_out)
     folds = speaker_folds if config.protocol == "folds" else random_folds
     return folds(utterances, num_folds=config.num_folds, val_fraction=val_fraction, val_seed=seed)
 

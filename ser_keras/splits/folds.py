@@ -136,7 +136,12 @@ def random_folds(
 
 
 def fixed_folds(
-    utterances: Iterable[Utterance], folds_path: str | Path, *, val_fraction: float = 0.1, seed: int = 0
+    utterances: Iterable[Utterance],
+    folds_path: str | Path,
+    *,
+    val_fraction: float = 0.1,
+    seed: int = 0,
+    left_out: Iterable[Path] = (),
 ) -> list[Split]:
     r"""Cross-validation with the folds of a CSV file, to compare with published figures.
 
@@ -149,6 +154,7 @@ def fixed_folds(
         folds_path: The CSV file, UTF-8, or a name of `PUBLISHED_FOLDS`.
         val_fraction: Share of the other folds' clips for validation, in (0, 1).
         seed: The same seed gives the same validation speakers.
+        left_out: Files that could not be used; the CSV file may name them.
 
     Returns:
         One split for each fold, in the order of the folds' names.
@@ -169,7 +175,7 @@ def fixed_folds(
     """
     clips = sort_utterances(utterances)
     folds_path = PUBLISHED_FOLDS.get(str(folds_path), Path(folds_path))
-    fold_of = _read_folds(clips, folds_path)
+    fold_of = _read_folds(clips, folds_path, left_out)
     folds = defaultdict(list)
     for clip in clips:
         if clip not in fold_of:
@@ -196,9 +202,9 @@ def _rotate(
     return splits
 
 
-def _read_folds(clips: Utterances, folds_path: Path) -> dict[Utterance, str]:
+def _read_folds(clips: Utterances, folds_path: Path, left_out: Iterable[Path]) -> dict[Utterance, str]:
     column, rows = _fold_rows(folds_path)
-    find = _finder(clips, _PATH_OR_SPEAKER[column])
+    find = _finder(clips, _PATH_OR_SPEAKER[column], [each.as_posix() for each in left_out if column == "path"])
     fold_of: dict[Utterance, str] = {}
     for line, row in rows:
         where, fold = f"{folds_path}, line {line}", (row["fold"] or "").strip()
@@ -225,9 +231,11 @@ def _fold_rows(folds_path: Path) -> tuple[str, list[tuple[int, dict[str, str]]]]
     raise InputError(f"{folds_path} has the columns {found}; needed: speaker,fold or path,fold")
 
 
-def _finder(clips: Utterances, name_of: Callable[[Utterance], str | None]) -> Callable[[str, str], Sequence[Utterance]]:
+def _finder(
+    clips: Utterances, name_of: Callable[[Utterance], str | None], names_without_clips: Iterable[str]
+) -> Callable[[str, str], Sequence[Utterance]]:
     """A look-up of clips by a name, or by as much of its end (whole parts between slashes) as is unique."""
-    clips_of, names_of = defaultdict(list), defaultdict(list)
+    clips_of, names_of = defaultdict(list, {name: [] for name in names_without_clips}), defaultdict(list)
     for clip in clips:
         if (name := name_of(clip)) is not None:
             clips_of[name].append(clip)
