@@ -17,7 +17,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ser_keras.config import AudioConfig
 from ser_keras.errors import InputError, require
 from ser_keras.model import ParallelModel
 
@@ -25,7 +24,6 @@ LONGEST_SECONDS = 600.0
 """A longer recording is refused; the gradients of one of this length need about 1 GB."""
 
 _FRAMES_AT_ONCE = 4_000  # of all spectrograms that run through the network together
-_MANY_FRAMES = 10_000  # so many that rounding them up to whole steps does not matter
 
 
 class Attention(NamedTuple):
@@ -77,7 +75,7 @@ def attention_over_time(model: ParallelModel, waveform: np.ndarray) -> Attention
     """
     _, scores = model.get_layer("attention").output
     network = keras.Model(model.input, scores)
-    step_frames = _frames_in_step(network, model.audio)
+    step_frames = model.config.frames_per_step
     num_steps = 1 + len(waveform) // (step_frames * model.audio.frame_step)  # the rest is padding
     weights = network(_inputs(model, waveform), training=False).numpy()[0, 0, :num_steps]
     middle = np.arange(num_steps) * step_frames + (step_frames - 1) / 2  # in frames
@@ -245,14 +243,6 @@ def _inputs(model: ParallelModel, waveform: np.ndarray) -> dict[str, tf.Tensor]:
     if not np.isfinite(waveform).all():
         raise InputError("the waveform has samples that are not finite: mend or leave out the recording")
     return {"waveform": tf.constant(waveform[None]), "num_samples": tf.constant([len(waveform)])}
-
-
-def _frames_in_step(attention: keras.Model, audio: AudioConfig) -> int:
-    """Return how many frames one weight of the attention stands for, read off the shapes of the graph."""
-    waveform = keras.KerasTensor((1, _MANY_FRAMES * audio.frame_step))
-    num_samples = keras.KerasTensor((1,), dtype="int32")
-    shape = attention.compute_output_spec({"waveform": waveform, "num_samples": num_samples}).shape
-    return round(_MANY_FRAMES / shape[-1])
 
 
 def _patches(shape: tuple[int, int], num_frames: int, num_bands: int) -> list[tuple[slice, slice]]:
