@@ -21,7 +21,7 @@ from ser_keras.outputs import ALONG, WHOLE, Question, predictions_of
 from ser_keras.prediction import Prediction, Timeline, Window, mean_prediction
 from ser_keras.serving import ServedModel
 from ser_keras.sound_files import UNREADABLE, SoundFacts, encode_wav, look_at_sound, mono_blocks, not_audio, open_file
-from ser_keras.stored import read_recipe
+from ser_keras.stored import find_export, read_recipe
 from ser_keras.windows import cut_windows, resampled_pieces
 
 BATCH_SIZE = 32
@@ -235,27 +235,6 @@ class Predictor:
     def _run(self, signature: str, **inputs: Any) -> dict[str, np.ndarray]:
         outputs = self._signatures[signature](**{name: tf.constant(value) for name, value in inputs.items()})
         return {name: value.numpy() for name, value in outputs.items()}
-
-
-def find_export(directory: str | Path) -> Path:
-    """Return the SavedModel that is meant by a run directory, a model's folder, or a version in it.
-
-    Raises:
-        InputError: there is none.
-    """
-    directory = Path(directory)
-    places = (directory / "export", directory)
-    versions = [each for place in places for each in place.glob("*") if each.name.isdecimal() and _is_saved(each)]
-    newest = max(versions, key=lambda each: int(each.name), default=directory)
-    if not _is_saved(newest):
-        raise InputError(
-            f"{directory}: holds no SavedModel; give a run directory of `ser-keras train`, or what export_model wrote"
-        )
-    return newest
-
-
-def _is_saved(directory: Path) -> bool:
-    return tf.saved_model.contains_saved_model(str(directory))
 
 
 class _File(NamedTuple):

@@ -1,4 +1,4 @@
-"""Read back the JSON files that this package wrote, whatever has become of them, and whichever version wrote them."""
+"""Find and read back what this package wrote, whatever has become of it, and whichever version wrote it."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -46,6 +46,23 @@ def read_json(path: str | Path, expected: str) -> dict[str, Any]:
         raise InputError(f"{path}: holds no JSON object; expected {expected}")
     _check_format(path, value)
     return value
+
+
+def find_export(directory: str | Path) -> Path:
+    """Return the SavedModel that is meant by a run directory, a model's folder, or a version in it.
+
+    Raises:
+        InputError: there is none.
+    """
+    directory = Path(directory)
+    places = (directory / "export", directory)
+    versions = [each for place in places for each in place.glob("*") if each.name.isdecimal() and _is_saved(each)]
+    newest = max(versions, key=lambda each: int(each.name), default=directory)
+    if not _is_saved(newest):
+        raise InputError(
+            f"{directory}: holds no SavedModel; give a run directory of `ser-keras train`, or what export_model wrote"
+        )
+    return newest
 
 
 def read_recipe(directory: str | Path) -> dict[str, Any]:
@@ -99,6 +116,10 @@ def refuse_changes(path: str | Path, begun: Mapping[str, Any], asked: Mapping[st
                 f"{path}: {name} was {begun.get(name)!r} when the run was begun and is {asked.get(name)!r} now; "
                 "give the first value, or another output directory"
             )
+
+
+def _is_saved(directory: Path) -> bool:
+    return (directory / "saved_model.pb").is_file()
 
 
 def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -142,6 +143,21 @@ def test_a_name_that_is_no_unicode_is_written_as_it_is(folder, predict, tmp_path
 )
 def test_what_cannot_be_written_is_found_before_the_model_is_loaded(folder, capsys, arguments, message):
     assert main(["predict", str(folder), "--model", "nowhere", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [
+        (["none.wav", "nor_this.wav"], "none.wav: does not exist; expected audio files or folders"),
+        (["a"], "nowhere: holds no SavedModel; give a run directory"),
+    ],
+)
+def test_what_does_not_exist_is_named_before_tensorflow_is_loaded(folder, monkeypatch, capsys, paths, message):
+    monkeypatch.chdir(folder)
+    monkeypatch.setitem(sys.modules, "ser_keras.inference", None)  # whose import would be an error
+    assert main(["predict", *paths, "--model", "nowhere"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
 

@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from ser_keras import inference
 from ser_keras.errors import InputError
-from ser_keras.inference import Predictor, find_export
+from ser_keras.inference import Predictor
+from ser_keras.stored import find_export
 
 
 @pytest.fixture(scope="module")

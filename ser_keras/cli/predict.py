@@ -18,6 +18,7 @@ from ser_keras.answer_formats import (
 from ser_keras.cli.adapting import add_adapt_flag, load_adapted
 from ser_keras.cli.output import Outcome
 from ser_keras.errors import InputError, require
+from ser_keras.stored import find_export
 from ser_keras.terminal import shown
 
 DETAILS = """\
@@ -49,6 +50,8 @@ def run(options: argparse.Namespace) -> Outcome:
     """Answer each recording; what cannot be used is told in its row and on stderr."""
     recordings = _recordings(map(Path, options.paths))
     form = _format(options, len(recordings))
+    if not options.adapt:
+        find_export(options.model)
 
     from tqdm import tqdm
 
@@ -98,6 +101,9 @@ def _recordings(paths: Iterable[Path]) -> dict[Path, Path]:
     from ser_keras.corpora.listing import list_files, no_audio_message
 
     found: dict[Path, Path] = {}
+    paths = list(paths)
+    if not any(path.exists() for path in paths):  # one that is missing among others has its row
+        raise InputError(f"{paths[0]}: does not exist; expected audio files or folders")
     for path in paths:
         if not path.is_dir():
             found.setdefault(path, Path(path.name))
