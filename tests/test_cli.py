@@ -3,6 +3,7 @@ import json
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import matplotlib.image
@@ -14,6 +15,7 @@ from conftest import SMALL
 
 from ser_keras.adaptation import adapt_normalization
 from ser_keras.cli import main, train
+from ser_keras.corpora import Utterance
 from ser_keras.evaluation import evaluate_model
 from ser_keras.files import read_csv
 from ser_keras.inference import Predictor
@@ -381,3 +383,17 @@ def test_convert_writes_files_and_prints_the_table(run, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert printed.count("| tflite | ") == 3 and str(directory) in printed
     assert printed.strip().splitlines()[:6] == (directory / "README.md").read_text().splitlines()[2:8]
+
+
+@pytest.mark.parametrize(
+    ("speakers", "expected"),
+    [
+        ([None], "unknown speakers"),
+        (["a", "a"], "1 speaker: own/a"),
+        (["b", "a", None], "2 speakers: own/a, own/b"),
+        ("abc", "3 speakers: own/a, own/b, ..."),
+    ],
+)
+def test_who_is_on_a_side_is_said(speakers, expected):
+    clips = [Utterance(Path(f"{number}.wav"), "sad", speaker, "own") for number, speaker in enumerate(speakers)]
+    assert train._names_of_speakers(clips, most=2) == expected

@@ -5,6 +5,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -245,8 +246,15 @@ def _write_inputs(directory: Path, settings: dict[str, Any], splits: "Splits") -
 def _describe_data(splits: "Splits") -> None:
     print(f"{len(splits.emotions)} emotions: {', '.join(splits.emotions)}")
     for side, utterances in splits.split._asdict().items():
-        speakers = sorted({each.speaker_id for each in utterances if each.speaker_id})
-        print(f"{side:<5} {len(utterances):>6} clips, {len(speakers)} speakers: {', '.join(speakers[:12])}", flush=True)
+        print(f"{side:<5} {len(utterances):>6} clips of {_names_of_speakers(utterances)}", flush=True)
+
+
+def _names_of_speakers(utterances: "Sequence[Utterance]", most: int = 12) -> str:
+    speakers = sorted({each.speaker_id for each in utterances if each.speaker_id})
+    if not speakers:
+        return "unknown speakers"
+    names = ", ".join(speakers[:most]) + (", ..." if len(speakers) > most else "")
+    return f"{len(speakers)} speaker{'s' if len(speakers) > 1 else ''}: {names}"
 
 
 def _about(directory: Path, splits: "Splits") -> dict[str, str]:
