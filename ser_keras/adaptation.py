@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from keras import layers
 
 from ser_keras.batches import as_inputs
 from ser_keras.corpora import Utterance
@@ -23,9 +22,9 @@ PRIOR_CLIPS = 5
 """As how many clips the training data count, see `adapt_normalization`.
 
 The best number is the variance of a speaker's clips around their mean over the variance of the speakers'
-means. For the log-mel bands of EmoDB it is 4.5, for those of RAVDESS 5.0. Rooms and microphones differ by
-more than the speakers of one studio (the means of those two corpora by 24 dB), so that for them fewer would
-do; with a few dozen recordings it makes no difference.
+means. For the standardised statistics of EmoDB it is 11, for those of RAVDESS 4. Rooms and microphones differ by
+more than the speakers of one studio, so that for them fewer would do; with a few dozen recordings it makes no
+difference.
 """
 
 
@@ -36,14 +35,15 @@ def adapt_normalization(model: ParallelModel, recordings: Any) -> ParallelModel:
     recordings hold about the mixture of emotions that is to be told apart: the normalisation takes away
     what they have in common, which for shouting alone would be the shouting.
 
-    Mean and variance of each mel band become those of a pool of the n new clips and of as much training
-    data as `PRIOR_CLIPS` = κ clips. With w = n / (n + κ) and the difference d of the means,
+    The linear model takes the long-term statistics of a clip from the means of the training data. These means
+    become those of a pool of the n new clips and of as much training data as `PRIOR_CLIPS` = κ clips,
 
-        mean = (1 - w) mean_train + w mean_new
-        variance = (1 - w) variance_train + w variance_new + w (1 - w) d²,
+        mean = (1 - w) mean_train + w mean_new,    w = n / (n + κ),
 
-    which is maximum a posteriori adaptation (Reynolds, Quatieri & Dunn, 2000, eq. 11 to 14) with κ as the
-    relevance factor.
+    which is maximum a posteriori adaptation (Reynolds, Quatieri & Dunn, 2000, eq. 12 and 14) with κ as the relevance
+    factor. The network's own normalisation stays. Its moments are those of all frames, and where recordings begin and
+    end with longer silence they say more of that than of the voice: fitted to another corpus they made answers worse
+    (docs/accuracy.md).
 
     Args:
         model: trained model; it stays as it was.
@@ -56,7 +56,8 @@ def adapt_normalization(model: ParallelModel, recordings: Any) -> ParallelModel:
         and which weight they have against the training data (``weight``, 0 to 1); it is saved with it.
 
     Raises:
-        InputError: there is no recording that can be used; those that cannot are logged and left out.
+        InputError: there is no recording that can be used (those that cannot are logged and left out), or the model
+            has no linear model (``statistics_share`` is 0).
 
     Example:
         ```python
@@ -68,12 +69,10 @@ def adapt_normalization(model: ParallelModel, recordings: Any) -> ParallelModel:
     num_recordings = sum(len(inputs["num_samples"]) for inputs in batches)
     if not num_recordings:
         raise InputError("there is no recording to adapt to: give at least one")
-    fitted = model.copy()
-    fitted.adapt_normalization(batches)
     weight = num_recordings / (num_recordings + PRIOR_CLIPS)
     about = {"num_recordings": num_recordings, "prior_clips": PRIOR_CLIPS, "weight": weight}
     adapted = model.copy(adaptation=about)
-    _blend(adapted.get_layer("normalization"), fitted.get_layer("normalization"), weight)
+    adapted.centre_statistics(batches, weight=weight)
     return adapted
 
 
@@ -115,14 +114,3 @@ def _checked(waveform: Any) -> np.ndarray:
     if waveform.ndim != 1 or not waveform.size or not np.isfinite(waveform).all():
         raise InputError(f"a waveform of shape {waveform.shape}: expected finite samples (time,), one or more")
     return waveform
-
-
-def _blend(layer: layers.Normalization, new: layers.Normalization, weight: float) -> None:
-    """Move a layer's mean and variance towards those of another."""
-    old_mean, old_variance, new_mean, new_variance = (
-        each.numpy() for each in (layer.adapt_mean, layer.adapt_variance, new.adapt_mean, new.adapt_variance)
-    )
-    between = weight * (1 - weight) * (new_mean - old_mean) ** 2
-    layer.adapt_mean.assign((1 - weight) * old_mean + weight * new_mean)
-    layer.adapt_variance.assign((1 - weight) * old_variance + weight * new_variance + between)
-    layer.finalize_state()

@@ -87,7 +87,7 @@ class Checkpoint(keras.callbacks.Callback):
         if self._loaded is None:
             return
         self._assign(self._loaded["state"])
-        self.model.get_layer("normalization").finalize_state()  # else it goes on with its old numbers
+        self.model.finalize_normalization()
         history, early_stopping = self.model.history, self.early_stopping
         history.history, history.epoch = self._loaded["history"], list(range(self.num_epochs))
         early_stopping.best_weights = self._loaded["best_weights"]

@@ -5,6 +5,7 @@ network's become one.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -113,7 +114,23 @@ class AnswerAverage(layers.Layer):
         return {**super().get_config(), "share": self.share}
 
 
-def fit_linear_model(statistics: np.ndarray, labels: np.ndarray, regularization: float) -> list[np.ndarray]:
+class LinearModel(NamedTuple):
+    """Logistic regression on standardised statistics.
+
+    Attributes:
+        mean: of each statistic over the clips, `(statistics,)`.
+        variance: the same.
+        kernel: `(statistics, classes)`, of statistics less their mean, in parts of their standard deviation.
+        bias: `(classes,)`.
+    """
+
+    mean: np.ndarray
+    variance: np.ndarray
+    kernel: np.ndarray
+    bias: np.ndarray
+
+
+def fit_linear_model(statistics: np.ndarray, labels: np.ndarray, regularization: float) -> LinearModel:
     """Fit scikit-learn's logistic regression, with balanced classes, on standardised statistics.
 
     Args:
@@ -122,23 +139,22 @@ def fit_linear_model(statistics: np.ndarray, labels: np.ndarray, regularization:
         regularization: L2 penalty of the weights, the inverse of scikit-learn's ``C``.
 
     Returns:
-        Kernel `(statistics, classes)` and bias `(classes,)` of a linear layer that takes `statistics` as they
-        are. A class without a clip is never the answer; with fewer than two classes all are zero.
+        The model. A class without a clip is never the answer; with fewer than two classes kernel and bias are zero.
     """
     targets, classes = labels.argmax(axis=1), labels.shape[1]
+    mean, spread = statistics.mean(axis=0), np.maximum(statistics.std(axis=0), _LEAST_SPREAD)
     kernel, bias = np.zeros((statistics.shape[1], classes)), np.zeros(classes)
     present = np.unique(targets)
     if len(present) < 2:
-        return [kernel, bias]
-    mean, spread = statistics.mean(axis=0), np.maximum(statistics.std(axis=0), _LEAST_SPREAD)
+        return LinearModel(mean, spread**2, kernel, bias)
     model = LogisticRegression(C=1 / regularization, class_weight="balanced", max_iter=1000)
     model.fit((statistics - mean) / spread, targets)
     # For two classes scikit-learn gives one row, the logit of the second.
     sign = np.array([[-0.5], [0.5]]) if len(present) == 2 else 1
-    kernel[:, present] = (sign * model.coef_ / spread).T
+    kernel[:, present] = (sign * model.coef_).T
     bias[:] = -_NEVER
-    bias[present] = np.squeeze(sign) * model.intercept_ - mean @ kernel[:, present]
-    return [kernel, bias]
+    bias[present] = np.squeeze(sign) * model.intercept_
+    return LinearModel(mean, spread**2, kernel, bias)
 
 
 def _log(variance):

@@ -151,8 +151,14 @@ class ParallelModel(keras.Model):
         """
         copy = ParallelModel.from_config({**self.get_config(), "adaptation": adaptation or self.adaptation})
         copy.set_weights(self.get_weights())
-        copy.get_layer("normalization").finalize_state()  # set_weights alone leaves the layer with old numbers
+        copy.finalize_normalization()
         return copy
+
+    def finalize_normalization(self) -> None:
+        """Let the layers that normalise go on with weights that were set; Keras leaves them with old numbers."""
+        for layer in self.layers:
+            if isinstance(layer, layers.Normalization):
+                layer.finalize_state()
 
     @property
     def details(self) -> keras.Model:
@@ -196,15 +202,41 @@ class ParallelModel(keras.Model):
         """
         if not self.config.statistics_share:
             return
-        statistics_of = keras.Model(self.input, self.get_layer("long_term_statistics").output)
-        compute = tf.function(
-            lambda inputs: statistics_of(inputs, training=False),
-            input_signature=[batches.element_spec[0]],
-            autograph=False,
-        )
+        compute = self._long_term_statistics()
         pairs = [(compute(inputs).numpy(), labels.numpy()) for inputs, labels, *_ in batches]
         statistics, labels = (np.concatenate(column) for column in zip(*pairs, strict=True))
-        self.get_layer("statistics_logits").set_weights(fit_linear_model(statistics, labels, regularization))
+        linear = fit_linear_model(statistics, labels, regularization)
+        self.get_layer("statistics_logits").set_weights([linear.kernel, linear.bias])
+        _set_moments(self.get_layer("statistics_normalization"), linear.mean, linear.variance)
+
+    def centre_statistics(self, batches, *, weight: float) -> None:
+        """Move the means that the clips' statistics are taken from towards those of other recordings.
+
+        Args:
+            batches: iterable as `adapt_normalization` takes it.
+            weight: of the recordings against what the means are now, 0 to 1.
+
+        Raises:
+            InputError: the model has no linear model of the clips' statistics.
+        """
+        if not self.config.statistics_share:
+            raise InputError(
+                "statistics_share=0: this model does not look at the long-term statistics of a clip, which are what "
+                "can be adapted; train one that does"
+            )
+        compute, layer = self._long_term_statistics(), self.get_layer("statistics_normalization")
+        inputs = (batch[0] if isinstance(batch, tuple) else batch for batch in batches)
+        statistics = np.concatenate([compute(each).numpy() for each in inputs])
+        mean = layer.adapt_mean.numpy()
+        _set_moments(layer, mean + weight * (statistics.mean(axis=0) - mean), layer.adapt_variance)
+
+    def _long_term_statistics(self) -> Callable[[dict[str, Any]], tf.Tensor]:
+        """Return a function from inputs to the statistics of each clip, `(clips, statistics)`."""
+        network = keras.Model(self.input, self.get_layer("long_term_statistics").output)
+        signature = {"waveform": tf.TensorSpec([None, None]), "num_samples": tf.TensorSpec([None], tf.int32)}
+        return tf.function(
+            lambda inputs: network(inputs, training=False), input_signature=[signature], autograph=False
+        ).get_concrete_function()
 
     def known_emotions(self) -> tuple[str, ...]:
         """Return the names of the emotions, in the order of the outputs.
@@ -279,6 +311,12 @@ def load_model(path: str | Path) -> ParallelModel:
     if not isinstance(model, ParallelModel):
         raise InputError(f"{path}: holds a {type(model).__name__}; expected a ParallelModel")
     return model
+
+
+def _set_moments(layer: layers.Normalization, mean, variance) -> None:
+    layer.adapt_mean.assign(mean)
+    layer.adapt_variance.assign(variance)
+    layer.finalize_state()
 
 
 def _check_classes(num_emotions: int, emotions: Sequence[str] | None) -> None:

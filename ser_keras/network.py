@@ -98,7 +98,8 @@ def linear_model(log_mel, scaled, mask, num_emotions: int, config: ModelConfig):
     descriptors = ops.concatenate([scaled, cepstra, shape], axis=-1)  # (batch, frames, mels + cepstra + 13)
     long_term = LongTermStatistics(config.statistics_lags, dtype="float32", name="long_term_statistics")
     statistics = long_term(descriptors, mask)
+    standardised = layers.Normalization(dtype="float32", name="statistics_normalization")(statistics)
     linear = layers.Dense(
         num_emotions, kernel_initializer="zeros", trainable=False, dtype="float32", name="statistics_logits"
     )
-    return linear(statistics)
+    return linear(standardised)

@@ -62,7 +62,7 @@ def test_it_stays_within_its_bounds(factor, bound):
 def test_calibration_changes_no_label_and_no_other_weight(restless_model, clips):
     model = ParallelModel.from_config(restless_model.get_config())
     model.set_weights(restless_model.get_weights())
-    model.get_layer("normalization").finalize_state()
+    model.finalize_normalization()
     inputs = {"waveform": clips[0], "num_samples": np.full(12, 4_000, np.int32)}
     before, weights = model(inputs).numpy(), model.get_weights()
     temperature = calibrate_temperature(model, clips)

@@ -50,33 +50,36 @@ def points(num_classes):
     return (centres[labels] + random.normal(size=(len(labels), 6))) * [1, 10, 100, 1, 1, 0.1] + 50, labels
 
 
+def logits(model, statistics):
+    return (statistics - model.mean) / np.sqrt(model.variance) @ model.kernel + model.bias
+
+
 @pytest.mark.parametrize("num_classes", [2, 4])
 def test_the_linear_model_says_what_scikit_learn_says_of_standardised_points(num_classes):
     statistics, labels = points(num_classes)
-    kernel, bias = fit_linear_model(statistics, np.eye(num_classes)[labels], 10.0)
+    model = fit_linear_model(statistics, np.eye(num_classes)[labels], 10.0)
     scaled = (statistics - statistics.mean(0)) / statistics.std(0)
     reference = LogisticRegression(C=0.1, class_weight="balanced", max_iter=1000).fit(scaled, labels)
-    probabilities = softmax(statistics @ kernel + bias, axis=1)
+    probabilities = softmax(logits(model, statistics), axis=1)
     np.testing.assert_allclose(probabilities, reference.predict_proba(scaled), atol=1e-3)
 
 
 def test_a_class_without_clips_is_never_the_answer():
     statistics, labels = points(3)
-    kernel, bias = fit_linear_model(statistics, np.eye(5)[labels + 1], 1.0)
-    answers = np.argmax(statistics @ kernel + bias, axis=1)
+    answers = np.argmax(logits(fit_linear_model(statistics, np.eye(5)[labels + 1], 1.0), statistics), axis=1)
     assert set(answers) == {1, 2, 3}
 
 
 def test_one_class_alone_leaves_the_answer_to_the_network():
-    kernel, bias = fit_linear_model(np.ones((4, 3)), np.eye(2)[[1, 1, 1, 1]], 1.0)
-    assert not kernel.any() and not bias.any()
+    model = fit_linear_model(np.ones((4, 3)), np.eye(2)[[1, 1, 1, 1]], 1.0)
+    assert not model.kernel.any() and not model.bias.any()
 
 
 def test_a_statistic_that_is_constant_in_training_is_not_blown_up():
     statistics, labels = points(2)
     statistics[:, 0] = 1.0 + np.random.default_rng(1).normal(size=len(labels)) * 1e-7
-    kernel, _ = fit_linear_model(statistics, np.eye(2)[labels], 1.0)
-    assert np.abs(kernel[0]).max() < 1
+    model = fit_linear_model(statistics, np.eye(2)[labels], 1.0)
+    assert np.abs(model.kernel[0] / np.sqrt(model.variance[0])).max() < 1
 
 
 def test_in_training_the_network_answers_alone():

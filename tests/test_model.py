@@ -24,6 +24,7 @@ def model(request):
         noise = random.normal(size=weight.shape) * 0.05
         weight.assign(weight + (abs(noise) if "variance" in weight.path else noise).astype(weight.dtype))
     model.adapt_normalization([batch()])
+    model.finalize_normalization()
     return model
 
 

@@ -13,8 +13,8 @@ def add_adapt_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--adapt",
         metavar="DIR",
-        help="recordings of the new speaker, room or corpus, labels not needed: the model's normalisation is fitted "
-        "to them; they should hold a mixture of emotions. The run itself stays as it is",
+        help="recordings of the new speaker, room or corpus, labels not needed: the means that its clips are "
+        "compared with are fitted to them; they should hold a mixture of emotions. The run itself stays as it is",
     )
 
 
