@@ -214,8 +214,8 @@ def test_the_setting_reaches_the_manifest_from_the_command_line(shelf, capsys):
     arguments = ["train", "--dataset-path", str(lead(shelf, "../outside.wav")), "--output-dir", str(shelf / "run")]
     assert main(arguments) == 2
     assert "--allow-outside" in capsys.readouterr().err
-    assert main([*arguments, "--allow-outside"]) == 2  # the files are empty
-    assert "none of 2 recordings can be used" in capsys.readouterr().err
+    assert main([*arguments, "--allow-outside"]) == 2  # now it is read, and both have one label
+    assert "all 2 recordings are labelled 'sad'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("field", ["emotion", "speaker", "corpus", "text"])
