@@ -139,7 +139,7 @@ def test_predict_adapts_a_run_and_leaves_it_as_it_was(run, corpus, capsys):
     assert main(["predict", str(clip), "--model", str(run), "--adapt", str(corpus / "01")]) == 0
     printed = capsys.readouterr()
     label, confidence, path = printed.out.splitlines()[1].split()
-    assert "adapted to 12 recordings" in printed.err and "which weigh 71% against the training data" in printed.err
+    assert "adapted to 12 recordings" in printed.err and "which weigh 86% against the training data" in printed.err
     adapted = adapt_normalization(load_model(run), corpus / "01")
     expected = Predictor.of_model(adapted).predict(clip)
     assert (label, confidence) == (expected.label, f"{expected.confidence:.3f}") and path == str(clip)
@@ -350,7 +350,7 @@ def test_export_adapts_and_says_so_in_the_model_card(run, corpus, tmp_path, caps
     assert main([*arguments, "--abstain-below", "0.4"]) == 0
     assert "adapted to 12 recordings" in capsys.readouterr().err
     card = " ".join((tmp_path / "ser" / "1" / "README.md").read_text().split())
-    assert "fitted afterwards to 12 recordings without labels, which weigh 71 % against the training data" in card
+    assert "fitted afterwards to 12 recordings without labels, which weigh 86 % against the training data" in card
     assert "Answers with a confidence below 0.4 are marked in `abstained`" in card
     assert "calibrated on the validation side, by a temperature of" in card
 
