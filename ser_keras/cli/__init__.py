@@ -52,10 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = build_parser().parse_args(arguments)
     _quieten_libraries()
-    if sys.version_info >= (3, 13) and VERBS[options.verb] is not download:
-        _import_tensorflow_unheard()
     try:
         with _terminable(), output_of(options):
+            if sys.version_info >= (3, 13) and VERBS[options.verb] is not download:
+                _import_tensorflow_unheard()
             outcome = VERBS[options.verb].run(options) or Outcome()
         print_result(outcome, options)
         options.results.flush()
