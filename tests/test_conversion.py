@@ -175,7 +175,9 @@ def test_a_failed_conversion_names_its_operations_and_leaves_the_others(model, t
 
 def test_nothing_is_left_where_nothing_converts(model, tmp_path, monkeypatch):
     monkeypatch.setattr(graph, "PadTime", ())  # no layer is one: the padding of the spectrogram stays
-    with pytest.raises(InputError, match="nothing could be converted: tflite float32: the runtime has no Conv2D"):
+    with pytest.raises(
+        InputError, match=r"nothing could be converted: tflite float32: the runtime has no Conv2D(, Pad)?; "
+    ):
         convert_model(model, tmp_path / "ser", formats=["tflite"])
     assert list(tmp_path.iterdir()) == []
 
