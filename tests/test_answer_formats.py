@@ -5,6 +5,8 @@ import io
 import json
 import re
 
+import audformat
+import parselmouth
 import pytest
 
 from ser_keras.answer_formats import FORMATS, timeline_to_textgrid, write_answers
@@ -103,8 +105,8 @@ def test_audformat_has_a_filewise_or_a_segmented_index():
     assert (bad["start"], bad["end"], bad["emotion"]) == ("0 days 00:00:00.000000", "", "")
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:audformat")  # audformat's own use of pandas 3
 def test_audformat_itself_reads_it(tmp_path):
-    audformat = pytest.importorskip("audformat")
     for answers, kind in ((PREDICTIONS, "filewise"), (TIMELINES, "segmented")):
         (tmp_path / "table.csv").write_text(text_of(answers, "audformat"))
         table = audformat.utils.read_csv(str(tmp_path / "table.csv"))
@@ -134,7 +136,6 @@ def test_a_textgrid_doubles_quotes():
 
 
 def test_praat_itself_reads_a_textgrid(tmp_path):
-    parselmouth = pytest.importorskip("parselmouth")
     (tmp_path / "a.TextGrid").write_text(text_of(TIMELINES, "textgrid"))
     grid = parselmouth.read(str(tmp_path / "a.TextGrid"))
     assert parselmouth.praat.call(grid, "Get number of intervals", 1) == 3
