@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from ser_keras.branches import kept_apart
+
 _CUTOFF = 0.957  # of the lower Nyquist frequency: there soxr's HQ quality passes half
 
 _GUARD = 128  # samples at the lower of the two rates; the low-pass below has died away (-100 dB) by then
@@ -153,6 +155,7 @@ class _Plan(NamedTuple):
         return self.block_out - 2 * self.guard_out
 
 
+@kept_apart
 def _by_fft(waveform: tf.Tensor, sample_rate: tf.Tensor, target_rate: int) -> tf.Tensor:
     plan = _plan(sample_rate, target_rate)
     num_blocks = tf.maximum(-(-tf.size(waveform) // plan.hop_in), 1)

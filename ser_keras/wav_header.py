@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from ser_keras.branches import kept_apart
+
 LOWEST_SAMPLE_RATE = 4_000
 """In Hz. Below it nothing of a voice but its pitch is left."""
 
@@ -96,6 +98,7 @@ def _read_usual(contents: tf.Tensor, max_seconds: float) -> tuple[tf.Tensor, Wav
     return tf.reduce_all(is_plain) & tf.reduce_all(checks), header
 
 
+@kept_apart
 def _read_any(contents: tf.Tensor, max_seconds: float) -> WavHeader:
     chunks = _read_chunks(contents)
     error = _first_fault(_faults(contents, chunks, max_seconds))

@@ -27,7 +27,7 @@ ORDER = (
     ),
     *("splits.sides", "splits.parts", "splits.folds", "splits.audit", "splits"),
     *("synthesis", "synthetic"),
-    *("resampling", "wav_header", "wav", "windows", "audio", "clips", "clip_cache", "recordings"),
+    *("branches", "resampling", "wav_header", "wav", "windows", "audio", "clips", "clip_cache", "recordings"),
     *(
         "features",
         "augmentation",
