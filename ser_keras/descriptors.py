@@ -65,7 +65,8 @@ class SpectralShape(layers.Layer):
 
     def call(self, log_mel):
         """Return `(batch, frames, 13)` for a log-mel spectrogram `(batch, frames, bands)` in dB."""
-        power = ops.exp(log_mel * (np.log(10) / 10))
+        log_power = log_mel * (np.log(10) / 10)
+        power = ops.exp(log_power)
         total = ops.sum(power, axis=-1, keepdims=True)
         amplitude = ops.sqrt(power)
         changes = amplitude - ops.concatenate([amplitude[:, :1], amplitude[:, :-1]], axis=1)
@@ -73,15 +74,16 @@ class SpectralShape(layers.Layer):
             [
                 *self._shape(power / total),
                 ops.log(total),
-                total**0.25,
-                ops.sum(power**0.23, axis=-1, keepdims=True),
-                (ops.sum(ops.square(changes), axis=-1, keepdims=True) + _LEAST_FLUX) ** 0.25,
+                _fourth_root(total),
+                ops.sum(ops.exp(0.23 * log_power), axis=-1, keepdims=True),
+                _fourth_root(ops.sum(ops.square(changes), axis=-1, keepdims=True) + _LEAST_FLUX),
             ],
             axis=-1,
         )
 
     def _shape(self, density):
-        place = np.linspace(0, 1, density.shape[-1], dtype=np.float32)
+        bands = density.shape[-1]
+        place = np.linspace(0, 1, bands, dtype=np.float32)
 
         def mean(values):
             return ops.sum(density * values, axis=-1, keepdims=True)
@@ -89,13 +91,25 @@ class SpectralShape(layers.Layer):
         centroid = mean(place)
         variance = mean(ops.square(place - centroid)) + 1e-4
         distance = (place - centroid) / ops.sqrt(variance)
-        before = ops.cumsum(density, axis=-1) - density  # in the bands below
+        square = ops.square(distance)
+        before = ops.matmul(density, np.tri(bands, k=-1, dtype=np.float32).T)  # in the bands below
         roll_offs = [
             ops.mean(ops.clip((part - before) / density, 0, 1), axis=-1, keepdims=True) for part in self.ROLL_OFFS
         ]
         entropy = -mean(ops.log(density))
-        return [centroid, ops.log(variance), mean(distance**3), ops.log(mean(distance**4) + 1), *roll_offs, entropy]
+        return [
+            centroid,
+            ops.log(variance),
+            mean(square * distance),
+            ops.log(mean(ops.square(square)) + 1),
+            *roll_offs,
+            entropy,
+        ]
 
     def compute_output_shape(self, log_mel_shape):
         """Return `(batch, frames, 13)`."""
         return (*log_mel_shape[:2], 9 + len(self.ROLL_OFFS))
+
+
+def _fourth_root(values):
+    return ops.sqrt(ops.sqrt(values))

@@ -12,8 +12,6 @@ import numpy as np
 from keras import layers, ops
 from sklearn.linear_model import LogisticRegression
 
-from ser_keras.masking import masked_moments
-
 _FLOOR = 1e-3
 """Added to every variance before its logarithm; the bands are normalised to a variance of 1."""
 
@@ -49,23 +47,14 @@ class LongTermStatistics(layers.Layer):
 
     def call(self, descriptors, mask):
         """Return `(batch, statistics)` for `descriptors` `(batch, frames, features)`, of the frames in `mask`."""
-        mean, variance = masked_moments(descriptors, mask)
-        statistics = [mean, _log(variance), *self._trends(descriptors, mask)]
+        inside = ops.cast(mask, descriptors.dtype)[:, None]  # (batch, 1, frames)
+        mean, *trends = ops.split(ops.matmul(_legendre(inside), descriptors), 3, axis=1)  # (batch, 1, features)
+        variance = _mean(ops.square(descriptors - mean), inside)
+        statistics = [mean, _log(variance), *trends]
         for lag in self.lags:
-            change = descriptors[:, lag:] - descriptors[:, :-lag]
-            weights = ops.cast(mask[:, lag:], change.dtype)[..., None]  # a frame of the clip has all before it
-            count = ops.maximum(ops.sum(weights, axis=1), 1)
-            statistics.append(_log(ops.sum(ops.square(change) * weights, axis=1) / count) - _log(variance))
-        return ops.concatenate(statistics, axis=-1)
-
-    def _trends(self, descriptors, mask):
-        """Return the coefficients of the Legendre polynomials P1 and P2 of time, which runs from -1 to 1."""
-        inside = ops.cast(mask, descriptors.dtype)
-        count = ops.sum(inside, axis=1, keepdims=True)
-        time = (2 * ops.cumsum(inside, axis=1) - 1 - count) / ops.maximum(count, 1)
-        for polynomial, norm in ((time, 3), (1.5 * ops.square(time) - 0.5, 5)):
-            weights = norm * polynomial * inside / ops.maximum(count, 1)
-            yield ops.sum(descriptors * weights[..., None], axis=1)
+            change = descriptors[:, lag:] - descriptors[:, :-lag]  # a frame of the clip has all before it
+            statistics.append(_log(_mean(ops.square(change), inside[..., lag:])) - _log(variance))
+        return ops.concatenate([ops.squeeze(each, axis=1) for each in statistics], axis=-1)
 
     def compute_output_shape(self, descriptors_shape, mask_shape=None):
         """Return `(batch, statistics)`."""
@@ -155,6 +144,22 @@ def fit_linear_model(statistics: np.ndarray, labels: np.ndarray, regularization:
     bias[:] = -_NEVER
     bias[present] = np.squeeze(sign) * model.intercept_
     return LinearModel(mean, spread**2, kernel, bias)
+
+
+def _legendre(inside):
+    """Return the weights `(batch, 3, frames)` by which frames give mean, linear and quadratic trend.
+
+    They are the Legendre polynomials P0, P1 and P2 of time, which runs from -1 to 1 over the clip.
+    """
+    count = ops.maximum(ops.sum(inside, axis=-1, keepdims=True), 1)
+    time = (2 * ops.cumsum(inside, axis=-1) - 1 - count) / count
+    polynomials = ops.concatenate([ops.ones_like(time), 3 * time, 5 * (1.5 * ops.square(time) - 0.5)], axis=1)
+    return polynomials * inside / count
+
+
+def _mean(values, inside):
+    """Return the mean over the frames that are inside, `(batch, 1, features)`, of `(batch, frames, features)`."""
+    return ops.matmul(inside, values) / ops.maximum(ops.sum(inside, axis=-1, keepdims=True), 1)
 
 
 def _log(variance):
