@@ -8,7 +8,7 @@ LATEST ?= .venv-latest
 
 RUN ?= $(shell ls -dt runs/*/ 2>/dev/null | head -n 1)
 
-.PHONY: help train test test-latest lint docs bench scaling parity fuzz stress golden picture serve clean
+.PHONY: help train test test-latest lint docs bench breakdown scaling parity fuzz stress golden picture serve clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,9 @@ docs: $(STAMP) ## Build the documentation into build/site
 
 bench: $(STAMP) ## Measure speed beside librosa, soxr, PyTorch and Model.predict
 	$(BIN)/python benchmarks/bench.py $(ARGS)
+
+breakdown: $(STAMP) ## Show which operations take the time of a training step, a batch, a clip
+	$(BIN)/python benchmarks/breakdown.py $(ARGS)
 
 scaling: $(STAMP) ## Measure how the cost grows with clips, batches and corpora
 	$(BIN)/python benchmarks/scaling.py
