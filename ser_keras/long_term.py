@@ -137,7 +137,9 @@ def fit_linear_model(statistics: np.ndarray, labels: np.ndarray, regularization:
     if len(present) < 2:
         return LinearModel(mean, spread**2, kernel, bias)
     model = LogisticRegression(C=1 / regularization, class_weight="balanced", max_iter=1000)
-    model.fit((statistics - mean) / spread, targets)
+    standardised = statistics - mean
+    standardised /= spread  # in place: in a large corpus this is most of what training holds in memory
+    model.fit(standardised, targets)
     # For two classes scikit-learn gives one row, the logit of the second.
     sign = np.array([[-0.5], [0.5]]) if len(present) == 2 else 1
     kernel[:, present] = (sign * model.coef_).T

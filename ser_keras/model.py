@@ -203,8 +203,8 @@ class ParallelModel(keras.Model):
         if not self.config.statistics_share:
             return
         compute = self._long_term_statistics()
-        pairs = [(compute(inputs).numpy(), labels.numpy()) for inputs, labels, *_ in batches]
-        statistics, labels = (np.concatenate(column) for column in zip(*pairs, strict=True))
+        pairs = ((compute(inputs).numpy(), labels.numpy()) for inputs, labels, *_ in batches)
+        statistics, labels = map(np.concatenate, zip(*pairs, strict=True))
         linear = fit_linear_model(statistics, labels, regularization)
         self.get_layer("statistics_logits").set_weights([linear.kernel, linear.bias])
         _set_moments(self.get_layer("statistics_normalization"), linear.mean, linear.variance)
