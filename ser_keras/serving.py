@@ -23,6 +23,8 @@ _WAVEFORM = tf.TensorSpec([None, None], tf.float32, "waveform")
 _NUM_SAMPLES = tf.TensorSpec([None], tf.int32, "num_samples")
 _SAMPLE_RATE = tf.TensorSpec([None], tf.int32, "sample_rate")
 
+_MODEL_INPUTS = {"waveform": _WAVEFORM, "num_samples": _NUM_SAMPLES}
+
 _DECODED = tuple(
     tf.TensorSpec(shape, dtype) for shape, dtype in (([None], tf.float32), ([], tf.int32), ([], tf.string))
 )
@@ -52,7 +54,10 @@ class ServedModel:
 
     def __init__(self, model: ParallelModel, config: ExportConfig):
         details, rate = model.details, model.audio.sample_rate
-        self._details = lambda inputs: details(inputs, training=False)
+        # One function for all signatures, as `_answer_wav` for two: it is traced, written and loaded once.
+        self._details = tf.function(
+            lambda inputs: details(inputs, training=False), input_signature=[_MODEL_INPUTS], autograph=False
+        )
         self._config = config
         self._sample_rate = rate
         self._names = tf.constant(model.known_emotions())
@@ -75,17 +80,17 @@ class ServedModel:
     @tf.function(input_signature=[_AUDIO_BYTES], autograph=False)
     def classify_wav(self, audio_bytes):
         """Answer WAV files."""
-        return self._classify(self._wav_files(audio_bytes))
+        return self._classify(self._answer_wav(audio_bytes))
 
     @tf.function(input_signature=[_WAVEFORM, _NUM_SAMPLES, _SAMPLE_RATE], autograph=False)
     def classify_waveform(self, waveform, num_samples, sample_rate):
         """Answer waveforms, each at its own rate."""
-        return self._classify(self._waveforms(waveform, num_samples, sample_rate))
+        return self._classify(self._run(self._waveforms(waveform, num_samples, sample_rate)))
 
     @tf.function(input_signature=[_AUDIO_BYTES], autograph=False)
     def embed_wav(self, audio_bytes):
         """Give the vectors in front of the last layer."""
-        answers = self._run(self._wav_files(audio_bytes))
+        answers = self._answer_wav(audio_bytes)
         return {"embedding": answers["embedding"], "error": answers["error"]}
 
     @tf.function(input_signature=[_AUDIO_BYTES], autograph=False)
@@ -127,6 +132,10 @@ class ServedModel:
         answers = self._run(_Recordings((starts, ends), tf.cast(ends - starts, tf.int64), read))
         return answers["probabilities"], error, starts, ends
 
+    @tf.function(input_signature=[_AUDIO_BYTES], autograph=False)
+    def _answer_wav(self, audio_bytes):
+        return self._run(self._wav_files(audio_bytes))
+
     def _wav_files(self, audio_bytes) -> _Recordings:
         headers = read_headers(audio_bytes, max_seconds=self._config.max_seconds)
         rate = tf.maximum(headers.sample_rate, 1)  # 0 where there is an error, and no frames
@@ -148,8 +157,7 @@ class ServedModel:
 
         return _Recordings((waveform, num_samples, sample_rate, errors), lengths, read)
 
-    def _classify(self, recordings: _Recordings):
-        answers = self._run(recordings)
+    def _classify(self, answers):
         label, confidence = self._most_probable(answers["probabilities"])
         attention = answers["attention"]  # (batch, steps)
         step = tf.cast(tf.range(tf.shape(attention)[1]), tf.float32)
