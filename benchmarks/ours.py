@@ -1,6 +1,7 @@
 """Our model as `train_model` runs it, and as it is served."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,12 @@ def compiled(model: ParallelModel, batches: tf.data.Dataset) -> ParallelModel:
     with mixed(model, config.mixup, (0, 0)):
         model.fit(batches.take(1), shuffle=False, verbose=0)
     return model
+
+
+def step_on_tensors(model: ParallelModel, batches: tf.data.Dataset) -> Callable[[Any], Any]:
+    """Return the same step as a function of a batch, without what `fit` has around it."""
+    with mixed(model, TrainConfig().mixup, (0, 0)):
+        return tf.function(model.train_step, input_signature=[batches.element_spec]).get_concrete_function()
 
 
 def training_step(batch: Any, model: ParallelModel | None = None):

@@ -14,6 +14,7 @@ from ser_keras.batches import labelled_batches
 from ser_keras.preprocessing import preprocess_data
 
 BATCH = 32
+EPOCHS = 3  # in one call of fit, as in training: what it does before and after them is no part of an epoch
 MATRICES = (1024, 2048, 4096)
 
 
@@ -36,12 +37,13 @@ def epoch() -> list[Measured]:
         model = ours.ParallelModel(len(data.class_names))
         ours.compiled(model, train)
         batches = list(train)
-        one_step = tf.function(model.train_step, input_signature=[train.element_spec])
+        one_step = ours.step_on_tensors(model, train)
         times = medians(
-            lambda: model.fit(train, shuffle=False, verbose=0),
-            lambda: [one_step(batch) for batch in batches],
+            lambda: model.fit(train, epochs=EPOCHS, shuffle=False, verbose=0),
+            lambda: [one_step(batch) for _ in range(EPOCHS) for batch in batches],
             repeats=7,
         )
+    times = [seconds / EPOCHS for seconds in times]
     return [Measured(*times, "the same steps on tensors in memory", note=f"{corpus.title}, {len(batches)} steps")]
 
 
