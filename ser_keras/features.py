@@ -138,11 +138,24 @@ class FrameMask(keras.layers.Layer):
 
 
 def _power_by_fft(waveform: tf.Tensor, window, recipe: AudioConfig) -> tf.Tensor:
-    half = recipe.fft_length // 2
-    padded = tf.pad(waveform, [[0, 0], [half, half]])
-    frames = tf.signal.frame(padded, recipe.fft_length, recipe.frame_step)  # (batch, frames, fft_length)
-    spectrum = tf.signal.rfft(frames * window)
+    spectrum = tf.signal.rfft(_frames(waveform, recipe) * window)
     return tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum))
+
+
+def _frames(waveform: tf.Tensor, recipe: AudioConfig) -> tf.Tensor:
+    """Return what each frame hears, `(batch, frames, fft_length)`.
+
+    The waveform is laid out in rows of one step, and a frame is some rows side by side: whole rows are copied, where
+    `tf.signal.frame` gathers them piece by piece.
+    """
+    length, step = recipe.fft_length, recipe.frame_step
+    batch, samples = tf.unstack(tf.shape(waveform))
+    num_frames, rows_per_frame = 1 + samples // step, -(-length // step)
+    num_rows = num_frames + rows_per_frame
+    padded = tf.pad(waveform, [[0, 0], [length // 2, num_rows * step - length // 2 - samples]])
+    rows = tf.reshape(padded, [batch, num_rows, step])
+    parts = [rows[:, row : row + num_frames, : length - row * step] for row in range(rows_per_frame)]
+    return tf.concat(parts, axis=-1)
 
 
 def _power_by_convolution(waveform: tf.Tensor, window: np.ndarray, recipe: AudioConfig) -> tf.Tensor:
