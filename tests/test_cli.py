@@ -1,9 +1,12 @@
 import csv
+import io
 import json
 import resource
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import matplotlib.image
@@ -146,40 +149,36 @@ def test_predict_adapts_a_run_and_leaves_it_as_it_was(run, corpus, capsys):
     assert (run / "model.keras").read_bytes() == before
 
 
-def test_rejected_files_are_listed_and_the_result_is_json(tmp_path, noise, capsys):
-    rows = ["path,emotion,speaker"]
-    for speaker in "abc":
-        for emotion in ("happy", "sad"):
-            name = f"{speaker}_{emotion}.wav"
-            soundfile.write(tmp_path / name, noise(8_000, seed=len(rows)), 16_000)
-            rows.append(f"{name},{emotion},{speaker}")
-    (tmp_path / "broken.wav").write_bytes(b"RIFF")
-    rows.append("broken.wav,sad,a")
-    (tmp_path / "manifest.csv").write_text("\n".join(rows))
-    out = tmp_path / "run"
-    data = ["--dataset-path", str(tmp_path / "manifest.csv")]
-    assert main(["train", *data, "--output-dir", str(out), "--json", *QUICK]) == 0
-    result = json.loads(capsys.readouterr().out)
-    assert result["run_directory"] == str(out) and result["metrics"]["emotions"] == ["happy", "sad"]
-    with (out / "rejected.csv").open() as file:
-        (row,) = csv.DictReader(file)
+@pytest.fixture(scope="module")
+def segments(noise, tmp_path_factory):
+    """A run on segments of long files, with a broken file among them, and what it printed."""
+    folder = tmp_path_factory.mktemp("segments")
+    rows = ["path,emotion,speaker,start_seconds,end_seconds", "broken.wav,sad,a,,"]
+    (folder / "broken.wav").write_bytes(b"RIFF")
+    for number, speaker in enumerate("abc"):
+        soundfile.write(folder / f"{speaker}.wav", noise(32_000, seed=number), 16_000)
+        rows += [f"{speaker}.wav,happy,{speaker},0,1", f"{speaker}.wav,sad,{speaker},1,2"]
+    (folder / "manifest.csv").write_text("\n".join(rows))
+    data = ["--dataset-path", str(folder / "manifest.csv"), "--output-dir", str(folder / "run")]
+    with redirect_stdout(io.StringIO()) as printed:
+        assert main(["train", *data, "--json", *QUICK]) == 0
+    return SimpleNamespace(directory=folder / "run", printed=printed.getvalue())
+
+
+def test_the_result_is_json(segments):
+    result = json.loads(segments.printed)
+    assert result["run_directory"] == str(segments.directory)
+    assert result["metrics"]["emotions"] == ["happy", "sad"]
+
+
+def test_rejected_files_are_listed(segments):
+    (row,) = read_csv(segments.directory / "rejected.csv")
     assert row["path"].endswith("broken.wav") and row["reason"]
 
 
-def test_segments_of_long_files_train_as_well(tmp_path, corpus, noise, capsys):
-    rows = ["path,emotion,speaker,start_seconds,end_seconds"]
-    for number, speaker in enumerate("abc"):
-        soundfile.write(tmp_path / f"{speaker}.wav", noise(32_000, seed=number), 16_000)
-        rows += [f"{speaker}.wav,happy,{speaker},0,1", f"{speaker}.wav,sad,{speaker},1,2"]
-    (tmp_path / "manifest.csv").write_text("\n".join(rows))
-    out = tmp_path / "run"
-    assert main(["train", "--dataset-path", str(tmp_path), "--output-dir", str(out), *QUICK]) == 0
-    assert "Run directory" in capsys.readouterr().out
-    with (out / "split.csv").open() as file:
-        assert {(row["start_seconds"], row["end_seconds"]) for row in csv.DictReader(file)} == {
-            ("0.0", "1.0"),
-            ("1.0", "2.0"),
-        }
+def test_segments_of_long_files_train_as_well(segments):
+    rows = read_csv(segments.directory / "split.csv")
+    assert {(row["start_seconds"], row["end_seconds"]) for row in rows} == {("0.0", "1.0"), ("1.0", "2.0")}
 
 
 def manifest(folder, text, files=()):
