@@ -34,11 +34,17 @@ QUICK = ["--epochs", "2", "--batch-size", "8", *NETWORK]
 
 
 @pytest.fixture(scope="module")
-def run(corpus, tmp_path_factory):
-    """A run directory that the command line made."""
+def trained(corpus, tmp_path_factory):
+    """A run directory that the command line made, and what it printed."""
     directory = tmp_path_factory.mktemp("runs") / "run"
-    assert main(["train", "--dataset-path", str(corpus), "--output-dir", str(directory), *QUICK]) == 0
-    return directory
+    with redirect_stdout(io.StringIO()) as printed:
+        assert main(["train", "--dataset-path", str(corpus), "--output-dir", str(directory), *QUICK]) == 0
+    return SimpleNamespace(directory=directory, printed=printed.getvalue())
+
+
+@pytest.fixture(scope="module")
+def run(trained):
+    return trained.directory
 
 
 def fails(capsys, *arguments):
@@ -49,6 +55,10 @@ def fails(capsys, *arguments):
     (line,) = captured.err.strip().split("\n")
     assert "Traceback" not in line
     return line
+
+
+def test_training_says_where_its_run_directory_is(trained):
+    assert f"Run directory  {trained.directory}" in trained.printed
 
 
 def test_run_directory_is_whole(run):
