@@ -1,6 +1,7 @@
 """Small things that many tests share: a corpus, a model that trains in seconds, WAV bytes."""
 
 import io
+import os
 
 import keras
 import numpy as np
@@ -23,6 +24,12 @@ SMALL = ModelConfig(
     lstm_units=8,
     attention_units=8,
 )
+
+
+def pytest_configure(config):
+    """Give each worker a cache of numba's own: two that compile the same function at once may crash (numba#10128)."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    os.environ["NUMBA_CACHE_DIR"] = str(config.cache.mkdir(f"numba-{worker}"))
 
 
 @pytest.fixture(autouse=True)
