@@ -11,13 +11,13 @@ import argparse
 from collections.abc import Sequence
 
 import numpy as np
+from halves import halves_by_speaker
 from sklearn.metrics import balanced_accuracy_score
 from tqdm import tqdm
 
 from ser_keras.adaptation import adapt_normalization
 from ser_keras.corpora import Utterance
 from ser_keras.evaluation import evaluate_model
-from ser_keras.labels import order_emotions
 from ser_keras.model import ParallelModel, load_model
 from ser_keras.preprocessing import clip_batches, read_recordings
 from ser_keras.recordings import Recordings
@@ -30,7 +30,7 @@ def main() -> None:
     options = _options()
     model = load_model(options.run)
     recordings = read_recordings(options.dataset_path, audio=model.audio)
-    halves = _halves([each for each in recordings.utterances if each.emotion in model.emotions])
+    halves = halves_by_speaker([each for each in recordings.utterances if each.emotion in model.emotions])
     print(f"{len(halves[0])} and {len(halves[1])} clips; UAR of {options.draws} draws: mean (least to most)")
     for number in NUMBERS:
         draws = range(options.draws if number else 1)
@@ -54,18 +54,6 @@ def score(model: ParallelModel, recordings: Recordings, halves: Sequence[Sequenc
         labels.extend(names[shared.labels])
         answers.extend(names[shared.probabilities.argmax(axis=1)])
     return balanced_accuracy_score(labels, answers)
-
-
-def _halves(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[Utterance]]:
-    """Return the clips of every other speaker, and those of the rest."""
-    speakers = sorted({each.speaker for each in utterances})
-    first = set(speakers[::2])
-    halves = (
-        [each for each in utterances if each.speaker in first],
-        [each for each in utterances if each.speaker not in first],
-    )
-    assert order_emotions(each.emotion for each in halves[0]) == order_emotions(each.emotion for each in halves[1])
-    return halves
 
 
 def _options() -> argparse.Namespace:
