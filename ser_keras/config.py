@@ -242,9 +242,12 @@ class TrainConfig(Config):
         100.0, "L2 penalty of the linear model of the clips' statistics, 1 / C of scikit-learn"
     )
     class_weights: bool = _setting(True, "weigh each emotion by the inverse of its frequency")
+    steps_per_execution: int = _setting(
+        5, "on one device, batches between two looks of Python at callbacks and Ctrl-C", before=1
+    )
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "learning_rate", "statistics_regularization"):
+        for name in ("epochs", "learning_rate", "statistics_regularization", "steps_per_execution"):
             require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
         for name in ("warmup_fraction", "label_smoothing", "ema_momentum"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 or more and less than 1")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 _PARALLEL = 2
 """Batches made at a time: a batch is one call of NumPy, which shares Python's lock, and takes milliseconds."""
+
+_ALIGNMENT = 64
+"""Bytes: TensorFlow's tensors begin at multiples of it."""
 
 
 @dataclass(frozen=True)
@@ -304,11 +308,20 @@ def pad_clips(clips: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         [[1.0, 2.0], [0.5, 0.0]]
     """
     num_samples = np.array([len(clip) for clip in clips], np.int32)
-    waveform = np.zeros((len(clips), num_samples.max()), np.float32)
+    waveform = _aligned(len(clips), num_samples.max())
     for row, clip in zip(waveform, clips, strict=True):
         scale = 1 / FULL_SCALE if clip.dtype == np.int16 else 1.0
         np.multiply(clip, np.float32(scale), out=row[: len(clip)])
+        row[len(clip) :] = 0
     return waveform, num_samples
+
+
+def _aligned(*shape: int) -> np.ndarray:
+    """Return an uninitialised float32 array that TensorFlow takes over; one that begins elsewhere it copies."""
+    num_bytes = 4 * math.prod(shape)
+    room = np.empty(num_bytes + _ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % _ALIGNMENT
+    return room[start : start + num_bytes].view(np.float32).reshape(shape)
 
 
 def _random_part(samples: np.ndarray, length: int, draw: int) -> np.ndarray:

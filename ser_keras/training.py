@@ -56,7 +56,8 @@ def train_model(
         resume: go on after the last whole epoch that `output_dir` holds; where there is none, begin. With data of
             `preprocess_data`, arrays, or a dataset that is not shuffled the weights become those of a training
             that was never stopped.
-        callbacks: more Keras callbacks; what they remember is not saved for `resume`.
+        callbacks: more Keras callbacks; what they remember is not saved for `resume`, and of the batches they
+            see every fifth: ``steps_per_execution=1`` shows them all.
         **settings: fields of `TrainConfig` by name, such as ``epochs=10``, and ``verbose`` as in `fit`.
 
     Returns:
@@ -214,6 +215,8 @@ def _compile(model: keras.Model, config: TrainConfig, total_steps: int) -> None:
             optimizer=optimizer,
             loss=keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing),
             metrics=[UnweightedAverageRecall(model.num_emotions), keras.metrics.CategoricalAccuracy("accuracy")],
+            # Keras's loop over steps fails on a distributed iterator.
+            steps_per_execution=config.steps_per_execution if strategy.num_replicas_in_sync == 1 else 1,
         )
         optimizer.build(model.trainable_variables)
 

@@ -19,7 +19,8 @@ from ser_keras.model import ParallelModel
 from ser_keras.preprocessing import preprocess_data
 from ser_keras.training import train_model
 
-SETTINGS = {"epochs": 5, "patience": 3, "learning_rate": 5e-3, "verbose": 0}  # with mixtures, averages and dropout
+# With mixtures, averages and dropout.
+SETTINGS = {"epochs": 5, "patience": 3, "learning_rate": 5e-3, "steps_per_execution": 1, "verbose": 0}
 
 
 class Steps(keras.callbacks.Callback):

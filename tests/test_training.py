@@ -7,7 +7,7 @@ import tensorflow as tf
 from conftest import SMALL
 
 from ser_keras.batches import labelled_batches
-from ser_keras.config import TrainConfig
+from ser_keras.config import DataConfig, TrainConfig
 from ser_keras.errors import InputError
 from ser_keras.evaluation import evaluate_model
 from ser_keras.model import ParallelModel, load_model, save_model
@@ -16,6 +16,7 @@ from ser_keras.training import class_weights, train_model
 
 QUICK = {"epochs": 2, "verbose": 0}
 DIRECT = {"learning_rate": 5e-3, "mixup": 0.0, "ema_momentum": 0.0, "verbose": 0}  # for runs of a few steps
+EACH_STEP = {"steps_per_execution": 1}  # for callbacks that look at each
 NETWORK = SMALL.replace(statistics_share=0.0)  # what `fit` trains, alone
 
 
@@ -90,6 +91,22 @@ def test_clips_are_mixed_in_training_alone():
         history = train_model(ParallelModel(2, config=SMALL), data, data, epochs=12, **{**DIRECT, "mixup": mixup})
         figures[mixup] = history.history
     assert figures[5.0]["loss"][-1] > figures[0.0]["loss"][-1] + 0.1
+
+
+def test_steps_between_two_looks_of_python_change_nothing():
+    """Seven batches, one more than a whole number of executions."""
+    data = tones(7 * DataConfig.batch_size)
+    weights, losses = [], []
+    for steps in (1, 3):
+        keras.utils.set_random_seed(0)
+        model = ParallelModel(2, config=SMALL)
+        history = train_model(model, data, data, steps_per_execution=steps, **QUICK)
+        assert model.steps_per_execution == steps and model.optimizer.iterations == 2 * 7
+        weights.append(model.get_weights())
+        losses.append(history.history["loss"])
+    for one, several in zip(*weights, strict=True):
+        np.testing.assert_allclose(several, one, atol=1e-5)
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
 
 
 @pytest.mark.parametrize("one_hot", [False, True])
@@ -205,7 +222,7 @@ def test_a_loss_that_is_no_number_stops_it_and_the_last_or_best_weights_are_kept
     data = tf.data.Dataset.from_tensor_slices(tones(16)).batch(8)
     model = ParallelModel(2, config=SMALL)
     with pytest.raises(InputError, match=message):
-        settings = {**DIRECT, "epochs": 5, "patience": patience, "callbacks": [SpoilOneWeight(weight)]}
+        settings = {**DIRECT, **EACH_STEP, "epochs": 5, "patience": patience, "callbacks": [SpoilOneWeight(weight)]}
         train_model(model, data, data, output_dir=tmp_path, **settings)
     kept = load_model(tmp_path / "model.keras").get_weights()
     for ours, theirs in zip(model.get_weights(), kept, strict=True):
