@@ -8,6 +8,7 @@ without it. No test side exists here. A training whose row the CSV file holds is
 
 import argparse
 import csv
+import itertools
 import math
 import time
 from collections.abc import Sequence
@@ -32,11 +33,11 @@ WITHOUT = {
     "linear model of statistics": {"statistics_share": 0.0},
     "mixed clips": {"mixup": 0.0},
     "masks over time and bands": {"num_masks": 0},
-    "change of level": {"gain_db": 0.0},
     "dropout": {"dropout": 0.0, "conv_dropout": 0.0},
     "label smoothing": {"label_smoothing": 0.0},
     "running average of the weights": {"ema_momentum": 0.0},
     "class weights": {"class_weights": False},
+    "change of level": {"gain_db": 0.0},
     "random parts of 3 s, whole clips instead": {"crop_seconds": 30.0},
 }
 COLUMNS = ("without", "seed", "half", "uar", "seconds")
@@ -50,13 +51,11 @@ def main() -> None:
     done = _read(output)
     recordings = read_recordings(options.dataset_path)
     halves = halves_by_speaker(recordings.utterances)
-    for seed in options.seeds:
-        for part in WITHOUT:
-            for half in range(len(halves)):
-                if (part, seed, half) not in done:
-                    start = time.perf_counter()
-                    uar = held_out_uar(recordings, Split(halves[half], halves[1 - half], []), seed, WITHOUT[part])
-                    _append(output, (part, seed, half, round(uar, 4), round(time.perf_counter() - start, 1)))
+    for part, seed, half in itertools.product(WITHOUT, options.seeds, range(len(halves))):
+        if (part, seed, half) not in done:
+            start = time.perf_counter()
+            uar = held_out_uar(recordings, Split(halves[half], halves[1 - half], []), seed, WITHOUT[part])
+            _append(output, (part, seed, half, round(uar, 4), round(time.perf_counter() - start, 1)))
     print_table(_read(output), options.seeds)
 
 

@@ -44,11 +44,10 @@ def step_on_tensors(model: ParallelModel, batches: tf.data.Dataset) -> Callable[
 
 
 def training_step(batch: Any, model: ParallelModel | None = None):
-    """Return a function without arguments that runs `fit`'s own compiled step on one batch, again and again."""
-    batches = tf.data.Dataset.from_tensors(batch).repeat()
-    model = compiled(model or build(), batches)
-    iterator = iter(batches)
-    return lambda: model.train_function(iterator)
+    """Return a function without arguments that runs the compiled step of a training on one batch, again and again."""
+    batches = tf.data.Dataset.from_tensors(batch)
+    step = step_on_tensors(compiled(model or build(), batches), batches)
+    return lambda: step(batch)
 
 
 def served(model: ParallelModel):
