@@ -3,7 +3,8 @@
     python benchmarks/ablation.py --dataset-path path/to/emodb --output build/ablation.csv
 
 Every other speaker trains and the rest are scored, then the halves change places, once a seed and for each part
-without it. No test side exists here. A training whose row the CSV file holds is not repeated.
+without it. Choices may rest on it, so none of its figures is a score. A training whose row the CSV file holds is
+not repeated.
 """
 
 import argparse
