@@ -41,8 +41,8 @@ class Splits:
     Each is a batched `tf.data.Dataset` of ``({"waveform": (batch, samples), "num_samples": (batch,)},
     label)``: float32 in [-1, 1], zero-padded to the longest clip of the batch; int32; int32 indices
     into `emotions`. As with `keras.utils.audio_dataset_from_directory` each dataset carries
-    ``class_names``; val and test, which are not shuffled, also carry ``utterances`` in their order, and train its
-    ``order``, by which `train_model` sets the number of the epoch.
+    ``class_names``; val and test, which are not shuffled, also carry ``utterances`` in their order. For `train_model`
+    train carries its ``order``, by which the epochs are numbered, and ``whole``, the same clips uncut in one order.
 
     Attributes:
         train: shuffled anew in each epoch.
@@ -257,6 +257,7 @@ class _Side:
         entries = ordered_batches(order, config.batch_size)
         dataset = self._reading(entries, read)
         dataset.order = order
+        dataset.whole = self.batches(config.batch_size)
         return dataset
 
     def _reading(self, entries: tf.data.Dataset, read: Callable[..., tuple]) -> tf.data.Dataset:

@@ -38,8 +38,9 @@ def train_model(
     """Train a model on labelled recordings.
 
     Takes the names of the emotions from the data into the model, fits the normalisation and the linear
-    model of the clips' statistics to the training data alone, and runs `model.fit` with AdamW (Loshchilov
-    & Hutter, 2019), a learning rate that warms up and falls as a cosine, label smoothing and class weights.
+    model of the clips' statistics to the training data alone (the latter to the parts of an epoch and to
+    the whole clips, as it will be asked about either), and runs `model.fit` with AdamW (Loshchilov & Hutter,
+    2019), a learning rate that warms up and falls as a cosine, label smoothing and class weights.
     The weights are those at the end, averaged over the last steps; with ``patience`` it stops early, and
     they are those of the best epoch by validation UAR. Last the probabilities are calibrated on the
     validation data (`calibrate_temperature`), which changes no label.
@@ -91,7 +92,8 @@ def train_model(
         checkpoint = _checkpoint(folder, model, config, len(found.batch_sizes))
         if not checkpoint.start(resume=resume):
             model.adapt_normalization(train)
-            model.fit_statistics(train, config.statistics_regularization)
+            heard = _parts_and_wholes(train_data, model.num_emotions)
+            model.fit_statistics(heard, config.statistics_regularization)
         _compile(model, config, len(found.batch_sizes) * config.epochs)
         weights = class_weights(found.counts) if config.class_weights else None
         prepare = partial(_weighted_batches, num_emotions=model.num_emotions, weights=weights)
@@ -149,6 +151,13 @@ def _adopt_emotions(model: ParallelModel, train_data: Any, val_data: Any) -> Non
                 "they must be the same, in the same order"
             )
         model.emotions = names
+
+
+def _parts_and_wholes(data: Any, num_emotions: int) -> tf.data.Dataset:
+    """Return the training data once, and behind them the clips that `preprocess_data` cut parts from."""
+    parts = labelled_batches(data, num_emotions)
+    whole = getattr(data, "whole", None)
+    return parts if whole is None else parts.concatenate(labelled_batches(whole, num_emotions))
 
 
 def _weighted_batches(data: Any, num_emotions: int, weights: dict[int, float] | None) -> tf.data.Dataset:

@@ -187,6 +187,21 @@ def test_the_linear_model_of_the_statistics_is_fitted_to_the_training_data_and_s
     assert evaluate_model(model, data).unweighted_average_recall == 1.0
 
 
+def test_the_linear_model_hears_parts_and_whole_clips(corpus):
+    """The means that it takes the statistics from are those over both; neither has them alone."""
+    splits = preprocess_data(corpus, batch_size=8, crop_seconds=0.5)
+    model = ParallelModel(3, config=SMALL)
+    train_model(model, splits.train, splits.val, epochs=1, **DIRECT)
+    statistics = keras.Model(model.input, model.get_layer("long_term_statistics").output)
+    with splits.train.order.numbered():  # the parts of the first epoch
+        parts, wholes = (
+            np.concatenate([statistics(inputs) for inputs, _ in data]) for data in (splits.train, splits.train.whole)
+        )
+    mean = model.get_layer("statistics_normalization").adapt_mean.numpy()
+    np.testing.assert_allclose(mean, np.concatenate([parts, wholes]).mean(axis=0), rtol=1e-4, atol=1e-4)
+    assert np.abs(parts.mean(axis=0) - wholes.mean(axis=0)).max() > 0.1
+
+
 class LastWeights(keras.callbacks.Callback):
     """Remember the weights as the optimizer left them."""
 
