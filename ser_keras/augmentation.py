@@ -68,6 +68,38 @@ class RandomGain(_Disturbance):
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
+class RandomFilter(_Disturbance):
+    """Colour each clip as another microphone or room would, in training only.
+
+    Adds a smooth random curve over the bands, the same in every frame: FilterAugment (Nam, Kim & Park, 2022) in its
+    linear form, with knots that are evenly spaced over the bands and drawn from a normal distribution.
+
+    Args:
+        db: standard deviation of the curve at its knots, in dB.
+        knots: number of them, 2 or more; the curve is linear between two.
+        seed: integer, for repeatable draws.
+
+    Example:
+        >>> coloured = RandomFilter(3.0, seed=1)(np.zeros((1, 50, 40)), training=True).numpy()
+        >>> bool(np.ptp(coloured, axis=1).max() == 0), bool(np.ptp(coloured, axis=2).min() > 0)
+        (True, True)
+    """
+
+    def __init__(self, db: float = 3.0, knots: int = 6, *, seed: int | None = None, **kwargs):
+        super().__init__(db=db, knots=knots, seed=seed, **kwargs)
+
+    def call(self, log_mel, training=False):
+        """Return `log_mel` `(batch, frames, mels)` in dB, coloured in training."""
+        if not training:
+            return log_mel
+        batch, _, bands = ops.shape(log_mel)
+        levels = keras.random.normal((batch, self.knots), stddev=self.db, dtype="float32", seed=self._generator)
+        position = np.linspace(0, self.knots - 1, bands, dtype=np.float32)
+        share = np.maximum(1 - np.abs(position - np.arange(self.knots, dtype=np.float32)[:, None]), 0)  # (knots, mels)
+        return log_mel + ops.cast(ops.matmul(levels, share)[:, None], log_mel.dtype)
+
+
+@keras.saving.register_keras_serializable(package="ser_keras")
 class RandomNoise(_Disturbance):
     """Add stationary noise of random level and slope to some clips, in training only.
 

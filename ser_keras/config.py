@@ -151,6 +151,9 @@ class ModelConfig(Config):
     attention_units: int = _setting(64, "width of the additive attention")
     dropout: float = _setting(0.3, "dropout of what convolutions and LSTM found, 0 to 1")
     gain_db: float = _setting(6.0, "in training each clip becomes louder or softer by at most this, in dB")
+    filter_db: float = _setting(
+        3.0, "in training each clip is coloured by a random smooth filter of this standard deviation, in dB", before=0.0
+    )
     time_mask: float = _setting(0.15, "in training each mask hides at most this part of a clip's frames, 0 to 1")
     band_mask: float = _setting(0.15, "in training each mask hides at most this part of the bands, 0 to 1")
     num_masks: int = _setting(1, "masks over time and masks over bands on each clip, in training")
@@ -180,7 +183,8 @@ class ModelConfig(Config):
             require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
         require(self.num_cepstra > 0, "num_cepstra", self.num_cepstra, "more than 0")
         require(min(self.statistics_lags, default=1) > 0, "statistics_lags", self.statistics_lags, "numbers above 0")
-        require(self.gain_db >= 0, "gain_db", self.gain_db, "0 dB or more")
+        for name in ("gain_db", "filter_db"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 dB or more")
         require(self.num_masks >= 0, "num_masks", self.num_masks, "0 or more")
         for name in ("noise", "room"):
             require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "0 to 1")
@@ -241,13 +245,16 @@ class TrainConfig(Config):
     statistics_regularization: float = _setting(
         100.0, "L2 penalty of the linear model of the clips' statistics, 1 / C of scikit-learn"
     )
+    statistics_draws: int = _setting(
+        2, "times that this model hears the training clips, each time louder or softer and coloured anew", before=1
+    )
     class_weights: bool = _setting(True, "weigh each emotion by the inverse of its frequency")
     steps_per_execution: int = _setting(
         5, "on one device, batches between two looks of Python at callbacks and Ctrl-C", before=1
     )
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "learning_rate", "statistics_regularization", "steps_per_execution"):
+        for name in ("epochs", "learning_rate", "steps_per_execution", "statistics_regularization", "statistics_draws"):
             require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
         for name in ("warmup_fraction", "label_smoothing", "ema_momentum"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 or more and less than 1")

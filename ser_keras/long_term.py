@@ -123,7 +123,8 @@ def fit_linear_model(statistics: np.ndarray, labels: np.ndarray, regularization:
     """Fit scikit-learn's logistic regression, with balanced classes, on standardised statistics.
 
     Args:
-        statistics: numbers `(clips, statistics)`.
+        statistics: floating-point numbers `(clips, statistics)`, which are standardised in place: of a large corpus
+            they are most of what training holds in memory.
         labels: one-hot `(clips, classes)`.
         regularization: L2 penalty of the weights, the inverse of scikit-learn's ``C``.
 
@@ -131,15 +132,17 @@ def fit_linear_model(statistics: np.ndarray, labels: np.ndarray, regularization:
         The model. A class without a clip is never the answer; with fewer than two classes kernel and bias are zero.
     """
     targets, classes = labels.argmax(axis=1), labels.shape[1]
-    mean, spread = statistics.mean(axis=0), np.maximum(statistics.std(axis=0), _LEAST_SPREAD)
+    mean = statistics.mean(axis=0, dtype=np.float64)
+    statistics -= mean
+    variance = np.einsum("ij,ij->j", statistics, statistics, dtype=np.float64) / len(statistics)
+    spread = np.maximum(np.sqrt(variance), _LEAST_SPREAD)
+    statistics /= spread
     kernel, bias = np.zeros((statistics.shape[1], classes)), np.zeros(classes)
     present = np.unique(targets)
     if len(present) < 2:
         return LinearModel(mean, spread**2, kernel, bias)
     model = LogisticRegression(C=1 / regularization, class_weight="balanced", max_iter=1000)
-    standardised = statistics - mean
-    standardised /= spread  # in place: in a large corpus this is most of what training holds in memory
-    model.fit(standardised, targets)
+    model.fit(statistics, targets)
     # For two classes scikit-learn gives one row, the logit of the second.
     sign = np.array([[-0.5], [0.5]]) if len(present) == 2 else 1
     kernel[:, present] = (sign * model.coef_).T

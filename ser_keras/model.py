@@ -195,6 +195,8 @@ class ParallelModel(keras.Model):
     def fit_statistics(self, batches, regularization: float) -> None:
         """Fit the linear model of the clips' statistics; call it on training data, after `adapt_normalization`.
 
+        It hears the clips as the network does in training: louder or softer, and coloured at random.
+
         Args:
             batches: dataset of inputs, as the model takes them, and one-hot labels `(batch, num_emotions)`; see
                 `ser_keras.batches.labelled_batches`.
@@ -202,10 +204,16 @@ class ParallelModel(keras.Model):
         """
         if not self.config.statistics_share:
             return
-        compute = self._long_term_statistics()
-        pairs = ((compute(inputs).numpy(), labels.numpy()) for inputs, labels, *_ in batches)
-        statistics, labels = map(np.concatenate, zip(*pairs, strict=True))
-        linear = fit_linear_model(statistics, labels, regularization)
+        compute, labels = self._long_term_statistics(training=True), []
+
+        def each_clip():
+            for inputs, one_hot, *_ in batches:
+                labels.extend(one_hot.numpy())
+                yield from compute(inputs).numpy()
+
+        size = self.get_layer("long_term_statistics").output.shape[-1]
+        statistics = np.fromiter(each_clip(), np.dtype((np.float32, size)))  # no list beside it: these can be GBs
+        linear = fit_linear_model(statistics, np.array(labels), regularization)
         self.get_layer("statistics_logits").set_weights([linear.kernel, linear.bias])
         _set_moments(self.get_layer("statistics_normalization"), linear.mean, linear.variance)
 
@@ -224,18 +232,18 @@ class ParallelModel(keras.Model):
                 "statistics_share=0: this model does not look at the long-term statistics of a clip, which are what "
                 "can be adapted; train one that does"
             )
-        compute, layer = self._long_term_statistics(), self.get_layer("statistics_normalization")
+        compute, layer = self._long_term_statistics(training=False), self.get_layer("statistics_normalization")
         inputs = (batch[0] if isinstance(batch, tuple) else batch for batch in batches)
         statistics = np.concatenate([compute(each).numpy() for each in inputs])
         mean = layer.adapt_mean.numpy()
         _set_moments(layer, mean + weight * (statistics.mean(axis=0) - mean), layer.adapt_variance)
 
-    def _long_term_statistics(self) -> Callable[[dict[str, Any]], tf.Tensor]:
+    def _long_term_statistics(self, *, training: bool) -> Callable[[dict[str, Any]], tf.Tensor]:
         """Return a function from inputs to the statistics of each clip, `(clips, statistics)`."""
         network = keras.Model(self.input, self.get_layer("long_term_statistics").output)
         signature = {"waveform": tf.TensorSpec([None, None]), "num_samples": tf.TensorSpec([None], tf.int32)}
         return tf.function(
-            lambda inputs: network(inputs, training=False), input_signature=[signature], autograph=False
+            lambda inputs: network(inputs, training=training), input_signature=[signature], autograph=False
         ).get_concrete_function()
 
     def known_emotions(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import math
 
 from keras import layers, ops
 
-from ser_keras.augmentation import RandomGain, RandomNoise, RandomRoom, RandomWarp, SpecAugment
+from ser_keras.augmentation import RandomFilter, RandomGain, RandomNoise, RandomRoom, RandomWarp, SpecAugment
 from ser_keras.batch_norm import FusedBatchNormalization
 from ser_keras.config import AudioConfig, ModelConfig
 from ser_keras.descriptors import Cepstra, SpectralShape
@@ -33,6 +33,8 @@ def disturbed(log_mel, mask, audio: AudioConfig, config: ModelConfig):
         log_mel = room(log_mel)
     if config.noise:
         log_mel = RandomNoise(config.noise, name="random_noise")(log_mel)
+    if config.filter_db:
+        log_mel = RandomFilter(config.filter_db, name="random_filter")(log_mel)
     return RandomGain(config.gain_db, name="random_gain")(log_mel), mask
 
 

@@ -92,7 +92,7 @@ def train_model(
         checkpoint = _checkpoint(folder, model, config, len(found.batch_sizes))
         if not checkpoint.start(resume=resume):
             model.adapt_normalization(train)
-            heard = _parts_and_wholes(train_data, model.num_emotions)
+            heard = _parts_and_wholes(train_data, model.num_emotions).repeat(config.statistics_draws)
             model.fit_statistics(heard, config.statistics_regularization)
         _compile(model, config, len(found.batch_sizes) * config.epochs)
         weights = class_weights(found.counts) if config.class_weights else None

@@ -3,9 +3,23 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ser_keras.augmentation import RandomGain, RandomNoise, RandomRoom, RandomWarp, SpecAugment, mix_up
+from ser_keras.augmentation import (
+    RandomFilter,
+    RandomGain,
+    RandomNoise,
+    RandomRoom,
+    RandomWarp,
+    SpecAugment,
+    mix_up,
+)
 
-LAYERS = [RandomGain(6.0, seed=1), RandomNoise(1.0, seed=1), RandomRoom(1.0, seed=1), SpecAugment(seed=1)]
+LAYERS = [
+    RandomFilter(3.0, seed=1),
+    RandomGain(6.0, seed=1),
+    RandomNoise(1.0, seed=1),
+    RandomRoom(1.0, seed=1),
+    SpecAugment(seed=1),
+]
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
@@ -89,6 +103,15 @@ def test_gain_adds_one_number_to_a_clip():
     assert np.ptp(change, axis=(1, 2)).max() == 0
     assert np.abs(change).max() <= 3
     assert change.min() < -2 and change.max() > 2
+
+
+def test_a_filter_is_a_curve_over_the_bands_that_is_linear_between_its_knots():
+    curve = RandomFilter(3.0, knots=4, seed=2)(np.zeros((2000, 5, 31), np.float32), training=True).numpy()
+    assert np.ptp(curve, axis=1).max() == 0  # the same in every frame
+    bends = np.abs(np.diff(curve[:, 0], n=2)).max(axis=0) > 1e-4
+    assert np.flatnonzero(bends).tolist() == [9, 19]  # at the bands 10 and 20, the knots that have two sides
+    np.testing.assert_allclose(curve[:, 0, ::10].std(axis=0), 3.0, rtol=0.1)
+    np.testing.assert_allclose(np.corrcoef(curve[:, 0, ::10].T), np.eye(4), atol=0.1)
 
 
 def test_masks_cover_whole_bands_of_at_most_their_fraction():

@@ -57,7 +57,7 @@ def logits(model, statistics):
 @pytest.mark.parametrize("num_classes", [2, 4])
 def test_the_linear_model_says_what_scikit_learn_says_of_standardised_points(num_classes):
     statistics, labels = points(num_classes)
-    model = fit_linear_model(statistics, np.eye(num_classes)[labels], 10.0)
+    model = fit_linear_model(statistics.copy(), np.eye(num_classes)[labels], 10.0)
     scaled = (statistics - statistics.mean(0)) / statistics.std(0)
     reference = LogisticRegression(C=0.1, class_weight="balanced", max_iter=1000).fit(scaled, labels)
     probabilities = softmax(logits(model, statistics), axis=1)
@@ -66,7 +66,7 @@ def test_the_linear_model_says_what_scikit_learn_says_of_standardised_points(num
 
 def test_a_class_without_clips_is_never_the_answer():
     statistics, labels = points(3)
-    answers = np.argmax(logits(fit_linear_model(statistics, np.eye(5)[labels + 1], 1.0), statistics), axis=1)
+    answers = np.argmax(logits(fit_linear_model(statistics.copy(), np.eye(5)[labels + 1], 1.0), statistics), axis=1)
     assert set(answers) == {1, 2, 3}
 
 
@@ -78,7 +78,7 @@ def test_one_class_alone_leaves_the_answer_to_the_network():
 def test_a_statistic_that_is_constant_in_training_is_not_blown_up():
     statistics, labels = points(2)
     statistics[:, 0] = 1.0 + np.random.default_rng(1).normal(size=len(labels)) * 1e-7
-    model = fit_linear_model(statistics, np.eye(2)[labels], 1.0)
+    model = fit_linear_model(statistics.copy(), np.eye(2)[labels], 1.0)
     assert np.abs(model.kernel[0] / np.sqrt(model.variance[0])).max() < 1
 
 

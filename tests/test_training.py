@@ -10,6 +10,7 @@ from ser_keras.batches import labelled_batches
 from ser_keras.config import DataConfig, TrainConfig
 from ser_keras.errors import InputError
 from ser_keras.evaluation import evaluate_model
+from ser_keras.long_term import fit_linear_model
 from ser_keras.model import ParallelModel, load_model, save_model
 from ser_keras.preprocessing import preprocess_data
 from ser_keras.training import class_weights, train_model
@@ -18,6 +19,7 @@ QUICK = {"epochs": 2, "verbose": 0}
 DIRECT = {"learning_rate": 5e-3, "mixup": 0.0, "ema_momentum": 0.0, "verbose": 0}  # for runs of a few steps
 EACH_STEP = {"steps_per_execution": 1}  # for callbacks that look at each
 NETWORK = SMALL.replace(statistics_share=0.0)  # what `fit` trains, alone
+CALM = SMALL.replace(gain_db=0.0, filter_db=0.0)  # the linear model hears each clip as it is
 
 
 def tones(num_clips=24, seed=0):
@@ -177,8 +179,8 @@ def test_validation_and_result_use_the_average_of_the_weights():
 def test_the_linear_model_of_the_statistics_is_fitted_to_the_training_data_and_stays():
     """With the network's weights away it answers alone, and rightly."""
     data = tones(8)
-    model = ParallelModel(2, config=SMALL)
-    train_model(model, data, data, **QUICK)
+    model = ParallelModel(2, config=CALM)
+    train_model(model, data, data, statistics_draws=1, **QUICK)
     kernel, bias = (np.array(each) for each in model.get_layer("statistics_logits").weights)
     model.fit_statistics(labelled_batches(data, 2), TrainConfig().statistics_regularization)
     np.testing.assert_allclose(model.get_layer("statistics_logits").kernel, kernel, atol=1e-6)
@@ -190,7 +192,7 @@ def test_the_linear_model_of_the_statistics_is_fitted_to_the_training_data_and_s
 def test_the_linear_model_hears_parts_and_whole_clips(corpus):
     """The means that it takes the statistics from are those over both; neither has them alone."""
     splits = preprocess_data(corpus, batch_size=8, crop_seconds=0.5)
-    model = ParallelModel(3, config=SMALL)
+    model = ParallelModel(3, config=CALM)
     train_model(model, splits.train, splits.val, epochs=1, **DIRECT)
     statistics = keras.Model(model.input, model.get_layer("long_term_statistics").output)
     with splits.train.order.numbered():  # the parts of the first epoch
@@ -200,6 +202,38 @@ def test_the_linear_model_hears_parts_and_whole_clips(corpus):
     mean = model.get_layer("statistics_normalization").adapt_mean.numpy()
     np.testing.assert_allclose(mean, np.concatenate([parts, wholes]).mean(axis=0), rtol=1e-4, atol=1e-4)
     assert np.abs(parts.mean(axis=0) - wholes.mean(axis=0)).max() > 0.1
+
+
+@pytest.mark.parametrize(("disturbance", "spread"), [({"gain_db": 6.0}, 12 / 12**0.5), ({"filter_db": 5.0}, 5.0)])
+def test_the_linear_model_hears_clips_as_the_network_does_in_training(noise, disturbance, spread):
+    """The level of one clip, given again and again, differs as much as the disturbance says."""
+    model = ParallelModel(2, config=CALM.replace(**disturbance))
+    inputs = {"waveform": np.tile(noise(8_000), (500, 1)), "num_samples": np.full(500, 8_000, np.int32)}
+    data = tf.data.Dataset.from_tensors((inputs, np.eye(2, dtype=np.float32)[np.arange(500) % 2]))
+    model.adapt_normalization(data)
+    model.fit_statistics(data, 100.0)
+    of_statistics, of_bands = (
+        model.get_layer(name).adapt_variance.numpy().ravel() for name in ("statistics_normalization", "normalization")
+    )
+    in_db = np.sqrt(of_statistics[: len(of_bands)] * of_bands)
+    np.testing.assert_allclose(in_db[[0, -1]], spread, rtol=0.1)  # the outer bands are knots of the filter
+
+
+def test_in_each_draw_the_same_clips_are_disturbed_anew(monkeypatch):
+    heard = []
+
+    def listen(statistics, labels, regularization):
+        heard.append((statistics.copy(), labels))
+        return fit_linear_model(statistics, labels, regularization)
+
+    monkeypatch.setattr("ser_keras.model.fit_linear_model", listen)
+    data = tones(8)
+    train_model(ParallelModel(2, config=SMALL), data, data, statistics_draws=3, **QUICK)
+    [(statistics, labels)] = heard
+    np.testing.assert_array_equal(labels.argmax(axis=1), np.tile(labels[:8].argmax(axis=1), 3))
+    first, second, third = np.split(statistics, 3)
+    for one, other in ((first, second), (second, third), (first, third)):
+        assert np.abs(one - other).max(axis=1).min() > 0.1
 
 
 class LastWeights(keras.callbacks.Callback):
