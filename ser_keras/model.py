@@ -208,12 +208,12 @@ class ParallelModel(keras.Model):
 
         def each_clip():
             for inputs, one_hot, *_ in batches:
-                labels.extend(one_hot.numpy())
+                labels.append(one_hot.numpy())
                 yield from compute(inputs).numpy()
 
         size = self.get_layer("long_term_statistics").output.shape[-1]
         statistics = np.fromiter(each_clip(), np.dtype((np.float32, size)))  # no list beside it: these can be GBs
-        linear = fit_linear_model(statistics, np.array(labels), regularization)
+        linear = fit_linear_model(statistics, np.concatenate(labels), regularization)
         self.get_layer("statistics_logits").set_weights([linear.kernel, linear.bias])
         _set_moments(self.get_layer("statistics_normalization"), linear.mean, linear.variance)
 
