@@ -5,7 +5,7 @@ network's become one.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import keras
 import numpy as np
@@ -117,6 +117,11 @@ class LinearModel(NamedTuple):
     variance: np.ndarray
     kernel: np.ndarray
     bias: np.ndarray
+
+    def taken_from(self, mean: np.ndarray) -> Self:
+        """Return the same model with another mean, for which its bias makes up."""
+        moved = (mean - self.mean) / np.sqrt(self.variance)
+        return self._replace(mean=mean, bias=self.bias + moved @ self.kernel)
 
 
 def fit_linear_model(statistics: np.ndarray, labels: np.ndarray, regularization: float) -> LinearModel:

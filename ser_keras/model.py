@@ -192,28 +192,32 @@ class ParallelModel(keras.Model):
 
         self.get_layer("normalization").adapt(map(frames, batches))
 
-    def fit_statistics(self, batches, regularization: float) -> None:
+    def fit_statistics(self, batches, regularization: float, *, draws: int = 1) -> None:
         """Fit the linear model of the clips' statistics; call it on training data, after `adapt_normalization`.
 
-        It hears the clips as the network does in training: louder or softer, and coloured at random.
+        It hears the clips as the network does in training: louder or softer, and coloured at random. Their
+        statistics are taken from the means of the clips as they are, which `centre_statistics` moves.
 
         Args:
             batches: dataset of inputs, as the model takes them, and one-hot labels `(batch, num_emotions)`; see
                 `ser_keras.batches.labelled_batches`.
             regularization: as in `ser_keras.long_term.fit_linear_model`.
+            draws: times that each clip is heard, each time disturbed anew.
         """
         if not self.config.statistics_share:
             return
-        compute, labels = self._long_term_statistics(training=True), []
+        disturbed, labels = self._long_term_statistics(training=True), []
 
         def each_clip():
-            for inputs, one_hot, *_ in batches:
-                labels.append(one_hot.numpy())
-                yield from compute(inputs).numpy()
+            for _ in range(draws):
+                for inputs, one_hot, *_ in batches:
+                    labels.append(one_hot.numpy())
+                    yield from disturbed(inputs).numpy()
 
         size = self.get_layer("long_term_statistics").output.shape[-1]
         statistics = np.fromiter(each_clip(), np.dtype((np.float32, size)))  # no list beside it: these can be GBs
         linear = fit_linear_model(statistics, np.concatenate(labels), regularization)
+        linear = linear.taken_from(self._mean_statistics(batches))
         self.get_layer("statistics_logits").set_weights([linear.kernel, linear.bias])
         _set_moments(self.get_layer("statistics_normalization"), linear.mean, linear.variance)
 
@@ -232,11 +236,17 @@ class ParallelModel(keras.Model):
                 "statistics_share=0: this model does not look at the long-term statistics of a clip, which are what "
                 "can be adapted; train one that does"
             )
-        compute, layer = self._long_term_statistics(training=False), self.get_layer("statistics_normalization")
-        inputs = (batch[0] if isinstance(batch, tuple) else batch for batch in batches)
-        statistics = np.concatenate([compute(each).numpy() for each in inputs])
+        layer = self.get_layer("statistics_normalization")
         mean = layer.adapt_mean.numpy()
-        _set_moments(layer, mean + weight * (statistics.mean(axis=0) - mean), layer.adapt_variance)
+        _set_moments(layer, mean + weight * (self._mean_statistics(batches) - mean), layer.adapt_variance)
+
+    def _mean_statistics(self, batches) -> np.ndarray:
+        """Return the mean of each statistic over clips that nothing disturbs, `(statistics,)`."""
+        compute, total, count = self._long_term_statistics(training=False), 0.0, 0
+        for batch in batches:
+            statistics = compute(batch[0] if isinstance(batch, tuple) else batch).numpy()
+            total, count = total + statistics.sum(axis=0, dtype=np.float64), count + len(statistics)
+        return total / count
 
     def _long_term_statistics(self, *, training: bool) -> Callable[[dict[str, Any]], tf.Tensor]:
         """Return a function from inputs to the statistics of each clip, `(clips, statistics)`."""

@@ -92,8 +92,8 @@ def train_model(
         checkpoint = _checkpoint(folder, model, config, len(found.batch_sizes))
         if not checkpoint.start(resume=resume):
             model.adapt_normalization(train)
-            heard = _parts_and_wholes(train_data, model.num_emotions).repeat(config.statistics_draws)
-            model.fit_statistics(heard, config.statistics_regularization)
+            heard = _parts_and_wholes(train_data, model.num_emotions)
+            model.fit_statistics(heard, config.statistics_regularization, draws=config.statistics_draws)
         _compile(model, config, len(found.batch_sizes) * config.epochs)
         weights = class_weights(found.counts) if config.class_weights else None
         prepare = partial(_weighted_batches, num_emotions=model.num_emotions, weights=weights)

@@ -88,3 +88,12 @@ def test_in_training_the_network_answers_alone():
     np.testing.assert_allclose(average(own, second, training=True), own, atol=1e-6)
     pooled = np.sqrt([0.7 * 0.1, 0.2 * 0.1, 0.1 * 0.8])
     np.testing.assert_allclose(softmax(average(own, second).numpy()[0]), pooled / pooled.sum(), atol=1e-6)
+
+
+def test_the_same_model_taken_from_another_mean_says_the_same():
+    statistics, labels = points(3)
+    model = fit_linear_model(statistics.copy(), np.eye(3)[labels], 10.0)
+    mean = model.mean + np.random.default_rng(0).normal(size=6)
+    moved = model.taken_from(mean)
+    np.testing.assert_array_equal(moved.mean, mean)
+    np.testing.assert_allclose(logits(moved, statistics), logits(model, statistics), atol=1e-9)
