@@ -31,6 +31,7 @@ from ser_keras.training import train_model
 DEFAULTS = "the defaults"
 WITHOUT = {
     DEFAULTS: {},
+    "random filter": {"filter_db": 0.0},
     "linear model of statistics": {"statistics_share": 0.0},
     "mixed clips": {"mixup": 0.0},
     "masks over time and bands": {"num_masks": 0},
@@ -39,7 +40,6 @@ WITHOUT = {
     "running average of the weights": {"ema_momentum": 0.0},
     "class weights": {"class_weights": False},
     "change of level": {"gain_db": 0.0},
-    "random filter": {"filter_db": 0.0},
     "random parts of 3 s, whole clips instead": {"crop_seconds": 30.0},
 }
 CALIBRATED_BY = 8  # each eighth clip, for validation after each epoch takes as long as training would on so many
