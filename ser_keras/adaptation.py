@@ -12,6 +12,7 @@ from ser_keras.batches import as_inputs
 from ser_keras.corpora import Utterance
 from ser_keras.corpora.listing import list_files, no_audio_message
 from ser_keras.errors import InputError
+from ser_keras.linear_model import centre_statistics
 from ser_keras.model import ParallelModel
 from ser_keras.preprocessing import rejection_table
 from ser_keras.recordings import load_recordings
@@ -65,6 +66,11 @@ def adapt_normalization(model: ParallelModel, recordings: Any) -> ParallelModel:
         save_model(adapted, "runs/room/model.keras")
         ```
     """
+    if not model.config.statistics_share:
+        raise InputError(
+            "statistics_share=0: this model does not look at the long-term statistics of a clip, which are what "
+            "can be adapted; train one that does"
+        )
     batches = list(_batches(recordings, model.audio.sample_rate))
     num_recordings = sum(len(inputs["num_samples"]) for inputs in batches)
     if not num_recordings:
@@ -72,7 +78,7 @@ def adapt_normalization(model: ParallelModel, recordings: Any) -> ParallelModel:
     weight = num_recordings / (num_recordings + PRIOR_CLIPS)
     about = {"num_recordings": num_recordings, "prior_clips": PRIOR_CLIPS, "weight": weight}
     adapted = model.copy(adaptation=about)
-    adapted.centre_statistics(batches, weight=weight)
+    centre_statistics(adapted, batches, weight=weight)
     return adapted
 
 

@@ -1,25 +1,16 @@
 """A second opinion beside the network: a linear model of what the whole recording is like.
 
-Long-term statistics of its descriptors (`ser_keras.descriptors`), the model that reads them, and how its answer and the
-network's become one.
+Long-term statistics of its descriptors (`ser_keras.descriptors`), which the model reads (`ser_keras.linear_model`), and
+how its answer and the network's become one.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Self
 
 import keras
-import numpy as np
 from keras import layers, ops
-from sklearn.linear_model import LogisticRegression
 
 _FLOOR = 1e-3
 """Added to every variance before its logarithm; the bands are normalised to a variance of 1."""
-
-_NEVER = 10.0
-"""How far the logit of a class that was not in training lies below."""
-
-_LEAST_SPREAD = 0.01
-"""A statistic that hardly varies in training is not scaled up beyond this: it may vary elsewhere."""
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
@@ -101,59 +92,6 @@ class AnswerAverage(layers.Layer):
     def get_config(self):
         """Return the arguments of the constructor."""
         return {**super().get_config(), "share": self.share}
-
-
-class LinearModel(NamedTuple):
-    """Logistic regression on standardised statistics.
-
-    Attributes:
-        mean: of each statistic over the clips, `(statistics,)`.
-        variance: the same.
-        kernel: `(statistics, classes)`, of statistics less their mean, in parts of their standard deviation.
-        bias: `(classes,)`.
-    """
-
-    mean: np.ndarray
-    variance: np.ndarray
-    kernel: np.ndarray
-    bias: np.ndarray
-
-    def taken_from(self, mean: np.ndarray) -> Self:
-        """Return the same model with another mean, for which its bias makes up."""
-        moved = (mean - self.mean) / np.sqrt(self.variance)
-        return self._replace(mean=mean, bias=self.bias + moved @ self.kernel)
-
-
-def fit_linear_model(statistics: np.ndarray, labels: np.ndarray, regularization: float) -> LinearModel:
-    """Fit scikit-learn's logistic regression, with balanced classes, on standardised statistics.
-
-    Args:
-        statistics: floating-point numbers `(clips, statistics)`, which are standardised in place: of a large corpus
-            they are most of what training holds in memory.
-        labels: one-hot `(clips, classes)`.
-        regularization: L2 penalty of the weights, the inverse of scikit-learn's ``C``.
-
-    Returns:
-        The model. A class without a clip is never the answer; with fewer than two classes kernel and bias are zero.
-    """
-    targets, classes = labels.argmax(axis=1), labels.shape[1]
-    mean = statistics.mean(axis=0, dtype=np.float64)
-    statistics -= mean
-    variance = np.einsum("ij,ij->j", statistics, statistics, dtype=np.float64) / len(statistics)
-    spread = np.maximum(np.sqrt(variance), _LEAST_SPREAD)
-    statistics /= spread
-    kernel, bias = np.zeros((statistics.shape[1], classes)), np.zeros(classes)
-    present = np.unique(targets)
-    if len(present) < 2:
-        return LinearModel(mean, spread**2, kernel, bias)
-    model = LogisticRegression(C=1 / regularization, class_weight="balanced", max_iter=1000)
-    model.fit(statistics, targets)
-    # For two classes scikit-learn gives one row, the logit of the second.
-    sign = np.array([[-0.5], [0.5]]) if len(present) == 2 else 1
-    kernel[:, present] = (sign * model.coef_).T
-    bias[:] = -_NEVER
-    bias[present] = np.squeeze(sign) * model.intercept_
-    return LinearModel(mean, spread**2, kernel, bias)
 
 
 def _legendre(inside):

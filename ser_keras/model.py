@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
-import tensorflow as tf
 from keras import layers, ops
 
 from ser_keras import network
@@ -17,7 +15,7 @@ from ser_keras.config import AudioConfig, ModelConfig
 from ser_keras.distribution import has_workers
 from ser_keras.errors import InputError
 from ser_keras.files import whole_file
-from ser_keras.long_term import AnswerAverage, fit_linear_model
+from ser_keras.long_term import AnswerAverage
 from ser_keras.masking import StatisticsPooling
 from ser_keras.model_file import check_model_file
 from ser_keras.stored import read_json
@@ -192,70 +190,6 @@ class ParallelModel(keras.Model):
 
         self.get_layer("normalization").adapt(map(frames, batches))
 
-    def fit_statistics(self, batches, regularization: float, *, draws: int = 1) -> None:
-        """Fit the linear model of the clips' statistics; call it on training data, after `adapt_normalization`.
-
-        It hears the clips as the network does in training: louder or softer, and coloured at random. Their
-        statistics are taken from the means of the clips as they are, which `centre_statistics` moves.
-
-        Args:
-            batches: dataset of inputs, as the model takes them, and one-hot labels `(batch, num_emotions)`; see
-                `ser_keras.batches.labelled_batches`.
-            regularization: as in `ser_keras.long_term.fit_linear_model`.
-            draws: times that each clip is heard, each time disturbed anew.
-        """
-        if not self.config.statistics_share:
-            return
-        disturbed, labels = self._long_term_statistics(training=True), []
-
-        def each_clip():
-            for _ in range(draws):
-                for inputs, one_hot, *_ in batches:
-                    labels.append(one_hot.numpy())
-                    yield from disturbed(inputs).numpy()
-
-        size = self.get_layer("long_term_statistics").output.shape[-1]
-        statistics = np.fromiter(each_clip(), np.dtype((np.float32, size)))  # no list beside it: these can be GBs
-        linear = fit_linear_model(statistics, np.concatenate(labels), regularization)
-        linear = linear.taken_from(self._mean_statistics(batches))
-        self.get_layer("statistics_logits").set_weights([linear.kernel, linear.bias])
-        _set_moments(self.get_layer("statistics_normalization"), linear.mean, linear.variance)
-
-    def centre_statistics(self, batches, *, weight: float) -> None:
-        """Move the means that the clips' statistics are taken from towards those of other recordings.
-
-        Args:
-            batches: iterable as `adapt_normalization` takes it.
-            weight: of the recordings against what the means are now, 0 to 1.
-
-        Raises:
-            InputError: the model has no linear model of the clips' statistics.
-        """
-        if not self.config.statistics_share:
-            raise InputError(
-                "statistics_share=0: this model does not look at the long-term statistics of a clip, which are what "
-                "can be adapted; train one that does"
-            )
-        layer = self.get_layer("statistics_normalization")
-        mean = layer.adapt_mean.numpy()
-        _set_moments(layer, mean + weight * (self._mean_statistics(batches) - mean), layer.adapt_variance)
-
-    def _mean_statistics(self, batches) -> np.ndarray:
-        """Return the mean of each statistic over clips that nothing disturbs, `(statistics,)`."""
-        compute, total, count = self._long_term_statistics(training=False), 0.0, 0
-        for batch in batches:
-            statistics = compute(batch[0] if isinstance(batch, tuple) else batch).numpy()
-            total, count = total + statistics.sum(axis=0, dtype=np.float64), count + len(statistics)
-        return total / count
-
-    def _long_term_statistics(self, *, training: bool) -> Callable[[dict[str, Any]], tf.Tensor]:
-        """Return a function from inputs to the statistics of each clip, `(clips, statistics)`."""
-        network = keras.Model(self.input, self.get_layer("long_term_statistics").output)
-        signature = {"waveform": tf.TensorSpec([None, None]), "num_samples": tf.TensorSpec([None], tf.int32)}
-        return tf.function(
-            lambda inputs: network(inputs, training=training), input_signature=[signature], autograph=False
-        ).get_concrete_function()
-
     def known_emotions(self) -> tuple[str, ...]:
         """Return the names of the emotions, in the order of the outputs.
 
@@ -329,12 +263,6 @@ def load_model(path: str | Path) -> ParallelModel:
     if not isinstance(model, ParallelModel):
         raise InputError(f"{path}: holds a {type(model).__name__}; expected a ParallelModel")
     return model
-
-
-def _set_moments(layer: layers.Normalization, mean, variance) -> None:
-    layer.adapt_mean.assign(mean)
-    layer.adapt_variance.assign(variance)
-    layer.finalize_state()
 
 
 def _check_classes(num_emotions: int, emotions: Sequence[str] | None) -> None:

@@ -94,7 +94,7 @@ def lstm_branch(x, mask, config: ModelConfig):
 
 
 def linear_model(log_mel, scaled, mask, num_emotions: int, config: ModelConfig):
-    """Return the logits of a linear model of the clip's statistics, which `fit_statistics` fits."""
+    """Return the logits of a linear model of the clip's statistics, which `fit_linear_model` fits."""
     cepstra = Cepstra(min(config.num_cepstra, scaled.shape[-1]), dtype="float32", name="cepstra")(scaled)
     shape = SpectralShape(dtype="float32", name="spectral_shape")(log_mel)
     descriptors = ops.concatenate([scaled, cepstra, shape], axis=-1)  # (batch, frames, mels + cepstra + 13)

@@ -18,6 +18,7 @@ from ser_keras.checkpoints import CHECKPOINT, Checkpoint
 from ser_keras.config import TrainConfig
 from ser_keras.distribution import check_same_everywhere, is_chief, naming_lost_workers
 from ser_keras.errors import InputError
+from ser_keras.linear_model import fit_linear_model
 from ser_keras.metrics import UnweightedAverageRecall
 from ser_keras.model import ParallelModel, save_model
 from ser_keras.sharding import contents, training_parts, validation_parts
@@ -93,7 +94,7 @@ def train_model(
         if not checkpoint.start(resume=resume):
             model.adapt_normalization(train)
             heard = _parts_and_wholes(train_data, model.num_emotions)
-            model.fit_statistics(heard, config.statistics_regularization, draws=config.statistics_draws)
+            fit_linear_model(model, heard, config.statistics_regularization, draws=config.statistics_draws)
         _compile(model, config, len(found.batch_sizes) * config.epochs)
         weights = class_weights(found.counts) if config.class_weights else None
         prepare = partial(_weighted_batches, num_emotions=model.num_emotions, weights=weights)

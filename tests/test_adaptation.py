@@ -10,6 +10,7 @@ from conftest import SMALL
 from ser_keras.adaptation import PRIOR_CLIPS, adapt_normalization
 from ser_keras.batches import labelled_batches
 from ser_keras.errors import InputError
+from ser_keras.linear_model import fit_linear_model
 from ser_keras.model import ParallelModel, save_model
 from ser_keras.preprocessing import preprocess_data
 
@@ -35,7 +36,7 @@ def statistics_of(model, waveforms):
 def model(restless_model, corpus):
     """A model with a linear model that was fitted."""
     model = restless_model.copy()
-    model.fit_statistics(labelled_batches(preprocess_data(corpus).train, 3), 100.0)
+    fit_linear_model(model, labelled_batches(preprocess_data(corpus).train, 3), 100.0)
     return model
 
 

@@ -39,7 +39,7 @@ ORDER = (
         "batches",
         "preprocessing",
     ),
-    *("calibration", "cluster", "distribution", "sharding", "network"),
+    *("calibration", "linear_model", "cluster", "distribution", "sharding", "network"),
     *("model_file", "model", "metrics", "checkpoints", "callbacks", "training"),
     *("explanation", "plots", "svg", "report_text", "report_page", "evaluation", "adaptation", "runs", "scoring"),
     *("crossval.results", "crossval.table", "crossval.journal", "crossval"),

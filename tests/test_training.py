@@ -10,7 +10,7 @@ from ser_keras.batches import labelled_batches
 from ser_keras.config import DataConfig, TrainConfig
 from ser_keras.errors import InputError
 from ser_keras.evaluation import evaluate_model
-from ser_keras.long_term import fit_linear_model
+from ser_keras.linear_model import fit_linear_model, logistic_regression
 from ser_keras.model import ParallelModel, load_model, save_model
 from ser_keras.preprocessing import preprocess_data
 from ser_keras.training import class_weights, train_model
@@ -182,7 +182,7 @@ def test_the_linear_model_of_the_statistics_is_fitted_to_the_training_data_and_s
     model = ParallelModel(2, config=CALM)
     train_model(model, data, data, statistics_draws=1, **QUICK)
     kernel, bias = (np.array(each) for each in model.get_layer("statistics_logits").weights)
-    model.fit_statistics(labelled_batches(data, 2), TrainConfig().statistics_regularization)
+    fit_linear_model(model, labelled_batches(data, 2), TrainConfig().statistics_regularization)
     np.testing.assert_allclose(model.get_layer("statistics_logits").kernel, kernel, atol=1e-6)
     np.testing.assert_allclose(model.get_layer("statistics_logits").bias, bias, atol=1e-5)
     model.get_layer("logits").kernel.assign(0 * model.get_layer("logits").kernel)
@@ -211,7 +211,7 @@ def test_the_linear_model_hears_clips_as_the_network_does_in_training(noise, dis
     inputs = {"waveform": np.tile(noise(8_000), (500, 1)), "num_samples": np.full(500, 8_000, np.int32)}
     data = tf.data.Dataset.from_tensors((inputs, np.eye(2, dtype=np.float32)[np.arange(500) % 2]))
     model.adapt_normalization(data)
-    model.fit_statistics(data, 100.0)
+    fit_linear_model(model, data, 100.0)
     of_statistics, of_bands = (
         model.get_layer(name).adapt_variance.numpy().ravel() for name in ("statistics_normalization", "normalization")
     )
@@ -224,9 +224,9 @@ def test_in_each_draw_the_same_clips_are_disturbed_anew(monkeypatch):
 
     def listen(statistics, labels, regularization):
         heard.append((statistics.copy(), labels))
-        return fit_linear_model(statistics, labels, regularization)
+        return logistic_regression(statistics, labels, regularization)
 
-    monkeypatch.setattr("ser_keras.model.fit_linear_model", listen)
+    monkeypatch.setattr("ser_keras.linear_model.logistic_regression", listen)
     data = tones(8)
     train_model(ParallelModel(2, config=SMALL), data, data, statistics_draws=3, **QUICK)
     [(statistics, labels)] = heard
