@@ -257,6 +257,30 @@ def test_finished_folds_are_not_trained_again(corpus, tmp_path, stubbed, monkeyp
     assert resumed.pooled_uar == whole.pooled_uar and resumed.interval_95 == whole.interval_95
 
 
+def test_seeds_can_be_added_to_a_run(corpus, tmp_path, stubbed):
+    """Those that were there are not trained again, and all ends as if they had been asked for together."""
+    together = cross_validate(corpus, tmp_path / "whole", seeds=(0, 1, 2), **QUIET)
+    cross_validate(corpus, tmp_path / "run", seeds=(1,), **QUIET)
+    stubbed.clear()
+    added = cross_validate(corpus, tmp_path / "run", seeds=(0, 1, 2), resume=True, **QUIET)
+    assert len(stubbed) == 8  # two seeds of four folds
+    assert added.pooled_uar == together.pooled_uar
+    for name in ("predictions.csv", "folds.csv", "config.json"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_settings_name_added_seeds_when_these_are_done(corpus, tmp_path, stubbed, monkeypatch):
+    cross_validate(corpus, tmp_path / "run", seeds=(0,), **QUIET)
+    stubbed.clear()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_after(patch, stubbed, 1)
+        cross_validate(corpus, tmp_path / "run", seeds=(0, 1), resume=True, **QUIET)
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["crossval"]["seeds"] == [0]
+    cross_validate(corpus, tmp_path / "run", seeds=(0, 1), resume=True, **QUIET)
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["crossval"]["seeds"] == [0, 1]
+    assert len(stubbed) == 4
+
+
 def test_resuming_what_is_finished_trains_nothing(run, corpus, recordings, monkeypatch):
     monkeypatch.setattr(crossval, "read_recordings", lambda *_, **__: recordings)
     monkeypatch.setattr(crossval, "train_model", lambda *_, **__: pytest.fail("a fold was trained again"))
@@ -303,7 +327,7 @@ def test_a_run_that_was_killed_goes_on_at_the_fold_it_was_in(run, corpus, tmp_pa
     ("changes", "message"),
     [
         ({"epochs": 2}, "epochs was 1 when the run was begun and is 2 now"),
-        ({"seeds": (0, 1)}, r"seeds was \[1\] when the run was begun and is \[0, 1\] now"),
+        ({"seeds": (0, 2)}, r"seeds was \[1\] when the run was begun and is \[0, 2\] now"),
         ({"protocol": "loso"}, "protocol was 'folds' when the run was begun and is 'loso' now"),
         ({"num_mel_bins": 32}, "num_mel_bins was 64 when"),
     ],

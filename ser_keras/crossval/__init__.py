@@ -69,7 +69,7 @@ def cross_validate(
 
     Raises:
         InputError: the data or the settings cannot work, `output_dir` is not empty, or with `resume`
-            the settings or the recordings are not those that it was begun with.
+            the settings or the recordings are not those that it was begun with; seeds can be added.
 
     Example:
         ```python
@@ -86,6 +86,7 @@ def cross_validate(
         folds = partial(folds, recordings.utterances, left_out=[each.path for each in recordings.rejected])
         result = _run_folds(journal, recordings, folds, configs, echo)
         result.save(directory)
+        journal.write_settings()
         write_environment(directory, time.monotonic() - started)
     echo(f"\n{result}")
     return result

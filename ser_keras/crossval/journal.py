@@ -2,7 +2,7 @@
 
 `config.json` and `folds.csv` say what was begun, and a file for each fold and seed what is finished. Each
 is written whole or not at all, and what a file does not say has not happened: to go on is to read. The fold that
-is being trained has a hidden folder with its checkpoint.
+is being trained has a hidden folder with its checkpoint. Seeds can be added: `config.json` has them in the end.
 """
 
 import json
@@ -35,14 +35,15 @@ class Journal:
         settings: what `config.json` holds, or is going to hold.
 
     Raises:
-        InputError: the directory was begun with other settings.
+        InputError: the directory was begun with other settings, or with seeds that are not among those of now.
     """
 
     def __init__(self, directory: Path, settings: Mapping[str, Any]):
-        self._directory, self._settings = directory, settings
-        path = directory / "config.json"
-        if path.is_file():
-            refuse_changes(path, read_json(path, _EXPECTED), json.loads(json.dumps(settings)))
+        self._directory, self._settings = directory, json.loads(json.dumps(settings))
+        self._config = directory / "config.json"
+        if self._config.is_file():
+            begun = read_json(self._config, _EXPECTED)
+            refuse_changes(self._config, _with_more_seeds(begun, self._settings), self._settings)
 
     def begin(self, recordings: Recordings, splits: Sequence[Split]) -> None:
         """Write the settings, and which recording is tested in which fold; or compare that with what is there.
@@ -50,10 +51,13 @@ class Journal:
         Raises:
             InputError: the recordings or the folds have changed.
         """
-        config = self._directory / "config.json"
-        if not config.exists():
-            write_json(config, self._settings)
+        if not self._config.exists():
+            self.write_settings()
         begin_table(self._directory / "folds.csv", _FOLD_COLUMNS, _fold_rows(recordings, splits))
+
+    def write_settings(self) -> None:
+        """Write `config.json`; at the end again, for seeds that were added to those that it was begun with."""
+        write_json(self._config, self._settings)
 
     def load(self, seed: int, fold: int, split: Split) -> FoldResult | None:
         """Return a finished fold, or None where it is not finished."""
@@ -88,6 +92,14 @@ class Journal:
 
     def _path(self, seed: int, fold: int) -> Path:
         return self._directory / "folds" / f"seed_{seed}_fold_{fold:02d}.json"
+
+
+def _with_more_seeds(begun: Mapping[str, Any], asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the settings that a run was begun with, and with the seeds of now where these are the same and more."""
+    match begun.get("crossval"):
+        case {"seeds": [*seeds]} as crossval if set(seeds) <= set(asked["crossval"]["seeds"]):
+            return {**begun, "crossval": {**crossval, "seeds": asked["crossval"]["seeds"]}}
+    return begun
 
 
 def _report(predictions: dict[str, Any] | None, split: Split) -> Report | None:
