@@ -27,6 +27,7 @@ class LongTermStatistics(layers.Layer):
         lags: distances at which changes are looked at, in frames.
 
     Example:
+        >>> import numpy as np
         >>> frames = np.random.default_rng(0).normal(size=(2, 100, 40)).astype("float32")
         >>> LongTermStatistics(lags=(1, 4))(frames, np.ones((2, 100), bool)).shape
         TensorShape([2, 240])
@@ -68,6 +69,7 @@ class AnswerAverage(layers.Layer):
         share: weight of the second opinion, 0 to 1.
 
     Example:
+        >>> import numpy as np
         >>> sure, unsure = np.log([[0.8, 0.2]]), np.log([[0.5, 0.5]])
         >>> average = AnswerAverage(share=0.5)(sure, unsure)
         >>> print(ops.softmax(average).numpy().round(3))
