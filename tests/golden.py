@@ -50,7 +50,8 @@ def wav():
 def unpack(archive, folder):
     """Return the run directory in an archive, and the probabilities that its model gave when it was new."""
     with tarfile.open(archive) as packed:
-        packed.extractall(folder, filter="data")
+        packed.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.4 brought it
+        packed.extractall(folder)
     return Path(folder, "run"), json.loads(Path(folder, "run", "expected.json").read_text())["probabilities"]
 
 

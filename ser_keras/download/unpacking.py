@@ -61,7 +61,8 @@ def _unpack_tar(archive: Path, directory: Path, most_bytes: int) -> None:
         _check_size(archive, sum(each.size for each in members), most_bytes)
         for each in members:
             _check_member(archive, each.name, is_plain=each.isfile() or each.isdir())
-        opened.extractall(directory, filter="data")
+        opened.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.4 brought it
+        opened.extractall(directory)
 
 
 def _check_size(archive: Path, num_bytes: int, most_bytes: int) -> None:
