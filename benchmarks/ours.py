@@ -12,9 +12,9 @@ from clips import SAMPLE_RATE, SECONDS, noise
 
 from ser_keras.config import TrainConfig
 from ser_keras.export import export_model
+from ser_keras.fitting import compile_model, mixed
 from ser_keras.labels import EMOTIONS
 from ser_keras.model import ParallelModel
-from ser_keras.training import _compile, mixed  # what is timed is what train_model compiles
 
 
 def build() -> ParallelModel:
@@ -31,7 +31,7 @@ def batch_of_noise(size: int, seconds: float = SECONDS) -> tuple[dict[str, tf.Te
 def compiled(model: ParallelModel, batches: tf.data.Dataset) -> ParallelModel:
     """Compile a model as `train_model` does, and run one step, which builds and traces all of it."""
     config = TrainConfig()
-    _compile(model, config, total_steps=1000)
+    compile_model(model, config, total_steps=1000)
     with mixed(model, config.mixup, (0, 0)):
         model.fit(batches.take(1), shuffle=False, verbose=0)
     return model

@@ -1,16 +1,12 @@
 """train_model: `model.fit` with the settings that an emotion classifier needs."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
-import tensorflow as tf
 
-from ser_keras.augmentation import mix_up
 from ser_keras.batches import labelled_batches, shuffled_batches
 from ser_keras.calibration import calibrate_temperature
 from ser_keras.callbacks import training_callbacks
@@ -18,10 +14,10 @@ from ser_keras.checkpoints import CHECKPOINT, Checkpoint
 from ser_keras.config import TrainConfig
 from ser_keras.distribution import check_same_everywhere, is_chief, naming_lost_workers
 from ser_keras.errors import InputError
+from ser_keras.fitting import compile_model, epochs_numbered, mixed, parts_and_wholes, training_batches
 from ser_keras.linear_model import fit_linear_model
-from ser_keras.metrics import UnweightedAverageRecall
 from ser_keras.model import ParallelModel, save_model
-from ser_keras.sharding import contents, training_parts, validation_parts
+from ser_keras.sharding import contents, validation_parts
 from ser_keras.stored import stamp
 
 
@@ -87,22 +83,18 @@ def train_model(
     train = labelled_batches(train_data, model.num_emotions)
     val = labelled_batches(val_data, model.num_emotions)
     strategy = model.distribute_strategy
-    with _epochs_numbered(train_data) as numbering:
+    with epochs_numbered(train_data) as numbering:
         found = contents(train, model.num_emotions, "training")
         found_in_val = contents(val, model.num_emotions, "validation")
         checkpoint = _checkpoint(folder, model, config, len(found.batch_sizes))
         if not checkpoint.start(resume=resume):
             model.adapt_normalization(train)
-            heard = _parts_and_wholes(train_data, model.num_emotions)
+            heard = parts_and_wholes(train_data, model.num_emotions)
             fit_linear_model(model, heard, config.statistics_regularization, draws=config.statistics_draws)
-        _compile(model, config, len(found.batch_sizes) * config.epochs)
-        weights = class_weights(found.counts) if config.class_weights else None
-        prepare = partial(_weighted_batches, num_emotions=model.num_emotions, weights=weights)
-        if strategy.num_replicas_in_sync == 1:
-            train = prepare(train_data)
-        else:
+        compile_model(model, config, len(found.batch_sizes) * config.epochs)
+        train = training_batches(model, train_data, found, config)
+        if strategy.num_replicas_in_sync > 1:
             check_same_everywhere(strategy, "checkpoint", [checkpoint.num_epochs])
-            train = training_parts(strategy, train_data, found, prepare)
             unweighted = partial(labelled_batches, num_emotions=model.num_emotions)
             val = validation_parts(strategy, val_data, found_in_val, unweighted)
         with mixed(model, config.mixup, checkpoint.mixup_seed), naming_lost_workers(strategy):
@@ -119,19 +111,6 @@ def train_model(
     if folder is not None and is_chief(strategy):
         save_model(model, folder / "model.keras")
     return history
-
-
-def class_weights(counts: np.ndarray) -> dict[int, float]:
-    """Return for each class the weight that makes all classes count alike.
-
-    It is scikit-learn's "balanced": ``n / (classes * count)``; a class that does not occur gets 0.
-
-    Example:
-        >>> class_weights(np.array([30, 10]))
-        {0: 0.6666666666666666, 1: 2.0}
-    """
-    present = np.count_nonzero(counts)
-    return {index: float(counts.sum() / (present * n)) if n else 0.0 for index, n in enumerate(counts)}
 
 
 def _adopt_emotions(model: ParallelModel, train_data: Any, val_data: Any) -> None:
@@ -152,83 +131,6 @@ def _adopt_emotions(model: ParallelModel, train_data: Any, val_data: Any) -> Non
                 "they must be the same, in the same order"
             )
         model.emotions = names
-
-
-def _parts_and_wholes(data: Any, num_emotions: int) -> tf.data.Dataset:
-    """Return the training data once, and behind them the clips that `preprocess_data` cut parts from."""
-    parts = labelled_batches(data, num_emotions)
-    whole = getattr(data, "whole", None)
-    return parts if whole is None else parts.concatenate(labelled_batches(whole, num_emotions))
-
-
-def _weighted_batches(data: Any, num_emotions: int, weights: dict[int, float] | None) -> tf.data.Dataset:
-    """Give each clip of `labelled_batches` the weight of its class, unless it has a weight already.
-
-    It is what `fit` does with ``class_weight``, which it cannot do with distributed data.
-    """
-    batches = labelled_batches(data, num_emotions)
-    if weights is None or len(batches.element_spec) > 2:
-        return batches
-    of_classes = tf.constant(list(weights.values()), tf.float32)
-
-    @tf.autograph.experimental.do_not_convert
-    def weigh(inputs, one_hot):
-        return inputs, one_hot, tf.gather(of_classes, tf.argmax(one_hot, axis=1))
-
-    return batches.map(weigh, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-
-
-@contextmanager
-def _epochs_numbered(data: Any) -> Iterator[list[keras.callbacks.Callback]]:
-    """Give the callback by which each epoch of `preprocess_data`'s training data depends on its number alone."""
-    order = getattr(data, "order", None)
-    if order is None:
-        yield []
-        return
-    with order.numbered():
-        yield [keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(order, "epoch", epoch))]
-
-
-def mixed(model: ParallelModel, alpha: float, seed: Sequence[int]) -> AbstractContextManager:
-    """Let `fit` mix the clips of each batch (see `mix_up`); the same two integers give the same mixtures."""
-    if not alpha:
-        return nullcontext()
-
-    def mix(data, num_steps):
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group  # 0 on one device
-        own_seed = tf.constant(seed, tf.int64) + tf.stack([0, tf.cast(replica, tf.int64)])
-        return mix_up(data, alpha, own_seed + tf.cast(num_steps, tf.int64))
-
-    return model.disturbed(mix)
-
-
-def _compile(model: keras.Model, config: TrainConfig, total_steps: int) -> None:
-    warmup = max(1, round(config.warmup_fraction * total_steps))
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=config.learning_rate / 100,
-        warmup_target=config.learning_rate,
-        warmup_steps=warmup,
-        decay_steps=max(1, total_steps - warmup),
-        alpha=0.01,
-    )
-    strategy = model.distribute_strategy
-    with strategy.scope():
-        optimizer = keras.optimizers.AdamW(
-            schedule,
-            weight_decay=config.weight_decay,
-            global_clipnorm=1.0 / strategy.num_replicas_in_sync,  # of each replica's share of the gradient
-            use_ema=config.ema_momentum > 0,
-            ema_momentum=config.ema_momentum or 0.99,
-        )
-        optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
-        model.compile(
-            optimizer=optimizer,
-            loss=keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing),
-            metrics=[UnweightedAverageRecall(model.num_emotions), keras.metrics.CategoricalAccuracy("accuracy")],
-            # Keras's loop over steps fails on a distributed iterator.
-            steps_per_execution=config.steps_per_execution if strategy.num_replicas_in_sync == 1 else 1,
-        )
-        optimizer.build(model.trainable_variables)
 
 
 def _checkpoint(folder: Path | None, model: ParallelModel, config: TrainConfig, steps: int) -> Checkpoint:

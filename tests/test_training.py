@@ -10,10 +10,11 @@ from ser_keras.batches import labelled_batches
 from ser_keras.config import DataConfig, TrainConfig
 from ser_keras.errors import InputError
 from ser_keras.evaluation import evaluate_model
+from ser_keras.fitting import class_weights
 from ser_keras.linear_model import fit_linear_model, logistic_regression
 from ser_keras.model import ParallelModel, load_model, save_model
 from ser_keras.preprocessing import preprocess_data
-from ser_keras.training import class_weights, train_model
+from ser_keras.training import train_model
 
 QUICK = {"epochs": 2, "verbose": 0}
 DIRECT = {"learning_rate": 5e-3, "mixup": 0.0, "ema_momentum": 0.0, "verbose": 0}  # for runs of a few steps

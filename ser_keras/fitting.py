@@ -1,0 +1,123 @@
+"""From labelled recordings and settings to what `model.fit` takes; `train_model` and `refit_model` share it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ser_keras.augmentation import mix_up
+from ser_keras.batches import labelled_batches
+from ser_keras.config import TrainConfig
+from ser_keras.metrics import UnweightedAverageRecall
+from ser_keras.model import ParallelModel
+from ser_keras.sharding import Contents, training_parts
+
+
+def training_batches(model: ParallelModel, data: Any, found: Contents, config: TrainConfig) -> Any:
+    """Return the batches of `data` that a model is trained on, weighted, and parted among the replicas of its strategy.
+
+    Args:
+        model: whose strategy it is.
+        data: as `train_model` takes it.
+        found: what is in it.
+        config: whether to weigh the emotions.
+    """
+    weights = class_weights(found.counts) if config.class_weights else None
+    prepare = partial(_weighted_batches, num_emotions=model.num_emotions, weights=weights)
+    strategy = model.distribute_strategy
+    return prepare(data) if strategy.num_replicas_in_sync == 1 else training_parts(strategy, data, found, prepare)
+
+
+def class_weights(counts: np.ndarray) -> dict[int, float]:
+    """Return for each class the weight that makes all classes count alike.
+
+    It is scikit-learn's "balanced": ``n / (classes * count)``; a class that does not occur gets 0.
+
+    Example:
+        >>> class_weights(np.array([30, 10]))
+        {0: 0.6666666666666666, 1: 2.0}
+    """
+    present = np.count_nonzero(counts)
+    return {index: float(counts.sum() / (present * n)) if n else 0.0 for index, n in enumerate(counts)}
+
+
+def parts_and_wholes(data: Any, num_emotions: int) -> tf.data.Dataset:
+    """Return the training data once, and behind them the clips that `preprocess_data` cut parts from."""
+    parts = labelled_batches(data, num_emotions)
+    whole = getattr(data, "whole", None)
+    return parts if whole is None else parts.concatenate(labelled_batches(whole, num_emotions))
+
+
+def _weighted_batches(data: Any, num_emotions: int, weights: dict[int, float] | None) -> tf.data.Dataset:
+    """Give each clip of `labelled_batches` the weight of its class, unless it has a weight already.
+
+    It is what `fit` does with ``class_weight``, which it cannot do with distributed data.
+    """
+    batches = labelled_batches(data, num_emotions)
+    if weights is None or len(batches.element_spec) > 2:
+        return batches
+    of_classes = tf.constant(list(weights.values()), tf.float32)
+
+    @tf.autograph.experimental.do_not_convert
+    def weigh(inputs, one_hot):
+        return inputs, one_hot, tf.gather(of_classes, tf.argmax(one_hot, axis=1))
+
+    return batches.map(weigh, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+@contextmanager
+def epochs_numbered(data: Any) -> Iterator[list[keras.callbacks.Callback]]:
+    """Give the callback by which each epoch of `preprocess_data`'s training data depends on its number alone."""
+    order = getattr(data, "order", None)
+    if order is None:
+        yield []
+        return
+    with order.numbered():
+        yield [keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(order, "epoch", epoch))]
+
+
+def mixed(model: ParallelModel, alpha: float, seed: Sequence[int]) -> AbstractContextManager:
+    """Let `fit` mix the clips of each batch (see `mix_up`); the same two integers give the same mixtures."""
+    if not alpha:
+        return nullcontext()
+
+    def mix(data, num_steps):
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group  # 0 on one device
+        own_seed = tf.constant(seed, tf.int64) + tf.stack([0, tf.cast(replica, tf.int64)])
+        return mix_up(data, alpha, own_seed + tf.cast(num_steps, tf.int64))
+
+    return model.disturbed(mix)
+
+
+def compile_model(model: ParallelModel, config: TrainConfig, total_steps: int) -> None:
+    """Compile a model as `train_model` trains it, for so many steps."""
+    warmup = max(1, round(config.warmup_fraction * total_steps))
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=config.learning_rate / 100,
+        warmup_target=config.learning_rate,
+        warmup_steps=warmup,
+        decay_steps=max(1, total_steps - warmup),
+        alpha=0.01,
+    )
+    strategy = model.distribute_strategy
+    with strategy.scope():
+        optimizer = keras.optimizers.AdamW(
+            schedule,
+            weight_decay=config.weight_decay,
+            global_clipnorm=1.0 / strategy.num_replicas_in_sync,  # of each replica's share of the gradient
+            use_ema=config.ema_momentum > 0,
+            ema_momentum=config.ema_momentum or 0.99,
+        )
+        optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+        model.compile(
+            optimizer=optimizer,
+            loss=keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing),
+            metrics=[UnweightedAverageRecall(model.num_emotions), keras.metrics.CategoricalAccuracy("accuracy")],
+            # Keras's loop over steps fails on a distributed iterator.
+            steps_per_execution=config.steps_per_execution if strategy.num_replicas_in_sync == 1 else 1,
+        )
+        optimizer.build(model.trainable_variables)
