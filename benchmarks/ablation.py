@@ -33,6 +33,7 @@ WITHOUT = {
     DEFAULTS: {},
     "random filter": {"filter_db": 0.0},
     "linear model of statistics": {"statistics_share": 0.0},
+    "trimmed silence": {"trim_db": 0.0},
     "mixed clips": {"mixup": 0.0},
     "masks over time and bands": {"num_masks": 0},
     "dropout": {"dropout": 0.0, "conv_dropout": 0.0},

@@ -170,6 +170,11 @@ class ModelConfig(Config):
     statistics_lags: tuple[int, ...] = _setting(
         (1, 2, 4, 8, 16), "frames within which changes are taken for these statistics"
     )
+    trim_db: float = _setting(
+        30.0,
+        "what is softer than the loudest by this at beginning and end is not in these statistics, in dB; 0: all is",
+        before=0.0,
+    )
 
     def __post_init__(self) -> None:
         require(len(self.conv_filters) > 0, "conv_filters", self.conv_filters, "at least one block")
@@ -183,7 +188,7 @@ class ModelConfig(Config):
             require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
         require(self.num_cepstra > 0, "num_cepstra", self.num_cepstra, "more than 0")
         require(min(self.statistics_lags, default=1) > 0, "statistics_lags", self.statistics_lags, "numbers above 0")
-        for name in ("gain_db", "filter_db"):
+        for name in ("gain_db", "filter_db", "trim_db"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 dB or more")
         require(self.num_masks >= 0, "num_masks", self.num_masks, "0 or more")
         for name in ("noise", "room"):

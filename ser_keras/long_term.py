@@ -38,14 +38,17 @@ class LongTermStatistics(layers.Layer):
         self.lags = tuple(lags)
 
     def call(self, descriptors, mask):
-        """Return `(batch, statistics)` for `descriptors` `(batch, frames, features)`, of the frames in `mask`."""
+        """Return `(batch, statistics)` for `descriptors` `(batch, frames, features)`, of the frames in `mask`.
+
+        The mask is one stretch of True in each clip, which the trends run over.
+        """
         inside = ops.cast(mask, descriptors.dtype)[:, None]  # (batch, 1, frames)
         mean, *trends = ops.split(ops.matmul(_legendre(inside), descriptors), 3, axis=1)  # (batch, 1, features)
         variance = _mean(ops.square(descriptors - mean), inside)
         statistics = [mean, _log(variance), *trends]
         for lag in self.lags:
-            change = descriptors[:, lag:] - descriptors[:, :-lag]  # a frame of the clip has all before it
-            statistics.append(_log(_mean(ops.square(change), inside[..., lag:])) - _log(variance))
+            change = descriptors[:, lag:] - descriptors[:, :-lag]
+            statistics.append(_log(_mean(ops.square(change), inside[..., lag:] * inside[..., :-lag])) - _log(variance))
         return ops.concatenate([ops.squeeze(each, axis=1) for each in statistics], axis=-1)
 
     def compute_output_shape(self, descriptors_shape, mask_shape=None):

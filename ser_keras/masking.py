@@ -5,7 +5,11 @@ by Keras's implicit masks: convolutions would drop those.
 """
 
 import keras
+import numpy as np
 from keras import layers, ops
+
+_NEPERS = np.log(10) / 10
+"""Natural logarithm of a power ratio of 1 dB."""
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
@@ -53,6 +57,47 @@ class PoolMask(layers.Layer):
     def get_config(self):
         """Return the arguments of the constructor."""
         return {**super().get_config(), "size": self.size}
+
+
+@keras.saving.register_keras_serializable(package="ser_keras")
+class TrimSilence(layers.Layer):
+    """Leave out of a mask the silence before and behind what is said, as `librosa.effects.trim` does.
+
+    How long it is says when somebody pressed a button, and it would count in every statistic. Pauses stay.
+
+    Args:
+        top_db: a frame is silent where its power lies further than this below that of the loudest, in dB.
+        margin: silent frames kept on either side.
+
+    Example:
+        >>> log_mel = np.full((1, 8, 4), -80.0, "float32")
+        >>> log_mel[:, [3, 5]] = 0.0
+        >>> print(TrimSilence(margin=1)(log_mel, np.ones((1, 8), bool)).numpy().astype(int))
+        [[0 0 1 1 1 1 1 0]]
+    """
+
+    def __init__(self, top_db: float = 30.0, *, margin: int = 2, **kwargs):
+        super().__init__(**kwargs)
+        self.top_db = top_db
+        self.margin = margin
+
+    def call(self, log_mel, mask):
+        """Return bool `(batch, frames)` for `log_mel` `(batch, frames, mels)` in dB and the mask of its frames."""
+        level = ops.logsumexp(ops.cast(log_mel, "float32") * _NEPERS, axis=-1)
+        level = ops.where(mask, level, -np.inf)
+        loud = level > ops.max(level, axis=1, keepdims=True) - self.top_db * _NEPERS
+        near = ops.max_pool(ops.cast(loud, "float32")[..., None], 2 * self.margin + 1, strides=1, padding="same")
+        so_far = ops.cumsum(near[..., 0], axis=1)
+        begun, over = so_far > 0, so_far - near[..., 0] >= so_far[:, -1:]
+        return begun & ~over & mask
+
+    def compute_output_spec(self, log_mel, mask):
+        """Return the spec of the mask."""
+        return keras.KerasTensor(mask.shape, dtype="bool")
+
+    def get_config(self):
+        """Return the arguments of the constructor."""
+        return {**super().get_config(), "top_db": self.top_db, "margin": self.margin}
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")

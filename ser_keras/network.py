@@ -13,7 +13,7 @@ from ser_keras.config import AudioConfig, ModelConfig
 from ser_keras.descriptors import Cepstra, SpectralShape
 from ser_keras.features import FrameMask, LogMelSpectrogram
 from ser_keras.long_term import LongTermStatistics
-from ser_keras.masking import MaskTime, MeanRemoval, PadTime, PoolMask
+from ser_keras.masking import MaskTime, MeanRemoval, PadTime, PoolMask, TrimSilence
 
 
 def front_end(waveform, num_samples, audio: AudioConfig):
@@ -99,6 +99,8 @@ def linear_model(log_mel, scaled, mask, num_emotions: int, config: ModelConfig):
     shape = SpectralShape(dtype="float32", name="spectral_shape")(log_mel)
     descriptors = ops.concatenate([scaled, cepstra, shape], axis=-1)  # (batch, frames, mels + cepstra + 13)
     long_term = LongTermStatistics(config.statistics_lags, dtype="float32", name="long_term_statistics")
+    if config.trim_db:
+        mask = TrimSilence(config.trim_db, name="trim_silence")(log_mel, mask)
     statistics = long_term(descriptors, mask)
     standardised = layers.Normalization(dtype="float32", name="statistics_normalization")(statistics)
     linear = layers.Dense(

@@ -28,6 +28,13 @@ def test_statistics_are_those_of_their_definition_and_padding_adds_none():
     np.testing.assert_allclose(statistics[1], by_hand(frames[1, :33], (1, 5)), atol=1e-4)
 
 
+def test_what_lies_before_the_mask_counts_no_more_than_padding():
+    frames = np.random.default_rng(0).normal(size=(1, 60, 20)).cumsum(axis=1).astype(np.float32)
+    mask = (np.arange(60) >= 17) & (np.arange(60) < 50)
+    statistics = LongTermStatistics((1, 5))(frames, mask[None]).numpy()
+    np.testing.assert_allclose(statistics[0], by_hand(frames[0, 17:50], (1, 5)), atol=1e-4)
+
+
 @pytest.mark.parametrize("num_frames", [0, 1, 3])
 def test_a_clip_shorter_than_a_lag_has_finite_statistics(num_frames):
     mask = np.arange(20)[None] < num_frames
