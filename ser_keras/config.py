@@ -241,7 +241,7 @@ class TrainConfig(Config):
     patience: int = _setting(
         0, "stop after so many epochs without a better validation UAR, and take the best; 0: never"
     )
-    learning_rate: float = _setting(3e-3, "highest learning rate, after a warm-up; then it falls as a cosine")
+    learning_rate: float = _setting(3e-3, "highest learning rate, between warm-up and cosine")
     warmup_fraction: float = _setting(0.1, "part of all steps in which the learning rate rises, 0 to 1")
     weight_decay: float = _setting(1e-2, "decoupled weight decay of AdamW")
     label_smoothing: float = _setting(0.1, "part of the target spread over all emotions, 0 to 1")
@@ -254,17 +254,25 @@ class TrainConfig(Config):
         2, "times that this model hears the training clips, each time louder or softer and coloured anew", before=1
     )
     class_weights: bool = _setting(True, "weigh each emotion by the inverse of its frequency")
+    refit_fraction: float = _setting(0.25, "part of the epochs added with the validation clips", before=0.0)
+    refit_learning_rate: float = _setting(1e-3, "highest learning rate of these epochs")
     steps_per_execution: int = _setting(
         5, "on one device, batches between two looks of Python at callbacks and Ctrl-C", before=1
     )
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "learning_rate", "steps_per_execution", "statistics_regularization", "statistics_draws"):
+        positive = ("epochs", "learning_rate", "refit_learning_rate", "steps_per_execution")
+        for name in (*positive, "statistics_regularization", "statistics_draws"):
             require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
         for name in ("warmup_fraction", "label_smoothing", "ema_momentum"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 or more and less than 1")
-        for name in ("patience", "weight_decay", "mixup"):
+        for name in ("patience", "weight_decay", "mixup", "refit_fraction"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+
+    @property
+    def refit_epochs(self) -> int:
+        """Epochs of `refit_model`: at least one, unless ``refit_fraction`` is 0."""
+        return math.ceil(self.refit_fraction * self.epochs)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def read_run(run: str | Path) -> dict[str, Any]:
         run: directory that `ser-keras train` wrote.
 
     Returns:
-        `data` (corpora, split, seed, protocol, and for each side its clips, speakers and emotions) and
+        `data` (corpora, split, seed, protocol, `is_refitted`, and for each side its clips, speakers and emotions) and
         `metrics` (as `Report.to_dict`), plain values.
 
     Raises:
@@ -46,6 +46,7 @@ def _data(config: dict[str, Any], rows: list[dict[str, str]]) -> dict[str, Any]:
         "corpora": [Path(path).name for path in config["dataset_path"] or []],
         "split": config["data"]["split"],
         "seed": config["data"]["seed"],
+        "is_refitted": config["training"].get("refit_fraction", 0) > 0,
         "protocol": _protocol([set(side["speakers"]) for side in sides], rows),
         "sides": sides,
     }

@@ -48,6 +48,7 @@ class Splits:
         train: shuffled anew in each epoch.
         val: for every choice, and for calibration.
         test: to be scored once, at the end.
+        train_and_val: for `refit_model`: the clips of both, as in `train`.
         emotions: names of the labels, in their order.
         split: which utterance is on which side.
         rejected: the files that were left out, each with its reason.
@@ -58,6 +59,7 @@ class Splits:
     train: tf.data.Dataset
     val: tf.data.Dataset
     test: tf.data.Dataset
+    train_and_val: tf.data.Dataset
     emotions: tuple[str, ...]
     split: Split
     rejected: tuple[Rejected, ...]
@@ -179,11 +181,12 @@ def make_splits(recordings: Recordings, split: Split, *, config: DataConfig | No
     config = config or DataConfig()
     emotions = order_emotions({each.emotion for each in recordings.utterances})
     audit = audit_split(split, fingerprints=recordings.fingerprints)
-    train, val, test = (_Side(recordings, side, emotions) for side in split)
+    train, val, test, both = (_Side(recordings, side, emotions) for side in (*split, (*split.train, *split.val)))
     datasets = (
         train.training_batches(config),
         val.batches(config.batch_size),
         test.batches(config.batch_size),
+        both.training_batches(config),
     )
     return Splits(*datasets, emotions, split, recordings.rejected, audit, recordings.fingerprints)
 

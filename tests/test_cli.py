@@ -365,7 +365,9 @@ def test_export_adapts_and_says_so_in_the_model_card(run, corpus, tmp_path, caps
 
 
 def test_the_export_of_a_run_has_its_figures_too(run):
-    assert "No speaker of one side was heard on another" in (run / "export" / "1" / "README.md").read_text()
+    card = (run / "export" / "1" / "README.md").read_text()
+    assert "No speaker of one side was heard on another" in card
+    assert "trained a little longer, on the sides train and val together" in card
     assert 'name: "ser"' in (run / "export" / "models.config").read_text()
 
 

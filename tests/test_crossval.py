@@ -25,6 +25,7 @@ from ser_keras.errors import InputError
 from ser_keras.evaluation import Report, evaluate_model
 from ser_keras.metrics import unweighted_average_recall
 from ser_keras.recordings import Rejected
+from ser_keras.refitting import refit_model
 from ser_keras.splits import audit_split
 from ser_keras.stored import stamp
 from ser_keras.training import train_model
@@ -62,7 +63,8 @@ def stubbed(monkeypatch, recordings):
     def make_splits(recordings, split, *, config):
         test = SimpleNamespace(utterances=split.test, class_names=("neutral", "sad", "angry"))
         val = SimpleNamespace(utterances=split.val)
-        return SimpleNamespace(train=None, val=val, test=test, emotions=test.class_names, audit=audit_split(split))
+        data = {"train": None, "val": val, "test": test, "train_and_val": (*split.train, *split.val)}
+        return SimpleNamespace(**data, emotions=test.class_names, audit=audit_split(split))
 
     def train(model, train_data, val_data, **_):
         calls.append([clip.speaker for clip in val_data.utterances])
@@ -79,6 +81,7 @@ def stubbed(monkeypatch, recordings):
     monkeypatch.setattr(crossval.gc, "collect", lambda: None)
     monkeypatch.setattr(crossval.keras.backend, "clear_session", lambda: None)
     monkeypatch.setattr(crossval, "train_model", train)
+    monkeypatch.setattr(crossval, "refit_model", lambda *_, **__: None)
     monkeypatch.setattr(crossval, "evaluate_model", evaluate)
     monkeypatch.setattr(crossval, "ParallelModel", lambda *_, **__: SimpleNamespace(count_params=lambda: 7))
     return calls
@@ -141,6 +144,7 @@ def test_a_fold_is_scored_as_train_and_evaluate_score_it(run, recordings):
     splits = crossval.make_splits(recordings, split, config=DataConfig(batch_size=8, seed=own_seed))
     model = crossval.ParallelModel(3, config=SMALL)
     history = train_model(model, splits.train, splits.val, epochs=1, verbose=0)
+    refit_model(model, splits.train_and_val, epochs=1, verbose=0)
     report = evaluate_model(model, splits.test)
     last = run.result.folds[-1]
     np.testing.assert_allclose(last.report.probabilities, report.probabilities, atol=1e-5)
@@ -205,6 +209,7 @@ def test_the_random_protocol_warns_while_it_runs(corpus, tmp_path, stubbed):
 @pytest.mark.parametrize(("patience", "kept"), [(0, (0.5, 3, 3)), (2, (0.75, 2, 3))])
 def test_validation_only_never_scores_a_test_side(corpus, tmp_path, stubbed, monkeypatch, patience, kept):
     monkeypatch.setattr(crossval, "evaluate_model", lambda *_: pytest.fail("a test side was scored"))
+    monkeypatch.setattr(crossval, "refit_model", lambda *_, **__: pytest.fail("a validation side was trained on"))
     settings = {"validation_only": True, "seeds": (0, 1), "patience": patience}
     result = cross_validate(corpus, tmp_path / "run", **settings, **QUIET)
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())

@@ -40,7 +40,7 @@ ORDER = (
         "preprocessing",
     ),
     *("calibration", "linear_model", "cluster", "distribution", "sharding", "network"),
-    *("model_file", "model", "metrics", "checkpoints", "callbacks", "fitting", "training"),
+    *("model_file", "model", "metrics", "checkpoints", "callbacks", "fitting", "training", "refitting"),
     *("explanation", "plots", "svg", "report_text", "report_page", "evaluation", "adaptation", "runs", "scoring"),
     *("crossval.results", "crossval.table", "crossval.journal", "crossval"),
     *("model_card", "serving", "export_check", "warmup", "export", "graph_check"),

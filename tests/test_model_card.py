@@ -14,8 +14,9 @@ METRICS = {"unweighted_average_recall": 0.5}
 def make_run(tmp_path):
     """Return a function from rows of split.csv to a run directory that has them."""
 
-    def make(*rows, dataset_path=("/home/somebody/emodb",)):
+    def make(*rows, dataset_path=("/home/somebody/emodb",), training=None):
         config = {"dataset_path": dataset_path and list(dataset_path), "data": {"split": "auto", "seed": 3}}
+        config["training"] = training or {}
         (tmp_path / "config.json").write_text(json.dumps(config))
         (tmp_path / "metrics.json").write_text(json.dumps(METRICS))
         lines = ["path,start_seconds,end_seconds,emotion,speaker,side", *(f"x.wav,,,{row}" for row in rows)]
@@ -38,6 +39,12 @@ def test_sides_are_counted(make_run):
 def test_corpora_are_named_without_their_place_on_the_disk(make_run):
     assert read_run(make_run("sad,a,train"))["data"]["corpora"] == ["emodb"]
     assert read_run(make_run("sad,a,train", dataset_path=None))["data"]["corpora"] == []
+
+
+def test_it_says_where_the_validation_side_was_trained_on_at_last(make_run):
+    """Runs of before there was such a thing name nothing of it."""
+    assert read_run(make_run("sad,a,train", training={"refit_fraction": 0.1}))["data"]["is_refitted"] is True
+    assert read_run(make_run("sad,a,train"))["data"]["is_refitted"] is False
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ ConfigType = TypeVar("ConfigType", bound=Config)
 
 COMMON = {
     *("split", "batch_size", "cache", "strict", "seed"),
-    *("epochs", "patience", "learning_rate"),
+    *("epochs", "patience", "learning_rate", "refit_fraction"),
     *("protocol", "folds", "seeds", "validation_only"),
     *("max_timeline_seconds", "window_seconds", "hop_seconds", "batch_sizes", "abstain_below"),
 }

@@ -192,17 +192,14 @@ def _train(
     directory: Path,
 ) -> tuple["ParallelModel", "keras.callbacks.History"]:
     """Return the trained model, which is on one device whatever the strategy, and the curves."""
+    from ser_keras.refitting import refit_model
     from ser_keras.training import train_model
 
-    history = train_model(
-        model,
-        splits.train,
-        splits.val,
-        config=configs["training"],
-        output_dir=directory,
-        resume=options.resume,
-        verbose=1 if sys.stdout.isatty() else 2,
-    )
+    how = {"config": configs["training"], "output_dir": directory, "verbose": 1 if sys.stdout.isatty() else 2}
+    history = train_model(model, splits.train, splits.val, resume=options.resume, **how)
+    if configs["training"].refit_epochs:
+        print("The validation recordings have done their work: refitting on them and those of training", flush=True)
+        refit_model(model, splits.train_and_val, **how)
     return (model.copy() if options.strategy else model), history
 
 

@@ -26,6 +26,7 @@ from ser_keras.labels import order_emotions
 from ser_keras.model import ParallelModel
 from ser_keras.preprocessing import Splits, make_splits, read_recordings
 from ser_keras.recordings import Recordings
+from ser_keras.refitting import refit_model
 from ser_keras.runs import CROSSVAL_CONFIGS, SET_BY_FOLDS, run_directory, settings_of, write_environment
 from ser_keras.splits import Split, fixed_folds, leave_one_speaker_out, random_folds, speaker_folds
 from ser_keras.stored import stamp
@@ -176,7 +177,10 @@ def _train_fold(
     )
     options = {"config": configs["training"], "output_dir": workplace, "resume": True, "verbose": 0}
     history = train_model(model, splits.train, splits.val, **options).history["val_uar"]
-    report = None if configs["crossval"].validation_only else evaluate_model(model, splits.test)
+    report = None
+    if not configs["crossval"].validation_only:
+        refit_model(model, splits.train_and_val, config=configs["training"], verbose=0)
+        report = evaluate_model(model, splits.test)
     kept = int(np.argmax(history)) if configs["training"].patience else len(history) - 1
     row = FoldRow(
         seed=seed,

@@ -1,0 +1,98 @@
+"""A trained model that hears its validation recordings too."""
+
+import keras
+import numpy as np
+import pytest
+from conftest import SMALL
+
+from ser_keras import refitting
+from ser_keras.errors import InputError
+from ser_keras.linear_model import fit_linear_model
+from ser_keras.model import ParallelModel, load_model
+from ser_keras.preprocessing import preprocess_data
+from ser_keras.refitting import refit_model
+from ser_keras.training import train_model
+
+QUICK = {"epochs": 4, "verbose": 0}
+
+
+def train(corpus, folder, *, resume=False, seed=0):
+    keras.utils.set_random_seed(seed)
+    splits = preprocess_data(corpus, batch_size=8)
+    model = ParallelModel(3, config=SMALL)
+    train_model(model, splits.train, splits.val, epochs=1, output_dir=folder, resume=resume, verbose=0)
+    return model, splits
+
+
+@pytest.fixture
+def trained(corpus, tmp_path):
+    return train(corpus, tmp_path)
+
+
+def same(weights, others):
+    return all(np.array_equal(ours, theirs) for ours, theirs in zip(weights, others, strict=True))
+
+
+def test_it_hears_the_recordings_of_training_and_validation_and_no_other(trained, monkeypatch):
+    model, splits = trained
+    heard = []
+
+    def listen(model, batches, *arguments, **options):
+        heard.append(sum(len(labels) for _, labels in batches))
+        fit_linear_model(model, batches, *arguments, **options)
+
+    monkeypatch.setattr(refitting, "fit_linear_model", listen)
+    kernels = [model.get_layer(name).kernel.numpy() for name in ("statistics_logits", "logits")]
+    refit_model(model, splits.train_and_val, **QUICK)
+    both = {*splits.split.train, *splits.split.val}
+    assert set(splits.train_and_val.whole.utterances) == both and not both & set(splits.split.test)
+    assert heard == [len(both) // 8 * 8 + len(both)]  # the parts of an epoch, in whole batches, and all clips
+    for kernel, name in zip(kernels, ("statistics_logits", "logits"), strict=True):
+        assert np.abs(model.get_layer(name).kernel - kernel).max() > 1e-4
+
+
+def test_it_learns_from_what_it_is_given(trained):
+    """Given the clips of validation alone, all called the same, it calls them so."""
+    model, splits = trained
+    inputs, _ = next(iter(splits.val))
+    relabelled = inputs["waveform"].numpy(), np.full(len(inputs["num_samples"]), 2)
+    refit_model(model, relabelled, epochs=80, refit_learning_rate=5e-3, verbose=0)
+    assert (model.predict(inputs, verbose=0).argmax(axis=1) == 2).all()
+
+
+def test_scale_and_temperature_stay(trained):
+    model, splits = trained
+    layers = [model.get_layer(name) for name in ("normalization", "temperature")]
+    before = [layer.get_weights() for layer in layers]
+    refit_model(model, splits.train_and_val, **QUICK)
+    assert all(same(layer.get_weights(), weights) for layer, weights in zip(layers, before, strict=True))
+
+
+def test_no_epochs_leave_the_model_as_it_is(trained, tmp_path):
+    model, splits = trained
+    before, file = model.get_weights(), (tmp_path / "model.keras").read_bytes()
+    assert refit_model(model, splits.train_and_val, refit_fraction=0, output_dir=tmp_path).history == {}
+    assert same(model.get_weights(), before) and (tmp_path / "model.keras").read_bytes() == file
+
+
+def test_the_file_holds_the_model_that_was_refitted(trained, tmp_path):
+    model, splits = trained
+    refit_model(model, splits.train_and_val, output_dir=tmp_path, **QUICK)
+    assert same(load_model(tmp_path / "model.keras").get_weights(), model.get_weights())
+
+
+def test_a_run_that_was_stopped_while_refitting_ends_as_one_that_was_not(trained, corpus, tmp_path):
+    model, splits = trained
+    refit_model(model, splits.train_and_val, **QUICK)
+    again, splits = train(corpus, tmp_path, resume=True, seed=1)
+    refit_model(again, splits.train_and_val, **QUICK)
+    assert same(again.get_weights(), model.get_weights())
+
+
+def test_a_loss_that_is_no_number_leaves_the_model_as_it_was(trained):
+    model, _ = trained
+    before = model.get_weights()
+    waveforms, labels = np.random.default_rng(0).normal(size=(8, 8_000)).astype(np.float32), np.arange(8) % 3
+    with pytest.raises(InputError, match=r"became nan while refitting: refit_learning_rate=0\.001 may be too high"):
+        refit_model(model, (waveforms, labels, np.full(8, np.nan, np.float32)), **QUICK)
+    assert same(model.get_weights(), before)
