@@ -83,13 +83,13 @@ class TrimSilence(layers.Layer):
 
     def call(self, log_mel, mask):
         """Return bool `(batch, frames)` for `log_mel` `(batch, frames, mels)` in dB and the mask of its frames."""
-        level = ops.logsumexp(ops.cast(log_mel, "float32") * _NEPERS, axis=-1)
-        level = ops.where(mask, level, -np.inf)
+        level = ops.logsumexp(ops.cast(log_mel, "float32") * _NEPERS, axis=-1, keepdims=True)  # (batch, frames, 1)
+        level = ops.where(ops.expand_dims(mask, -1), level, -np.inf)
         loud = level > ops.max(level, axis=1, keepdims=True) - self.top_db * _NEPERS
-        near = ops.max_pool(ops.cast(loud, "float32")[..., None], 2 * self.margin + 1, strides=1, padding="same")
-        so_far = ops.cumsum(near[..., 0], axis=1)
-        begun, over = so_far > 0, so_far - near[..., 0] >= so_far[:, -1:]
-        return begun & ~over & mask
+        near = ops.max_pool(ops.cast(loud, "float32"), 2 * self.margin + 1, strides=1, padding="same")
+        so_far = ops.cumsum(near, axis=1)
+        begun, over = so_far > 0, so_far - near >= ops.max(so_far, axis=1, keepdims=True)
+        return ops.squeeze(begun & ~over, axis=-1) & mask
 
     def compute_output_spec(self, log_mel, mask):
         """Return the spec of the mask."""
