@@ -96,10 +96,10 @@ def test_more_recordings_have_more_weight(model, clips):
 
 
 def test_recordings_of_the_training_hardly_move_the_means_of_the_statistics(model, corpus):
-    adapted = adapt_normalization(model, corpus)
-    assert adapted.adaptation["num_recordings"] == 48
+    """They are what it compares with already, however it heard them."""
+    heard = [clip.path for clip in preprocess_data(corpus).split.train]
     spread = np.sqrt(model.get_layer("statistics_normalization").adapt_variance)
-    assert np.abs((means(adapted) - means(model)) / spread).max() < 0.5
+    assert np.abs((means(adapt_normalization(model, heard)) - means(model)) / spread).max() < 0.1
 
 
 @pytest.mark.parametrize("form", ["folder", "files", "texts", "dataset", "padded dataset", "labelled dataset"])

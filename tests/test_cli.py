@@ -101,7 +101,9 @@ def test_the_report_page_shows_score_training_and_split(run):
     page = (run / "report.html").read_text()
     metrics = json.loads((run / "metrics.json").read_text())
     assert f"{metrics['unweighted_average_recall']:.3f}" in page and "Training curves" in page
-    assert "No leak from training or validation found" in page and "<audio" in page
+    assert "No leak from training or validation found" in page
+    mistakes = round(metrics["num_clips"] * (1 - metrics["accuracy"]))
+    assert page.count("<audio") == min(mistakes, 6)
 
 
 def test_settings_and_environment_are_kept(run, corpus):
