@@ -12,9 +12,30 @@ import tensorflow as tf
 from ser_keras.augmentation import mix_up
 from ser_keras.batches import labelled_batches
 from ser_keras.config import TrainConfig
+from ser_keras.errors import InputError
 from ser_keras.metrics import UnweightedAverageRecall
 from ser_keras.model import ParallelModel
 from ser_keras.sharding import Contents, training_parts
+
+
+def adopt_emotions(model: ParallelModel, *data: Any) -> None:
+    """Take the names of the labels from the data, and refuse data that mean something else by them."""
+    for recordings in data:
+        names = getattr(recordings, "class_names", None)
+        if names is None:
+            continue
+        names = tuple(names)
+        if len(names) != model.num_emotions:
+            raise InputError(
+                f"the model has num_emotions={model.num_emotions}, but the data has {len(names)} "
+                f"({', '.join(names)}): build it with ParallelModel(num_emotions={len(names)})"
+            )
+        if model.emotions is not None and names != model.emotions:
+            raise InputError(
+                f"the model's emotions are {', '.join(model.emotions)}, the data's {', '.join(names)}: "
+                "they must be the same, in the same order"
+            )
+        model.emotions = names
 
 
 def training_batches(model: ParallelModel, data: Any, found: Contents, config: TrainConfig) -> Any:

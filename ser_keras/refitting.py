@@ -10,7 +10,14 @@ from ser_keras.batches import labelled_batches, shuffled_batches
 from ser_keras.config import TrainConfig
 from ser_keras.distribution import is_chief, naming_lost_workers
 from ser_keras.errors import InputError
-from ser_keras.fitting import compile_model, epochs_numbered, mixed, parts_and_wholes, training_batches
+from ser_keras.fitting import (
+    adopt_emotions,
+    compile_model,
+    epochs_numbered,
+    mixed,
+    parts_and_wholes,
+    training_batches,
+)
 from ser_keras.linear_model import fit_linear_model
 from ser_keras.model import ParallelModel, save_model
 from ser_keras.sharding import contents
@@ -46,8 +53,8 @@ def refit_model(
         Keras's History of the epochs.
 
     Raises:
-        InputError: a clip holds NaN or infinite samples, or the loss became NaN or infinite; then the weights are
-            those from before.
+        InputError: the data's emotions are not the model's; a clip holds NaN or infinite samples; or the loss became
+            NaN or infinite (the weights are those from before then).
 
     Example:
         ```python
@@ -59,6 +66,7 @@ def refit_model(
     """
     verbose = settings.pop("verbose", "auto")
     config = (config or TrainConfig()).replace(**settings)
+    adopt_emotions(model, data)
     if not config.refit_epochs:
         return keras.callbacks.History()
     config = config.replace(epochs=config.refit_epochs, learning_rate=config.refit_learning_rate)

@@ -13,8 +13,14 @@ from ser_keras.callbacks import training_callbacks
 from ser_keras.checkpoints import CHECKPOINT, Checkpoint
 from ser_keras.config import TrainConfig
 from ser_keras.distribution import check_same_everywhere, is_chief, naming_lost_workers
-from ser_keras.errors import InputError
-from ser_keras.fitting import compile_model, epochs_numbered, mixed, parts_and_wholes, training_batches
+from ser_keras.fitting import (
+    adopt_emotions,
+    compile_model,
+    epochs_numbered,
+    mixed,
+    parts_and_wholes,
+    training_batches,
+)
 from ser_keras.linear_model import fit_linear_model
 from ser_keras.model import ParallelModel, save_model
 from ser_keras.sharding import contents, validation_parts
@@ -77,7 +83,7 @@ def train_model(
     verbose = settings.pop("verbose", "auto")
     config = (config or TrainConfig()).replace(**settings)
     folder = None if output_dir is None else Path(output_dir)
-    _adopt_emotions(model, train_data, val_data)
+    adopt_emotions(model, train_data, val_data)
     model.get_layer("temperature").set(1.0)
     train_data = shuffled_batches(train_data) if isinstance(train_data, tuple) else train_data
     train = labelled_batches(train_data, model.num_emotions)
@@ -111,26 +117,6 @@ def train_model(
     if folder is not None and is_chief(strategy):
         save_model(model, folder / "model.keras")
     return history
-
-
-def _adopt_emotions(model: ParallelModel, train_data: Any, val_data: Any) -> None:
-    """Take the names of the labels from the data, and refuse data that mean something else by them."""
-    for data in (train_data, val_data):
-        names = getattr(data, "class_names", None)
-        if names is None:
-            continue
-        names = tuple(names)
-        if len(names) != model.num_emotions:
-            raise InputError(
-                f"the model has num_emotions={model.num_emotions}, but the data has {len(names)} "
-                f"({', '.join(names)}): build it with ParallelModel(num_emotions={len(names)})"
-            )
-        if model.emotions is not None and names != model.emotions:
-            raise InputError(
-                f"the model's emotions are {', '.join(model.emotions)}, the data's {', '.join(names)}: "
-                "they must be the same, in the same order"
-            )
-        model.emotions = names
 
 
 def _checkpoint(folder: Path | None, model: ParallelModel, config: TrainConfig, steps: int) -> Checkpoint:

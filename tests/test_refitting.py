@@ -96,3 +96,14 @@ def test_a_loss_that_is_no_number_leaves_the_model_as_it_was(trained):
     with pytest.raises(InputError, match=r"became nan while refitting: refit_learning_rate=0\.001 may be too high"):
         refit_model(model, (waveforms, labels, np.full(8, np.nan, np.float32)), **QUICK)
     assert same(model.get_weights(), before)
+
+
+def test_recordings_of_other_emotions_are_refused(trained):
+    model, splits = trained
+    model.emotions = ("sad", "neutral", "angry")
+    before = model.get_weights()
+    with pytest.raises(
+        InputError, match="the model's emotions are sad, neutral, angry, the data's neutral, sad, angry"
+    ):
+        refit_model(model, splits.train_and_val, **QUICK)
+    assert same(model.get_weights(), before)
