@@ -53,6 +53,19 @@ def training_batches(model: ParallelModel, data: Any, found: Contents, config: T
     return prepare(data) if strategy.num_replicas_in_sync == 1 else training_parts(strategy, data, found, prepare)
 
 
+def steps_per_epoch(batches: Any) -> int | None:
+    """Return how many batches an epoch has, for `fit`, which without it begins each pass over the data twice.
+
+    None where it is not known: for distributed data, and for a dataset that cannot tell before it ends.
+
+    Example:
+        >>> steps_per_epoch(tf.data.Dataset.range(5).batch(2))
+        3
+    """
+    steps = int(batches.cardinality()) if isinstance(batches, tf.data.Dataset) else -1
+    return steps if steps > 0 else None
+
+
 def class_weights(counts: np.ndarray) -> dict[int, float]:
     """Return for each class the weight that makes all classes count alike.
 

@@ -16,6 +16,7 @@ from ser_keras.fitting import (
     epochs_numbered,
     mixed,
     parts_and_wholes,
+    steps_per_epoch,
     training_batches,
 )
 from ser_keras.linear_model import fit_linear_model
@@ -77,10 +78,12 @@ def refit_model(
         heard = parts_and_wholes(data, model.num_emotions)
         fit_linear_model(model, heard, config.statistics_regularization, draws=config.statistics_draws)
         compile_model(model, config, len(found.batch_sizes) * config.epochs)
+        batches = training_batches(model, data, found, config)
         with mixed(model, config.mixup, _MIXTURES), naming_lost_workers(strategy):
             history = model.fit(
-                training_batches(model, data, found, config),
+                batches,
                 epochs=config.epochs,
+                steps_per_epoch=steps_per_epoch(batches),
                 shuffle=False,  # the dataset shuffles itself
                 callbacks=[*numbering, keras.callbacks.TerminateOnNaN()],
                 verbose=verbose,

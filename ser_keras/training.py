@@ -19,6 +19,7 @@ from ser_keras.fitting import (
     epochs_numbered,
     mixed,
     parts_and_wholes,
+    steps_per_epoch,
     training_batches,
 )
 from ser_keras.linear_model import fit_linear_model
@@ -109,6 +110,7 @@ def train_model(
                 validation_data=val,
                 initial_epoch=checkpoint.num_epochs,
                 epochs=checkpoint.num_epochs if checkpoint.is_done else config.epochs,
+                steps_per_epoch=steps_per_epoch(train),
                 shuffle=False,  # the dataset shuffles itself
                 callbacks=[*numbering, *training_callbacks(config, folder, checkpoint), *callbacks],
                 verbose=verbose,

@@ -112,6 +112,18 @@ def test_steps_between_two_looks_of_python_change_nothing():
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # Keras, where it did not know how many will come
+@pytest.mark.parametrize("tells", [True, False], ids=["counted", "uncounted"])
+def test_each_epoch_has_all_batches_whether_or_not_the_dataset_tells_how_many(tells):
+    """Seven, which is no multiple of the steps between two looks."""
+    waveforms, labels = tones(28)
+    data = tf.data.Dataset.from_tensor_slices((waveforms, labels)).batch(4)
+    data = data if tells else data.filter(lambda *batch: True)
+    model = ParallelModel(2, config=SMALL)
+    train_model(model, data, data, epochs=3, verbose=0)
+    assert int(model.optimizer.iterations) == 3 * 7
+
+
 @pytest.mark.parametrize("one_hot", [False, True])
 def test_takes_a_pair_of_arrays(one_hot):
     waveforms, labels = tones()
