@@ -10,8 +10,14 @@ from ser_keras.epochs import EpochOrder, ordered_batches
 from ser_keras.errors import InputError
 
 
-def labelled_batches(data: Any, num_emotions: int, *, batch_size: int = DataConfig.batch_size) -> tf.data.Dataset:
-    """Bring whatever `model.fit` takes into one form: input dictionary, one-hot label.
+def labelled_batches(
+    data: Any,
+    num_emotions: int,
+    *,
+    class_weights: np.ndarray | None = None,
+    batch_size: int = DataConfig.batch_size,
+) -> tf.data.Dataset:
+    """Bring whatever `model.fit` takes into one form: input dictionary, one-hot label, and a weight where there is one.
 
     Args:
         data: batched `tf.data.Dataset` of ``(inputs, labels)`` or ``(inputs, labels, sample_weights)``,
@@ -19,6 +25,8 @@ def labelled_batches(data: Any, num_emotions: int, *, batch_size: int = DataConf
             `num_samples` `(batch,)`, or the waveforms alone where nothing is padded; labels are
             indices `(batch,)` or one-hot `(batch, num_emotions)`.
         num_emotions: number of classes.
+        class_weights: one for each class, given to clips that come without a weight. It is what `fit` does
+            with ``class_weight``, which it cannot do with distributed data.
         batch_size: clips in a batch, for arrays.
 
     Raises:
@@ -33,7 +41,10 @@ def labelled_batches(data: Any, num_emotions: int, *, batch_size: int = DataConf
 
     @tf.autograph.experimental.do_not_convert
     def convert(inputs, labels, *weights):
-        return as_inputs(inputs), _one_hot(labels, num_emotions), *weights
+        one_hot = _one_hot(labels, num_emotions)
+        if class_weights is not None and not weights:
+            weights = (tf.gather(tf.constant(class_weights, tf.float32), tf.argmax(one_hot, axis=1)),)
+        return as_inputs(inputs), one_hot, *weights
 
     return data.map(convert, 2)
 

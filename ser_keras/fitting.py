@@ -48,7 +48,7 @@ def training_batches(model: ParallelModel, data: Any, found: Contents, config: T
         config: whether to weigh the emotions.
     """
     weights = class_weights(found.counts) if config.class_weights else None
-    prepare = partial(_weighted_batches, num_emotions=model.num_emotions, weights=weights)
+    prepare = partial(labelled_batches, num_emotions=model.num_emotions, class_weights=weights)
     strategy = model.distribute_strategy
     return prepare(data) if strategy.num_replicas_in_sync == 1 else training_parts(strategy, data, found, prepare)
 
@@ -66,17 +66,17 @@ def steps_per_epoch(batches: Any) -> int | None:
     return steps if steps > 0 else None
 
 
-def class_weights(counts: np.ndarray) -> dict[int, float]:
-    """Return for each class the weight that makes all classes count alike.
+def class_weights(counts: np.ndarray) -> np.ndarray:
+    """Return for each class the weight that makes all classes count alike, `(classes,)`.
 
     It is scikit-learn's "balanced": ``n / (classes * count)``; a class that does not occur gets 0.
 
     Example:
-        >>> class_weights(np.array([30, 10]))
-        {0: 0.6666666666666666, 1: 2.0}
+        >>> class_weights(np.array([30, 10])).round(2).tolist()
+        [0.67, 2.0]
     """
-    present = np.count_nonzero(counts)
-    return {index: float(counts.sum() / (present * n)) if n else 0.0 for index, n in enumerate(counts)}
+    share = counts.sum() / np.count_nonzero(counts)
+    return np.divide(share, counts, out=np.zeros(len(counts)), where=counts > 0)
 
 
 def parts_and_wholes(data: Any, num_emotions: int) -> tf.data.Dataset:
@@ -84,23 +84,6 @@ def parts_and_wholes(data: Any, num_emotions: int) -> tf.data.Dataset:
     parts = labelled_batches(data, num_emotions)
     whole = getattr(data, "whole", None)
     return parts if whole is None else parts.concatenate(labelled_batches(whole, num_emotions))
-
-
-def _weighted_batches(data: Any, num_emotions: int, weights: dict[int, float] | None) -> tf.data.Dataset:
-    """Give each clip of `labelled_batches` the weight of its class, unless it has a weight already.
-
-    It is what `fit` does with ``class_weight``, which it cannot do with distributed data.
-    """
-    batches = labelled_batches(data, num_emotions)
-    if weights is None or len(batches.element_spec) > 2:
-        return batches
-    of_classes = tf.constant(list(weights.values()), tf.float32)
-
-    @tf.autograph.experimental.do_not_convert
-    def weigh(inputs, one_hot):
-        return inputs, one_hot, tf.gather(of_classes, tf.argmax(one_hot, axis=1))
-
-    return batches.map(weigh, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
 @contextmanager

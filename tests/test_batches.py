@@ -31,6 +31,15 @@ def test_one_hot_labels_and_weights_pass_through():
     assert weights.numpy().tolist() == [1.0, 3.0]
 
 
+def test_a_clip_that_comes_without_a_weight_gets_that_of_its_class():
+    waveforms, of_classes = np.ones((3, 8), np.float32), np.array([1.0, 3.0, 0.5])
+    batches = labelled_batches((waveforms, np.array([1, 0, 2])), 3, class_weights=of_classes)
+    assert next(iter(batches))[2].numpy().tolist() == [3.0, 1.0, 0.5]
+    own = np.array([7.0, 8.0, 9.0])
+    batches = labelled_batches((waveforms, np.array([1, 0, 2]), own), 3, class_weights=of_classes)
+    assert next(iter(batches))[2].numpy().tolist() == own.tolist()
+
+
 def test_other_data_is_an_error():
     with pytest.raises(InputError, match="data of type list: expected a"):
         labelled_batches([1, 2], 2)
