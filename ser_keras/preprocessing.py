@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +19,8 @@ from ser_keras.display import table_html
 from ser_keras.epochs import EpochOrder, ordered_batches
 from ser_keras.errors import InputError
 from ser_keras.labels import order_emotions
+from ser_keras.padding import pad_clips
 from ser_keras.recordings import Recordings, Rejected, load_recordings
-from ser_keras.sound_files import FULL_SCALE
 from ser_keras.splits import Split, SplitAudit, audit_split, default_split, random_split, speaker_split
 from ser_keras.terminal import shown
 
@@ -29,9 +28,6 @@ logger = logging.getLogger(__name__)
 
 _PARALLEL = 2
 """Batches made at a time: a batch is one call of NumPy, which shares Python's lock, and takes milliseconds."""
-
-_ALIGNMENT = 64
-"""Bytes: TensorFlow's tensors begin at multiples of it."""
 
 
 @dataclass(frozen=True)
@@ -295,37 +291,6 @@ def _read_ahead(entries: tf.data.Dataset, read: Callable[..., Any]) -> tf.data.D
     options = tf.data.Options()
     options.autotune.enabled = False
     return entries.map(read, _PARALLEL).prefetch(_PARALLEL).with_options(options)
-
-
-def pad_clips(clips: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Lay clips into one array.
-
-    Args:
-        clips: int16 or float32 samples, each `(time,)`.
-
-    Returns:
-        float32 `(batch, samples)`, full scale 1, zero behind each clip, as long as the longest; and the clips'
-        own lengths, int32 `(batch,)`.
-
-    Example:
-        >>> pad_clips([np.array([1.0, 2.0], np.float32), np.array([2**14], np.int16)])[0].tolist()
-        [[1.0, 2.0], [0.5, 0.0]]
-    """
-    num_samples = np.array([len(clip) for clip in clips], np.int32)
-    waveform = _aligned(len(clips), num_samples.max())
-    for row, clip in zip(waveform, clips, strict=True):
-        scale = 1 / FULL_SCALE if clip.dtype == np.int16 else 1.0
-        np.multiply(clip, np.float32(scale), out=row[: len(clip)])
-        row[len(clip) :] = 0
-    return waveform, num_samples
-
-
-def _aligned(*shape: int) -> np.ndarray:
-    """Return an uninitialised float32 array that TensorFlow takes over; one that begins elsewhere it copies."""
-    num_bytes = 4 * math.prod(shape)
-    room = np.empty(num_bytes + _ALIGNMENT, np.uint8)
-    start = -room.ctypes.data % _ALIGNMENT
-    return room[start : start + num_bytes].view(np.float32).reshape(shape)
 
 
 def _random_part(samples: np.ndarray, length: int, draw: int) -> np.ndarray:

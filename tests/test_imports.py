@@ -37,6 +37,7 @@ ORDER = (
         "batch_norm",
         "epochs",
         "batches",
+        "padding",
         "preprocessing",
     ),
     *("calibration", "linear_model", "cluster", "distribution", "sharding", "network"),

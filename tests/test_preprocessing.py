@@ -5,12 +5,11 @@ from html import escape
 import numpy as np
 import pytest
 import soundfile
-import tensorflow as tf
 
 from ser_keras import preprocessing
 from ser_keras.config import DataConfig
 from ser_keras.errors import InputError
-from ser_keras.preprocessing import pad_clips, preprocess_data
+from ser_keras.preprocessing import preprocess_data
 
 
 def clips(dataset):
@@ -164,16 +163,3 @@ def test_jupyter_shows_the_sides_the_audit_and_what_was_left_out(corpus, tmp_pat
         cells = "".join(f'<td style="text-align:left">{value}</td>' for value in (side, *counts))
         assert cells in html
     assert escape(str(splits.audit)) in html and "silent.wav" in html
-
-
-def test_tensorflow_takes_a_batch_over_without_a_copy():
-    """Of arrays that do not begin where its tensors do it makes a copy: a millisecond a batch."""
-    waveform, _ = pad_clips([np.ones(16_000, np.int16), np.ones(15_999, np.float32)])
-    handed_over = tf.function(lambda: tf.numpy_function(lambda: waveform, [], tf.float32), autograph=False)()
-    assert np.shares_memory(handed_over._numpy(), waveform)
-
-
-def test_behind_a_shorter_clip_lies_silence_whatever_the_memory_held(monkeypatch):
-    monkeypatch.setattr(preprocessing, "_aligned", lambda *shape: np.full(shape, np.nan, np.float32))
-    waveform, _ = pad_clips([np.ones(3, np.float32), np.ones(1, np.float32)])
-    assert waveform.tolist() == [[1, 1, 1], [1, 0, 0]]
