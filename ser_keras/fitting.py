@@ -83,7 +83,7 @@ def parts_and_wholes(data: Any, num_emotions: int) -> tf.data.Dataset:
     """Return the training data once, and behind them the clips that `preprocess_data` cut parts from."""
     parts = labelled_batches(data, num_emotions)
     whole = getattr(data, "whole", None)
-    return parts if whole is None else parts.concatenate(labelled_batches(whole, num_emotions))
+    return parts if whole is None else parts.concatenate(labelled_batches(whole(), num_emotions))
 
 
 @contextmanager

@@ -5,8 +5,8 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +38,13 @@ class Splits:
     label)``: float32 in [-1, 1], zero-padded to the longest clip of the batch; int32; int32 indices
     into `emotions`. As with `keras.utils.audio_dataset_from_directory` each dataset carries
     ``class_names``; val and test, which are not shuffled, also carry ``utterances`` in their order. For `train_model`
-    train carries its ``order``, by which the epochs are numbered, and ``whole``, the same clips uncut in one order.
+    train carries its ``order``, by which the epochs are numbered, and ``whole``, which makes a dataset of the same
+    clips uncut in one order.
 
     Attributes:
         train: shuffled anew in each epoch.
         val: for every choice, and for calibration.
         test: to be scored once, at the end.
-        train_and_val: for `refit_model`: the clips of both, as in `train`.
         emotions: names of the labels, in their order.
         split: which utterance is on which side.
         rejected: the files that were left out, each with its reason.
@@ -55,12 +55,17 @@ class Splits:
     train: tf.data.Dataset
     val: tf.data.Dataset
     test: tf.data.Dataset
-    train_and_val: tf.data.Dataset
     emotions: tuple[str, ...]
     split: Split
     rejected: tuple[Rejected, ...]
     audit: SplitAudit
     fingerprints: dict[Utterance, str]
+    _training_batches: Callable[[Sequence[Utterance]], tf.data.Dataset] = field(repr=False)
+
+    @cached_property
+    def train_and_val(self) -> tf.data.Dataset:
+        """For `refit_model`: the clips of both sides, as in `train`; made when it is first asked for."""
+        return self._training_batches((*self.split.train, *self.split.val))
 
     def __iter__(self) -> Iterator[tf.data.Dataset]:
         return iter((self.train, self.val, self.test))
@@ -177,14 +182,16 @@ def make_splits(recordings: Recordings, split: Split, *, config: DataConfig | No
     config = config or DataConfig()
     emotions = order_emotions({each.emotion for each in recordings.utterances})
     audit = audit_split(split, fingerprints=recordings.fingerprints)
-    train, val, test, both = (_Side(recordings, side, emotions) for side in (*split, (*split.train, *split.val)))
-    datasets = (
-        train.training_batches(config),
-        val.batches(config.batch_size),
-        test.batches(config.batch_size),
-        both.training_batches(config),
+    side = partial(_Side, recordings, emotions=emotions)
+
+    def training_batches(clips: Sequence[Utterance]) -> tf.data.Dataset:
+        return side(clips).training_batches(config)
+
+    train = training_batches(split.train)
+    val, test = (side(clips).batches(config.batch_size) for clips in (split.val, split.test))
+    return Splits(
+        train, val, test, emotions, split, recordings.rejected, audit, recordings.fingerprints, training_batches
     )
-    return Splits(*datasets, emotions, split, recordings.rejected, audit, recordings.fingerprints)
 
 
 def clip_batches(
@@ -256,7 +263,7 @@ class _Side:
         entries = ordered_batches(order, config.batch_size)
         dataset = self._reading(entries, read)
         dataset.order = order
-        dataset.whole = self.batches(config.batch_size)
+        dataset.whole = partial(self.batches, config.batch_size)
         return dataset
 
     def _reading(self, entries: tf.data.Dataset, read: Callable[..., tuple]) -> tf.data.Dataset:

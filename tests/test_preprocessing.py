@@ -89,8 +89,8 @@ def test_validation_is_never_cropped(corpus):
 
 def test_training_data_has_its_clips_uncut_beside_it(corpus):
     splits = preprocess_data(corpus, batch_size=8, crop_seconds=0.5)
-    assert splits.train.whole.utterances == splits.split.train
-    assert min(len(samples) for samples, _ in clips(splits.train.whole)) > 8_000
+    assert splits.train.whole().utterances == splits.split.train
+    assert min(len(samples) for samples, _ in clips(splits.train.whole())) > 8_000
 
 
 def test_a_last_batch_that_is_not_full_is_dropped_in_training_only(corpus):

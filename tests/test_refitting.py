@@ -45,7 +45,7 @@ def test_it_hears_the_recordings_of_training_and_validation_and_no_other(trained
     kernels = [model.get_layer(name).kernel.numpy() for name in ("statistics_logits", "logits")]
     refit_model(model, splits.train_and_val, **QUICK)
     both = {*splits.split.train, *splits.split.val}
-    assert set(splits.train_and_val.whole.utterances) == both and not both & set(splits.split.test)
+    assert set(splits.train_and_val.whole().utterances) == both and not both & set(splits.split.test)
     assert heard == [len(both) // 8 * 8 + len(both)]  # the parts of an epoch, in whole batches, and all clips
     for kernel, name in zip(kernels, ("statistics_logits", "logits"), strict=True):
         assert np.abs(model.get_layer(name).kernel - kernel).max() > 1e-4

@@ -210,7 +210,7 @@ def test_the_linear_model_hears_parts_and_whole_clips(corpus):
     statistics = keras.Model(model.input, model.get_layer("long_term_statistics").output)
     with splits.train.order.numbered():  # the parts of the first epoch
         parts, wholes = (
-            np.concatenate([statistics(inputs) for inputs, _ in data]) for data in (splits.train, splits.train.whole)
+            np.concatenate([statistics(inputs) for inputs, _ in data]) for data in (splits.train, splits.train.whole())
         )
     mean = model.get_layer("statistics_normalization").adapt_mean.numpy()
     np.testing.assert_allclose(mean, np.concatenate([parts, wholes]).mean(axis=0), rtol=1e-4, atol=1e-4)
