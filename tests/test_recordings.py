@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_keras import clips
+from ser_keras import clips, sound_files
 from ser_keras.audio import load_audio
 from ser_keras.config import DataConfig
 from ser_keras.corpora import Utterance
@@ -277,7 +277,15 @@ def test_sixteen_bits_stay_sixteen_bits(good, tmp_path, noise):
     assert kinds == {"a.wav": np.int16, "b.flac": np.float32, "c.wav": np.float32, "float.wav": np.float32}
 
 
-@pytest.mark.parametrize("suffix", ["wav", "flac"])
+@pytest.fixture(params=["wav", "flac", "flac by libsndfile"])
+def suffix(request, monkeypatch):
+    """The files with a short way, FLAC with and without the decoder that is not everywhere."""
+    suffix, _, by_libsndfile = request.param.partition(" ")
+    if by_libsndfile:
+        monkeypatch.setattr(sound_files, "_flac_decoder", lambda: None)
+    return suffix
+
+
 def test_the_short_way_gives_what_the_served_graph_gives(tmp_path, noise, suffix):
     path = tmp_path / f"clip.{suffix}"
     soundfile.write(path, noise(16_000), 16_000, subtype="PCM_16")
@@ -288,10 +296,36 @@ def test_the_short_way_gives_what_the_served_graph_gives(tmp_path, noise, suffix
 @pytest.mark.parametrize(
     ("channels", "rate", "subtype"), [(2, 16_000, "PCM_16"), (1, 8_000, "PCM_16"), (1, 16_000, "PCM_24")]
 )
-def test_the_short_way_is_for_plain_files_only(tmp_path, noise, channels, rate, subtype):
+def test_the_short_way_is_for_plain_files_only(tmp_path, noise, suffix, channels, rate, subtype):
     samples = np.stack([noise(16_000)] * channels, axis=1)
-    soundfile.write(tmp_path / "clip.wav", samples, rate, subtype=subtype)
-    assert read_plain_int16(tmp_path / "clip.wav", 16_000, 10.0) is None
+    path = tmp_path / f"clip.{suffix}"
+    soundfile.write(path, samples, rate, subtype=subtype)
+    assert read_plain_int16(path, 16_000, 10.0) is None
+
+
+def test_the_short_way_is_for_files_of_the_length_allowed(tmp_path, noise, suffix):
+    path = tmp_path / f"clip.{suffix}"
+    soundfile.write(path, noise(16_000), 16_000, subtype="PCM_16")
+    assert len(read_plain_int16(path, 16_000, 1.0)) == 16_000
+    assert read_plain_int16(path, 16_000, 0.999) is None
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_of_damaged_flac_comes_what_libsndfile_gives_or_nothing(tmp_path, noise, monkeypatch, seed):
+    random, path = np.random.default_rng(seed), tmp_path / "clip.flac"
+    soundfile.write(path, noise(16_000), 16_000, subtype="PCM_16")
+    whole, contents = soundfile.read(path, dtype="int16")[0], path.read_bytes()
+    for _ in range(50):
+        damaged = bytearray(contents[: random.integers(len(contents))] if random.random() < 0.3 else contents)
+        for place in random.integers(len(damaged), size=random.integers(1, 5)):
+            damaged[place] = random.integers(256)
+        path.write_bytes(damaged)
+        by_dr_flac = read_plain_int16(path, 16_000, 10.0)
+        with monkeypatch.context() as patch:
+            patch.setattr(sound_files, "_flac_decoder", lambda: None)
+            by_libsndfile = read_plain_int16(path, 16_000, 10.0)
+        expected = whole if by_libsndfile is None else by_libsndfile
+        assert by_dr_flac is None or np.array_equal(by_dr_flac, expected)
 
 
 def test_a_cache_that_cannot_be_made_is_an_error(good, tmp_path):
