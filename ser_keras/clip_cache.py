@@ -1,6 +1,5 @@
 """Decoded clips in a folder, for corpora that are larger than the memory."""
 
-import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ser_keras.clips import Clip, ClipDecoder
+from ser_keras.clips import Clip, ClipDecoder, fingerprint
 from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
 from ser_keras.files import whole_file
@@ -45,7 +44,7 @@ class ClipCache:
             InputError: the folder cannot be written; what lies in it is used again by the next run.
         """
         try:
-            source = _hash(utterances[0].path.read_bytes()).hex()
+            source = fingerprint(utterances[0].path.read_bytes())
         except OSError:
             return self._decoder.decode(utterances)  # which says what is wrong
         self._files |= {each: self._file(source, each) for each in utterances}
@@ -90,15 +89,11 @@ class ClipCache:
     def _write_one(self, clip: Clip) -> None:
         with whole_file(self._files[clip.utterance]) as part, part.open("wb") as file:
             np.save(file, clip.samples, allow_pickle=False)
-            file.write(_hash(clip.samples))
+            file.write(fingerprint(clip.samples).encode())
 
     def _file(self, source: str, utterance: Utterance) -> Path:
         key = f"{source} {utterance.start_seconds} {utterance.end_seconds} {self._decoder.recipe}"
-        return self._folder / f"{_hash(key.encode()).hex()}.npy"
-
-
-def _hash(content: bytes | np.ndarray) -> bytes:
-    return hashlib.blake2b(content, digest_size=16).digest()
+        return self._folder / f"{fingerprint(key.encode())}.npy"
 
 
 def _read(file: Path) -> np.ndarray | None:
@@ -106,6 +101,6 @@ def _read(file: Path) -> np.ndarray | None:
     try:
         with file.open("rb") as opened:
             samples = np.load(opened, allow_pickle=False)
-            return samples if opened.read() == _hash(samples) else None
+            return samples if opened.read() == fingerprint(samples).encode() else None
     except (OSError, ValueError, EOFError, MemoryError):
         return None

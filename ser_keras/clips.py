@@ -73,7 +73,7 @@ class ClipDecoder:
         """Return the clip that these samples make, or the reason why they make none."""
         if error := clip_fault(samples, self._sample_rate, self._min_seconds):
             return Clip(utterance, error=error)
-        return Clip(utterance, samples, len(samples), hashlib.blake2b(samples, digest_size=16).hexdigest())
+        return Clip(utterance, samples, len(samples), fingerprint(samples))
 
     def _read(self, path: Path) -> tuple[np.ndarray, str]:
         samples = read_plain_int16(path, self._sample_rate, LONGEST_FILE_SECONDS)
@@ -91,6 +91,15 @@ class ClipDecoder:
             return Clip(utterance, error=error)
         part = whole[start : min(end, start + self._max_samples)]
         return self.check(utterance, part if len(part) == len(whole) else part.copy())  # a view keeps all in memory
+
+
+def fingerprint(content: bytes | np.ndarray) -> str:
+    """Return a hash in hexadecimal digits: equal content, equal hash.
+
+    SHA-1, for which processors have instructions of their own. That two contents can be made to share it matters to
+    signatures, not here.
+    """
+    return hashlib.sha1(content, usedforsecurity=False).hexdigest()
 
 
 def clip_fault(samples: np.ndarray, sample_rate: int, min_seconds: float) -> str:
@@ -111,6 +120,6 @@ def clip_fault(samples: np.ndarray, sample_rate: int, min_seconds: float) -> str
     if seconds < min_seconds:
         return f"too short: {seconds:.3f} s, at least {min_seconds} s expected"
     full_scale = FULL_SCALE if samples.dtype == np.int16 else 1.0
-    if max(float(samples.max()), -float(samples.min())) < SILENCE_PEAK * full_scale:
+    if samples.max() < SILENCE_PEAK * full_scale and samples.min() > -SILENCE_PEAK * full_scale:
         return f"silent: no sample above {SILENCE_PEAK} of full scale"
     return ""
