@@ -46,7 +46,7 @@ def labelled_batches(
             weights = (tf.gather(tf.constant(class_weights, tf.float32), tf.argmax(one_hot, axis=1)),)
         return as_inputs(inputs), one_hot, *weights
 
-    return data.map(convert, 2)
+    return data.mapped(convert) if hasattr(data, "mapped") else data.map(convert, 2)  # as `preprocess_data` makes them
 
 
 def shuffled_batches(

@@ -5,6 +5,7 @@ from html import escape
 import numpy as np
 import pytest
 import soundfile
+import tensorflow as tf
 
 from ser_keras import preprocessing
 from ser_keras.config import DataConfig
@@ -91,6 +92,21 @@ def test_training_data_has_its_clips_uncut_beside_it(corpus):
     splits = preprocess_data(corpus, batch_size=8, crop_seconds=0.5)
     assert splits.train.whole().utterances == splits.split.train
     assert min(len(samples) for samples, _ in clips(splits.train.whole())) > 8_000
+
+
+@pytest.mark.parametrize("side", ["train", "val"])
+def test_mapping_within_the_call_that_reads_gives_what_mapping_behind_it_does(corpus, side):
+    def loudest(inputs, labels):
+        return tf.reduce_max(inputs["waveform"], axis=1), labels
+
+    within, behind = (
+        [[values.tolist() for values in batch] for batch in mapped.as_numpy_iterator()]
+        for mapped in (
+            getattr(preprocess_data(corpus, batch_size=8, crop_seconds=0.5), side).mapped(loudest),
+            getattr(preprocess_data(corpus, batch_size=8, crop_seconds=0.5), side).map(loudest),
+        )
+    )
+    assert within == behind
 
 
 def test_a_last_batch_that_is_not_full_is_dropped_in_training_only(corpus):
