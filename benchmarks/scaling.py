@@ -1,8 +1,8 @@
 """`make scaling`: how the cost grows with the length of a clip, the size of a batch and that of a corpus.
 
 Two cores, each table in a process of its own, and each corpus too, for its peak memory. The corpora are
-links to the clips of the synthetic one, 1 to 2 s long; the largest is listed and split, not decoded,
-because that alone would take minutes. The tables go to the terminal and to benchmarks/scaling.json.
+links to the clips of the synthetic one, 1 to 2 s long, kept in memory and in a folder; the largest takes
+minutes and 5 GB of either. The tables go to the terminal and to benchmarks/scaling.json.
 """
 
 import argparse
@@ -20,9 +20,8 @@ CORES = 2
 CLIP_SECONDS = (1, 3, 10, 30, 60, 180, 600)
 BATCH_SIZES = (1, 4, 16, 32, 64, 128, 256)
 CORPUS_SIZES = (100, 1_000, 10_000, 100_000)
-MOST_DECODED = 10_000
 
-Rows = list[dict[str, float | None]]
+Rows = list[dict[str, float | str]]
 
 
 def main() -> None:
@@ -32,7 +31,7 @@ def main() -> None:
         print(json.dumps(TABLES[options.table]()))
     elif options.corpus:
         limit_cores(CORES)
-        print(json.dumps(one_corpus(options.corpus, decode=options.decode)))
+        print(json.dumps(one_corpus(options.corpus, cache=options.cache)))
     else:
         described = machine()
         print(*(f"{name}: {value}" for name, value in described.items()), sep="\n")
@@ -73,19 +72,23 @@ def batch_size() -> Rows:
 
 
 def corpus_size() -> Rows:
-    """Listing, splitting, decoding into memory, and one pass over the batches."""
+    """Listing, splitting, decoding, and one pass over the batches, with the clips in memory and in a folder."""
     from clips import repeated, synthetic_corpus
 
+    rows = []
     with tempfile.TemporaryDirectory() as scratch:
-        source, rows = synthetic_corpus(Path(scratch)), []
+        source = synthetic_corpus(Path(scratch))
         for size in CORPUS_SIZES:
             corpus = repeated(source, Path(scratch, str(size)), size=size)
-            decode = ["--decode"] if size <= MOST_DECODED else []
-            rows.append({"clips": size, **run_apart(__file__, "--corpus", str(corpus.path), *decode)})
+            for kept_in in ("memory", "folder"):
+                with tempfile.TemporaryDirectory(dir=scratch) as folder:
+                    cache = folder if kept_in == "folder" else "memory"
+                    stages = run_apart(__file__, "--corpus", str(corpus.path), "--cache", cache)
+                rows.append({"clips": size, "kept in": kept_in, **stages})
     return rows
 
 
-def one_corpus(path: str, *, decode: bool) -> dict[str, float | None]:
+def one_corpus(path: str, *, cache: str) -> dict[str, float]:
     """Return the seconds of each stage of `preprocess_data`, once each, and the peak memory."""
     from clips import quiet
 
@@ -94,17 +97,16 @@ def one_corpus(path: str, *, decode: bool) -> dict[str, float | None]:
     from ser_keras.preprocessing import load_recordings, make_splits, split_utterances
 
     quiet()
-    config, kept = DataConfig(), {}
-    listing = seconds_of(lambda: kept.update(scan=scan_corpus(path).utterances))
-    splitting = seconds_of(lambda: kept.update(split=split_utterances(kept["scan"], config)))
-    times = {"list, s": listing, "split, s": splitting, "decode, s": None, "datasets, s": None, "one pass, s": None}
-    if decode:
-        load = {"sample_rate": 16_000, "config": config}
-        times["decode, s"] = seconds_of(lambda: kept.update(recordings=load_recordings(kept["scan"], **load)))
-        make = lambda: kept.update(data=make_splits(kept["recordings"], kept["split"], config=config))  # noqa: E731
-        times["datasets, s"] = seconds_of(make)
-        times["one pass, s"] = seconds_of(lambda: [None for side in kept["data"] for _ in side])
-    return {**times, "peak, MB": _peak_megabytes()}
+    config, kept = DataConfig(cache=cache), {}
+    load = {"sample_rate": 16_000, "config": config}
+    stages = {
+        "list": lambda: kept.update(scan=scan_corpus(path).utterances),
+        "split": lambda: kept.update(split=split_utterances(kept["scan"], config)),
+        "decode": lambda: kept.update(recordings=load_recordings(kept["scan"], **load)),
+        "datasets": lambda: kept.update(data=make_splits(kept["recordings"], kept["split"], config=config)),
+        "one pass": lambda: [None for side in kept["data"] for _ in side],
+    }
+    return {f"{name}, s": seconds_of(stage) for name, stage in stages.items()} | {"peak, MB": _peak_megabytes()}
 
 
 TABLES = {"clip length": clip_length, "batch size": batch_size, "corpus size": corpus_size}
@@ -114,7 +116,7 @@ def show(name: str, rows: Any) -> Rows:
     print(f"\n{name}: {TABLES[name].__doc__}")
     print("  ".join(f"{column:>22}" for column in rows[0]))
     for row in rows:
-        print("  ".join(f"{'-' if value is None else format(value, '.6g'):>22}" for value in row.values()))
+        print("  ".join(f"{value if isinstance(value, str) else format(value, '.6g'):>22}" for value in row.values()))
     return rows
 
 
@@ -126,7 +128,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", choices=TABLES, help="measure one table here and print it as JSON")
     parser.add_argument("--corpus", help="measure the corpus in this folder here and print it as JSON")
-    parser.add_argument("--decode", action="store_true", help="with --corpus: decode it as well")
+    parser.add_argument("--cache", default="memory", help="with --corpus: where the clips are kept, memory or a folder")
     return parser.parse_args()
 
 
