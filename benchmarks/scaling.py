@@ -2,7 +2,7 @@
 
 Two cores, each table in a process of its own, and each corpus too, for its peak memory. The corpora are
 links to the clips of the synthetic one, 1 to 2 s long, kept in memory and in a folder; the largest takes
-minutes and 5 GB of either. The tables go to the terminal and to benchmarks/scaling.json.
+minutes, and 8 GB of memory. The tables go to the terminal and to benchmarks/scaling.json.
 """
 
 import argparse
