@@ -40,7 +40,6 @@ WITHOUT = {
     "label smoothing": {"label_smoothing": 0.0},
     "running average of the weights": {"ema_momentum": 0.0},
     "class weights": {"class_weights": False},
-    "change of level": {"gain_db": 0.0},
     "random parts of 3 s, whole clips instead": {"crop_seconds": 30.0},
 }
 CALIBRATED_BY = 8  # each eighth clip, for validation after each epoch takes as long as training would on so many

@@ -41,33 +41,6 @@ class _Disturbance(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
-class RandomGain(_Disturbance):
-    """Make each clip louder or softer by a random gain, in training only.
-
-    Adds one number in dB to every value of a log-mel spectrogram, so that the loudness of a recording
-    says less than its shape.
-
-    Args:
-        max_db: the gain is drawn evenly from ``[-max_db, max_db]``.
-        seed: integer, for repeatable draws.
-
-    Example:
-        >>> float(RandomGain(6.0)(np.zeros((1, 2, 3)), training=False).numpy().max())
-        0.0
-    """
-
-    def __init__(self, max_db: float = 6.0, *, seed: int | None = None, **kwargs):
-        super().__init__(max_db=max_db, seed=seed, **kwargs)
-
-    def call(self, log_mel, training=False):
-        """Return `log_mel` `(batch, frames, mels)` in dB, shifted in training."""
-        if not training:
-            return log_mel
-        gain = self._uniform((ops.shape(log_mel)[0], 1, 1), -self.max_db, self.max_db)
-        return log_mel + ops.cast(gain, log_mel.dtype)
-
-
-@keras.saving.register_keras_serializable(package="ser_keras")
 class RandomFilter(_Disturbance):
     """Colour each clip as another microphone or room would, in training only.
 

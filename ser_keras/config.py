@@ -150,7 +150,6 @@ class ModelConfig(Config):
     lstm_units: int = _setting(64, "units of the LSTM in each direction")
     attention_units: int = _setting(64, "width of the additive attention")
     dropout: float = _setting(0.3, "dropout of what convolutions and LSTM found, 0 to 1")
-    gain_db: float = _setting(6.0, "in training each clip becomes louder or softer by at most this, in dB")
     filter_db: float = _setting(
         3.0, "in training each clip is coloured by a random smooth filter of this standard deviation, in dB", before=0.0
     )
@@ -188,7 +187,7 @@ class ModelConfig(Config):
             require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
         require(self.num_cepstra > 0, "num_cepstra", self.num_cepstra, "more than 0")
         require(min(self.statistics_lags, default=1) > 0, "statistics_lags", self.statistics_lags, "numbers above 0")
-        for name in ("gain_db", "filter_db", "trim_db"):
+        for name in ("filter_db", "trim_db"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 dB or more")
         require(self.num_masks >= 0, "num_masks", self.num_masks, "0 or more")
         for name in ("noise", "room"):

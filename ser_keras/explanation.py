@@ -51,8 +51,8 @@ def log_mel_of(model: ParallelModel, waveform: np.ndarray) -> np.ndarray:
     Raises:
         InputError: the waveform is not mono, empty, too long, or not finite.
     """
-    inputs = _inputs(model, waveform)
-    return model.get_layer("log_mel")(inputs["waveform"], inputs["num_samples"]).numpy()[0]
+    front_end = keras.Model(model.input, model.get_layer("log_mel").output)
+    return front_end(_inputs(model, waveform)).numpy()[0]
 
 
 def attention_over_time(model: ParallelModel, waveform: np.ndarray) -> Attention:

@@ -3,9 +3,13 @@
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import ops
 
 from ser_keras.config import AudioConfig
 from ser_keras.errors import InputError
+
+_LEAST_POWER = 1e-20
+"""Softer clips are not brought up: -200 dB of full scale is below any recording."""
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
@@ -105,6 +109,59 @@ class LogMelSpectrogram(keras.layers.Layer):
         """Return the arguments of the constructor."""
         recipe = self.recipe.to_dict()
         return {**super().get_config(), **recipe, "fourier": self.fourier}
+
+
+@keras.saving.register_keras_serializable(package="ser_keras")
+class LevelNormalization(keras.layers.Layer):
+    """Brings the speech of every clip to one level, so that no feature depends on the distance to the microphone.
+
+    The waveform is scaled so that its active blocks have a root mean square of `rms`. A block is active where
+    its power is at most `range_db` below that of the loudest block, as in the active speech level of ITU-T
+    P.56, which measures speech without its pauses in a similar way. No value depends on padding or on other clips.
+
+    Args:
+        block_length: length of a block, in samples.
+        rms: level that is given to every clip; full scale is 1.
+        range_db: how far an active block may be below the loudest, in dB.
+
+    Example:
+        >>> tone = np.sin(np.arange(16_000) / 5)[None].astype("float32")
+        >>> soft, loud = (LevelNormalization()(gain * tone, np.array([16_000])) for gain in (0.001, 0.9))
+        >>> bool(np.allclose(soft, loud, atol=1e-5)), float(np.sqrt(np.mean(np.square(loud)))).__round__(2)
+        (True, 0.1)
+    """
+
+    def __init__(
+        self, block_length: int = AudioConfig.frame_step, *, rms: float = 0.1, range_db: float = 30.0, **kwargs
+    ):
+        super().__init__(**{**kwargs, "dtype": "float32", "autocast": False})
+        self.block_length = block_length
+        self.rms = rms
+        self.range_db = range_db
+
+    def call(self, waveform, num_samples):
+        """Return the scaled waveform `(batch, samples)`, with zeros behind `num_samples` `(batch,)`."""
+        waveform = ops.cast(waveform, "float32")
+        batch, samples = ops.shape(waveform)
+        inside = ops.arange(samples) < ops.cast(num_samples, "int32")[:, None]
+        waveform = ops.where(inside, waveform, 0.0)
+        num_blocks = 1 + samples // self.block_length  # one or more, also of no sample
+        blocks = ops.pad(waveform, [[0, 0], [0, num_blocks * self.block_length - samples]])
+        blocks = ops.reshape(blocks, (batch, num_blocks, self.block_length))
+        power = ops.mean(ops.square(blocks), axis=-1)  # (batch, blocks)
+        loudest = ops.max(power, axis=1, keepdims=True)
+        active = ops.cast(power >= loudest * 10 ** (-self.range_db / 10), "float32")
+        level = ops.sum(power * active, axis=1, keepdims=True) / ops.sum(active, axis=1, keepdims=True)
+        return waveform * (self.rms * ops.rsqrt(ops.maximum(level, _LEAST_POWER)))
+
+    def compute_output_shape(self, waveform_shape, num_samples_shape=None):
+        """Return the shape of the waveform."""
+        return waveform_shape
+
+    def get_config(self):
+        """Return the arguments of the constructor."""
+        about = {"block_length": self.block_length, "rms": self.rms, "range_db": self.range_db}
+        return {**super().get_config(), **about}
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")

@@ -31,7 +31,8 @@ class ParallelModel(keras.Model):
     them a linear model, which `train_model` fits before the rest is trained, reads long-term statistics of
     the spectrogram. It errs on other recordings than the network, and both answers are averaged
     (`AnswerAverage`), divided by a temperature that `train_model` fits to the validation data, and go
-    through a softmax. With ``config.lstm_pool`` the LSTM reads the spectrogram.
+    through a softmax. Every clip is brought to one level first (`LevelNormalization`). With ``config.lstm_pool``
+    the LSTM reads the spectrogram.
 
     Inputs, as a dictionary: ``waveform``, float32 `(batch, samples)`, mono at ``audio.sample_rate``,
     zero-padded at the end; ``num_samples``, int32 `(batch,)`, the true lengths. Output:
@@ -181,12 +182,12 @@ class ParallelModel(keras.Model):
             batches: iterable of inputs, or of tuples that begin with inputs; each a dictionary of
                 `waveform` and `num_samples` as the model takes it.
         """
-        log_mel, mask = self.get_layer("log_mel"), self.get_layer("frame_mask")
+        layers_of = (self.get_layer(name).output for name in ("log_mel", "frame_mask"))
+        front_end = keras.Model(self.input, list(layers_of))
 
         def frames(batch):
-            inputs = batch[0] if isinstance(batch, tuple) else batch
-            spectrogram = log_mel(inputs["waveform"], inputs["num_samples"])
-            return spectrogram[mask(spectrogram, inputs["num_samples"])][None]  # (1, frames, mels)
+            spectrogram, mask = front_end(batch[0] if isinstance(batch, tuple) else batch)
+            return spectrogram[mask][None]  # (1, frames, mels)
 
         self.get_layer("normalization").adapt(map(frames, batches))
 

@@ -7,11 +7,11 @@ import math
 
 from keras import layers, ops
 
-from ser_keras.augmentation import RandomFilter, RandomGain, RandomNoise, RandomRoom, RandomWarp, SpecAugment
+from ser_keras.augmentation import RandomFilter, RandomNoise, RandomRoom, RandomWarp, SpecAugment
 from ser_keras.batch_norm import FusedBatchNormalization
 from ser_keras.config import AudioConfig, ModelConfig
 from ser_keras.descriptors import Cepstra, SpectralShape
-from ser_keras.features import FrameMask, LogMelSpectrogram
+from ser_keras.features import FrameMask, LevelNormalization, LogMelSpectrogram
 from ser_keras.long_term import LongTermStatistics
 from ser_keras.masking import MaskTime, MeanRemoval, PadTime, PoolMask, TrimSilence
 
@@ -19,6 +19,7 @@ from ser_keras.masking import MaskTime, MeanRemoval, PadTime, PoolMask, TrimSile
 def front_end(waveform, num_samples, audio: AudioConfig):
     """Return the log-mel spectrogram `(batch, frames, mels)` in dB, and the mask of its frames."""
     recipe = audio.to_dict()
+    waveform = LevelNormalization(audio.frame_step, name="level")(waveform, num_samples)
     log_mel = LogMelSpectrogram(**recipe, name="log_mel")(waveform, num_samples)  # (batch, frames, mels)
     mask = FrameMask(audio.frame_step, name="frame_mask")(log_mel, num_samples)  # (batch, frames)
     return log_mel, mask
@@ -35,7 +36,7 @@ def disturbed(log_mel, mask, audio: AudioConfig, config: ModelConfig):
         log_mel = RandomNoise(config.noise, name="random_noise")(log_mel)
     if config.filter_db:
         log_mel = RandomFilter(config.filter_db, name="random_filter")(log_mel)
-    return RandomGain(config.gain_db, name="random_gain")(log_mel), mask
+    return log_mel, mask
 
 
 def two_channels(scaled, mask, config: ModelConfig):

@@ -7,7 +7,7 @@ from tensorflow.python.framework import kernels
 
 from ser_keras.config import AudioConfig
 from ser_keras.errors import InputError
-from ser_keras.features import FrameMask, LogMelSpectrogram
+from ser_keras.features import FrameMask, LevelNormalization, LogMelSpectrogram
 
 RECIPES = [
     AudioConfig(),
@@ -139,3 +139,56 @@ def test_an_unknown_fourier_form_is_refused():
 def test_a_recipe_that_cannot_work_is_refused():
     with pytest.raises(InputError, match="fft_length=256: expected an even number of at least frame_length=512"):
         LogMelSpectrogram(fft_length=256)
+
+
+def speech_like(seconds=1.0, seed=0):
+    """Noise whose level moves, with a pause of digital silence in the middle."""
+    random = np.random.default_rng(seed)
+    size = round(16_000 * seconds)
+    waveform = random.normal(size=size) * np.interp(np.arange(size), [0, size / 3, size / 2, size], [0.1, 1, 0, 0.6])
+    waveform[size // 2 : size * 5 // 8] = 0
+    return (0.2 * waveform / np.abs(waveform).max()).astype(np.float32)
+
+
+@pytest.mark.parametrize("gain_db", [-60, -40, -20, 14])
+def test_the_level_of_a_clip_does_not_reach_its_features(gain_db):
+    """From -60 dB to the edge of clipping, where the clip peaks at full scale."""
+    waveform, num_samples = speech_like()[None], np.array([16_000])
+    given = LevelNormalization()(waveform * np.float32(10 ** (gain_db / 20)), num_samples)
+    np.testing.assert_allclose(given, LevelNormalization()(waveform, num_samples), rtol=1e-4, atol=1e-7)
+
+
+def test_pauses_do_not_raise_the_level_of_the_speech():
+    waveform = speech_like()
+    with_pause = np.concatenate([np.zeros(16_000, np.float32), waveform, 1e-3 * waveform])
+    alone = LevelNormalization()(waveform[None], np.array([16_000]))[0]
+    given = LevelNormalization()(with_pause[None], np.array([48_000]))[0, 16_000:32_000]
+    np.testing.assert_allclose(given, alone, rtol=1e-4, atol=1e-7)
+
+
+def test_neither_padding_nor_other_clips_change_the_level():
+    first, second = speech_like(), speech_like(0.63, seed=1)
+    batch = np.full((2, 20_000), 0.9, np.float32)  # what lies behind a clip is not silent
+    batch[0, : len(first)], batch[1, : len(second)] = first, second
+    together = LevelNormalization()(batch, np.array([len(first), len(second)])).numpy()
+    for given, clip in zip(together, (first, second), strict=True):
+        alone = LevelNormalization()(clip[None], np.array([len(clip)])).numpy()[0]
+        np.testing.assert_allclose(given[: len(clip)], alone, rtol=1e-5, atol=1e-8)
+        assert not given[len(clip) :].any()
+
+
+@pytest.mark.parametrize("num_samples", [0, 1, 100])
+def test_silence_and_clips_of_no_sample_have_a_finite_level(num_samples):
+    for size in (num_samples, num_samples + 50):
+        given = LevelNormalization()(np.zeros((1, size), np.float32), np.array([num_samples])).numpy()
+        assert given.shape == (1, size) and not given.any()
+
+
+@pytest.mark.parametrize("gain_db", [-40, 13])
+def test_a_quiet_clip_has_the_probabilities_of_a_loud_one(restless_model, gain_db):
+    waveform, num_samples = speech_like()[None], np.array([16_000], np.int32)
+    loud, quiet = (
+        restless_model({"waveform": waveform * np.float32(gain), "num_samples": num_samples}, training=False)
+        for gain in (1, 10 ** (gain_db / 20))
+    )
+    np.testing.assert_allclose(loud, quiet, atol=1e-4)
