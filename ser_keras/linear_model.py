@@ -21,32 +21,36 @@ _LEAST_SPREAD = 0.01
 def fit_linear_model(model: keras.Model, batches, regularization: float, *, draws: int = 1) -> None:
     """Fit a model's linear model of the clips' statistics to training data, after its `adapt_normalization`.
 
-    It hears the clips as the network does in training: louder or softer, and coloured at random. Their
-    statistics are taken from the means of the clips as they are, which `centre_statistics` moves.
+    It is fitted to the clips as the network is trained on them, augmented. The means that their statistics are taken
+    from are those of the clips as they are, which `centre_statistics` moves. From then on it has its part in what the
+    model predicts; where there is nothing to fit, one class alone, it has none.
 
     Args:
         model: a `ParallelModel`; with ``statistics_share=0`` it has no linear model, and stays as it is.
         batches: dataset of inputs, as the model takes them, and one-hot labels `(batch, num_emotions)`; see
             `ser_keras.batches.labelled_batches`.
         regularization: as in `logistic_regression`.
-        draws: times that each clip is heard, each time disturbed anew.
+        draws: times that each clip is taken, each time augmented anew.
     """
     if not model.config.statistics_share:
         return
-    disturbed, labels = _statistics_of(model, training=True), []
+    augmented, labels, reliability = _statistics_of(model, training=True), [], []
 
     def each_clip():
         for _ in range(draws):
             for inputs, one_hot, *_ in batches:
+                statistics, weights = augmented(inputs)
                 labels.append(one_hot.numpy())
-                yield from disturbed(inputs).numpy()
+                reliability.append(weights.numpy())
+                yield from statistics.numpy()
 
     size = model.get_layer("long_term_statistics").output.shape[-1]
     statistics = np.fromiter(each_clip(), np.dtype((np.float32, size)))  # no list beside it: these can be GBs
-    linear = logistic_regression(statistics, np.concatenate(labels), regularization)
+    linear = logistic_regression(statistics, np.concatenate(labels), regularization, np.concatenate(reliability))
     linear = linear.taken_from(_mean_statistics(model, batches))
     model.get_layer("statistics_logits").set_weights([linear.kernel, linear.bias])
     _set_moments(model, linear.mean, linear.variance)
+    model.get_layer("fusion").set(model.config.statistics_share if linear.kernel.any() else 0.0)
 
 
 def centre_statistics(model: keras.Model, batches, *, weight: float) -> None:
@@ -83,7 +87,9 @@ class LinearModel(NamedTuple):
         return self._replace(mean=mean, bias=self.bias + moved @ self.kernel)
 
 
-def logistic_regression(statistics: np.ndarray, labels: np.ndarray, regularization: float) -> LinearModel:
+def logistic_regression(
+    statistics: np.ndarray, labels: np.ndarray, regularization: float, reliability: np.ndarray
+) -> LinearModel:
     """Fit scikit-learn's logistic regression, with balanced classes, on standardised statistics.
 
     Args:
@@ -91,16 +97,19 @@ def logistic_regression(statistics: np.ndarray, labels: np.ndarray, regularizati
             they are most of what training holds in memory.
         labels: one-hot `(clips, classes)`.
         regularization: L2 penalty of the weights, the inverse of scikit-learn's ``C``.
+        reliability: by which the standardised statistics are multiplied, 0 to 1, `(clips, kinds)`: one for each of as
+            many equal stretches of the statistics. Those with 0 have no part in the moments.
 
     Returns:
         The model. A class without a clip is never the answer; with fewer than two classes kernel and bias are zero.
     """
     targets, classes = labels.argmax(axis=1), labels.shape[1]
-    mean = statistics.mean(axis=0, dtype=np.float64)
+    mean = _mean(statistics, reliability)
     statistics -= mean
-    variance = np.einsum("ij,ij->j", statistics, statistics, dtype=np.float64) / len(statistics)
-    spread = np.maximum(np.sqrt(variance), _LEAST_SPREAD)
+    spread = np.maximum(np.sqrt(_mean(statistics, reliability, power=2)), _LEAST_SPREAD)
     statistics /= spread
+    by_kind = statistics.reshape(*reliability.shape, -1)  # a view
+    by_kind *= reliability[..., None]
     kernel, bias = np.zeros((statistics.shape[1], classes)), np.zeros(classes)
     present = np.unique(targets)
     if len(present) < 2:
@@ -116,17 +125,34 @@ def logistic_regression(statistics: np.ndarray, labels: np.ndarray, regularizati
 
 
 def _mean_statistics(model: keras.Model, batches) -> np.ndarray:
-    """Return the mean of each statistic over clips that nothing disturbs, `(statistics,)`."""
-    compute, total, count = _statistics_of(model, training=False), 0.0, 0
+    """Return the mean of each statistic over clips that are not augmented, `(statistics,)`."""
+    compute, total, weight = _statistics_of(model, training=False), 0.0, 0.0
     for batch in batches:
-        statistics = compute(batch[0] if isinstance(batch, tuple) else batch).numpy()
-        total, count = total + statistics.sum(axis=0, dtype=np.float64), count + len(statistics)
-    return total / count
+        statistics, reliability = (each.numpy() for each in compute(batch[0] if isinstance(batch, tuple) else batch))
+        total, weight = total + _weighted_sum(statistics, reliability), weight + reliability.sum(axis=0)
+    return _shares(total, weight)
 
 
-def _statistics_of(model: keras.Model, *, training: bool) -> Callable[[dict[str, Any]], tf.Tensor]:
-    """Return a function from inputs to the statistics of each clip, `(clips, statistics)`."""
-    network = keras.Model(model.input, model.get_layer("long_term_statistics").output)
+def _mean(values: np.ndarray, reliability: np.ndarray, power: int = 1) -> np.ndarray:
+    """Return the mean `(statistics,)` of values `(clips, statistics)`, weighted by kind; 0 where nothing is known."""
+    return _shares(_weighted_sum(values, reliability, power), reliability.sum(axis=0))
+
+
+def _weighted_sum(values: np.ndarray, reliability: np.ndarray, power: int = 1) -> np.ndarray:
+    by_kind = values.reshape(*reliability.shape, -1)  # (clips, kinds, descriptors)
+    factors = ("ckd," * power)[:-1]
+    return np.einsum(f"{factors},ck->kd", *[by_kind] * power, reliability, dtype=np.float64)
+
+
+def _shares(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    weight = np.asarray(weight, np.float64)[:, None]
+    return np.divide(total, weight, out=np.zeros_like(total), where=weight > 0).ravel()
+
+
+def _statistics_of(model: keras.Model, *, training: bool) -> Callable[[dict[str, Any]], list[tf.Tensor]]:
+    """Return a function from inputs to the statistics of each clip, `(clips, statistics)`, and their reliability."""
+    outputs = [model.get_layer(name).output for name in ("long_term_statistics", "reliability")]
+    network = keras.Model(model.input, outputs)
     signature = {"waveform": tf.TensorSpec([None, None]), "num_samples": tf.TensorSpec([None], tf.int32)}
     return tf.function(
         lambda inputs: network(inputs, training=training), input_signature=[signature], autograph=False

@@ -1,16 +1,23 @@
-"""A second opinion beside the network: a linear model of what the whole recording is like.
+"""The functionals branch beside the network: statistics of the low-level descriptors over a whole clip.
 
-Long-term statistics of its descriptors (`ser_keras.descriptors`), which the model reads (`ser_keras.linear_model`), and
-how its answer and the network's become one.
+Statistics of `ser_keras.descriptors` over time, how far they can be relied on, and the late fusion of the linear model
+that reads them (`ser_keras.linear_model`) with the network.
 """
 
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 _FLOOR = 1e-3
 """Added to every variance before its logarithm; the bands are normalised to a variance of 1."""
+
+_PRIOR_FRAMES = 8
+"""As many frames as the mean of the training data counts for, see `Reliability`.
+
+Neighbouring frames are alike: over about so many the autocorrelation of the descriptors of speech falls to a half.
+"""
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
@@ -27,7 +34,6 @@ class LongTermStatistics(layers.Layer):
         lags: distances at which changes are looked at, in frames.
 
     Example:
-        >>> import numpy as np
         >>> frames = np.random.default_rng(0).normal(size=(2, 100, 40)).astype("float32")
         >>> LongTermStatistics(lags=(1, 4))(frames, np.ones((2, 100), bool)).shape
         TensorShape([2, 240])
@@ -61,42 +67,82 @@ class LongTermStatistics(layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
-class AnswerAverage(layers.Layer):
-    """Average the log-probabilities of the network and of a second opinion; in training the network answers alone.
+class Reliability(layers.Layer):
+    """How far each kind of statistic of `LongTermStatistics` can be relied on, 0 to 1, by the frames behind it.
 
-    The softmax behind it makes probabilities of the average: their weighted and normalised geometric mean, a
-    logarithmic opinion pool. If the pool were trained on, the second opinion, which is there from the
-    beginning, would leave the network only its mistakes to learn from.
+    A statistic that rests on n independent pieces of evidence is given the weight n / (n + κ), and the mean of the
+    training data the rest: the posterior mean of a normal prior that is as precise as κ frames (Murphy, Machine
+    Learning: A Probabilistic Perspective, 2012, eq. 4.132). What a clip is too short for has the weight 0: the
+    spread of one frame, a trend through as many points as it has coefficients, a change within a lag that the
+    clip does not last.
 
     Args:
-        share: weight of the second opinion, 0 to 1.
+        lags: as in `LongTermStatistics`.
+        prior_frames: κ.
 
     Example:
-        >>> import numpy as np
-        >>> sure, unsure = np.log([[0.8, 0.2]]), np.log([[0.5, 0.5]])
-        >>> average = AnswerAverage(share=0.5)(sure, unsure)
-        >>> print(ops.softmax(average).numpy().round(3))
-        [[0.667 0.333]]
+        >>> print(Reliability(lags=(1, 4), prior_frames=4)(np.ones((1, 4), bool)).numpy().round(2))
+        [[0.5  0.43 0.33 0.2  0.43 0.  ]]
     """
 
-    def __init__(self, share: float, **kwargs):
+    def __init__(self, lags: Sequence[int] = (1, 2, 4, 8, 16), *, prior_frames: float = _PRIOR_FRAMES, **kwargs):
         super().__init__(**kwargs)
-        self.share = share
+        self.lags = tuple(lags)
+        self.prior_frames = prior_frames
 
-    def call(self, logits, second_logits, training=False):
-        """Return `(batch, classes)` from two sets of logits of that shape."""
-        if training:
-            return logits
-        own, second = ops.log_softmax(logits, axis=-1), ops.log_softmax(second_logits, axis=-1)
-        return own + self.share * (second - own)
+    def call(self, frames):
+        """Return `(batch, 4 + lags)` for a mask of frames `(batch, frames)`: mean, variance, trends, change by lag."""
+        count = ops.sum(ops.cast(frames, self.compute_dtype), axis=-1, keepdims=True)  # (batch, 1)
+        evidence = ops.maximum(count - np.array([0, 1, 2, 3, *self.lags], np.float32), 0)  # (batch, 4 + lags)
+        return evidence / (evidence + self.prior_frames)
 
-    def compute_output_shape(self, logits_shape, second_logits_shape):
-        """Return the shape of the logits."""
-        return logits_shape
+    def compute_output_spec(self, frames):
+        """Return the spec of a tensor `(batch, 4 + lags)`."""
+        return keras.KerasTensor((frames.shape[0], 4 + len(self.lags)), dtype=self.compute_dtype)
 
     def get_config(self):
         """Return the arguments of the constructor."""
-        return {**super().get_config(), "share": self.share}
+        return {**super().get_config(), "lags": self.lags, "prior_frames": self.prior_frames}
+
+
+@keras.saving.register_keras_serializable(package="ser_keras")
+class LateFusion(layers.Layer):
+    """Averages the log-probabilities of the network and of the functionals branch; training leaves the latter out.
+
+    The softmax behind it makes probabilities of the average: their weighted and normalised geometric mean, a
+    logarithmic opinion pool. If the pool were trained on, the functionals branch, which is there from the
+    beginning, would leave the network only its mistakes to learn from. Its weight is 0 until `set` is called: a
+    branch that was not fitted has no part in what the model predicts. For short clips the weight is less, in
+    proportion to the reliability of the branch.
+
+    Example:
+        >>> sure, unsure, reliability = np.log([[0.8, 0.2]]), np.log([[0.5, 0.5]]), np.ones((1, 1))
+        >>> fusion = LateFusion()
+        >>> print(ops.softmax(fusion(sure, unsure, reliability)).numpy().round(3))
+        [[0.8 0.2]]
+        >>> fusion.set(0.5)
+        >>> print(ops.softmax(fusion(sure, unsure, reliability)).numpy().round(3))
+        [[0.667 0.333]]
+    """
+
+    def build(self, *shapes):
+        """Make the weight, which gradients do not train."""
+        self.weight = self.add_weight(name="fusion_weight", shape=(), initializer="zeros", trainable=False)
+
+    def call(self, logits, functionals_logits, reliability, training=False):
+        """Return `(batch, classes)` from two sets of logits of that shape; the reliability, 0 to 1, is `(batch, 1)`."""
+        if training:
+            return logits
+        own, other = ops.log_softmax(logits, axis=-1), ops.log_softmax(functionals_logits, axis=-1)
+        return own + self.weight * reliability * (other - own)
+
+    def compute_output_shape(self, logits_shape, *_):
+        """Return the shape of the logits."""
+        return logits_shape
+
+    def set(self, weight: float) -> None:
+        """Set the weight of the functionals branch, 0 to 1."""
+        self.weight.assign(weight)
 
 
 def _legendre(inside):

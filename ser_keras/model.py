@@ -15,7 +15,7 @@ from ser_keras.config import AudioConfig, ModelConfig
 from ser_keras.distribution import has_workers
 from ser_keras.errors import InputError
 from ser_keras.files import whole_file
-from ser_keras.long_term import AnswerAverage
+from ser_keras.long_term import LateFusion
 from ser_keras.masking import StatisticsPooling
 from ser_keras.model_file import check_model_file
 from ser_keras.stored import read_json
@@ -29,8 +29,8 @@ class ParallelModel(keras.Model):
     normalisation, ReLU and dropout, and behind them two branches side by side, one that takes the mean
     and spread of what they found over time, and a bidirectional LSTM pooled by additive attention. Beside
     them a linear model, which `train_model` fits before the rest is trained, reads long-term statistics of
-    the spectrogram. It errs on other recordings than the network, and both answers are averaged
-    (`AnswerAverage`), divided by a temperature that `train_model` fits to the validation data, and go
+    the spectrogram. It errs on other recordings than the network, and both predictions are averaged
+    (`LateFusion`), divided by a temperature that `train_model` fits to the validation data, and go
     through a softmax. Every clip is brought to one level first (`LevelNormalization`). With ``config.lstm_pool``
     the LSTM reads the spectrogram.
 
@@ -93,8 +93,8 @@ class ParallelModel(keras.Model):
         dropped = layers.Dropout(config.dropout, name="dropout")(embedding)
         logits = layers.Dense(num_emotions, dtype="float32", name="logits")(dropped)
         if config.statistics_share:
-            second = network.linear_model(disturbed, scaled, frame_mask, num_emotions, config)
-            logits = AnswerAverage(config.statistics_share, dtype="float32", name="average")(logits, second)
+            functionals, reliability = network.linear_model(disturbed, scaled, frame_mask, num_emotions, config)
+            logits = LateFusion(dtype="float32", name="fusion")(logits, functionals, reliability)
         calibrated = Temperature(dtype="float32", name="temperature")(logits)
         probabilities = layers.Softmax(dtype="float32", name="probabilities")(calibrated)
         super().__init__(inputs={"waveform": waveform, "num_samples": num_samples}, outputs=probabilities, **kwargs)

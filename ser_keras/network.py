@@ -12,7 +12,7 @@ from ser_keras.batch_norm import FusedBatchNormalization
 from ser_keras.config import AudioConfig, ModelConfig
 from ser_keras.descriptors import Cepstra, SpectralShape
 from ser_keras.features import FrameMask, LevelNormalization, LogMelSpectrogram
-from ser_keras.long_term import LongTermStatistics
+from ser_keras.long_term import LongTermStatistics, Reliability
 from ser_keras.masking import MaskTime, MeanRemoval, PadTime, PoolMask, TrimSilence
 
 
@@ -95,16 +95,21 @@ def lstm_branch(x, mask, config: ModelConfig):
 
 
 def linear_model(log_mel, scaled, mask, num_emotions: int, config: ModelConfig):
-    """Return the logits of a linear model of the clip's statistics, which `fit_linear_model` fits."""
+    """Return the logits of a linear model of the clip's statistics, which `fit_linear_model` fits, and its reliability.
+
+    The latter is that of the mean over time, `(batch, 1)`.
+    """
     cepstra = Cepstra(min(config.num_cepstra, scaled.shape[-1]), dtype="float32", name="cepstra")(scaled)
     shape = SpectralShape(dtype="float32", name="spectral_shape")(log_mel)
     descriptors = ops.concatenate([scaled, cepstra, shape], axis=-1)  # (batch, frames, mels + cepstra + 13)
-    long_term = LongTermStatistics(config.statistics_lags, dtype="float32", name="long_term_statistics")
     if config.trim_db:
         mask = TrimSilence(config.trim_db, name="trim_silence")(log_mel, mask)
-    statistics = long_term(descriptors, mask)
+    long_term = LongTermStatistics(config.statistics_lags, dtype="float32", name="long_term_statistics")
+    statistics = long_term(descriptors, mask)  # (batch, statistics)
+    reliability = Reliability(config.statistics_lags, dtype="float32", name="reliability")(mask)
     standardised = layers.Normalization(dtype="float32", name="statistics_normalization")(statistics)
+    relied_on = standardised * ops.repeat(reliability, descriptors.shape[-1], axis=-1)
     linear = layers.Dense(
         num_emotions, kernel_initializer="zeros", trainable=False, dtype="float32", name="statistics_logits"
     )
-    return linear(standardised)
+    return linear(relied_on), reliability[:, :1]

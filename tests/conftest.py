@@ -9,8 +9,10 @@ import pytest
 import soundfile
 import tensorflow as tf
 
+from ser_keras.batches import labelled_batches
 from ser_keras.config import ExportConfig, ModelConfig
 from ser_keras.export import export_model
+from ser_keras.linear_model import fit_linear_model
 from ser_keras.model import ParallelModel
 from ser_keras.preprocessing import preprocess_data
 from ser_keras.synthetic import make_corpus
@@ -61,10 +63,12 @@ def small_model():
 
 @pytest.fixture(scope="session")
 def restless_model(corpus):
-    """A model with fitted normalisation and random weights: as hard to reproduce as a trained one."""
+    """A model with fitted normalisation and functionals, and random weights: as hard to reproduce as a trained one."""
     keras.utils.set_random_seed(0)
     model = ParallelModel(3, emotions=("neutral", "sad", "angry"), config=SMALL)
-    model.adapt_normalization(preprocess_data(corpus).train)
+    train = labelled_batches(preprocess_data(corpus).train, 3)
+    model.adapt_normalization(train)
+    fit_linear_model(model, train, 100.0)
     random = np.random.default_rng(0)
     for weight in model.trainable_weights:
         weight.assign(weight + 0.04 * random.normal(size=weight.shape))

@@ -1,9 +1,13 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from conftest import SMALL
 from scipy.special import eval_legendre, softmax
 
-from ser_keras.long_term import AnswerAverage, LongTermStatistics
+from ser_keras.linear_model import fit_linear_model
+from ser_keras.long_term import LateFusion, LongTermStatistics, Reliability
+from ser_keras.model import ParallelModel
 
 
 def by_hand(frames, lags):
@@ -42,15 +46,68 @@ def test_a_clip_shorter_than_a_lag_has_finite_statistics(num_frames):
     assert statistics.shape == (1, 5 * 6) and np.isfinite(statistics).all()
 
 
-@pytest.mark.parametrize("layer", [LongTermStatistics((2, 3)), AnswerAverage(0.3)], ids=lambda layer: layer.name)
+@pytest.mark.parametrize(
+    "layer",
+    [LongTermStatistics((2, 3)), Reliability((2, 3), prior_frames=4), LateFusion()],
+    ids=lambda layer: layer.name,
+)
 def test_config_round_trip(layer):
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert again.get_config() == layer.get_config()
 
 
-def test_in_training_the_network_answers_alone():
-    own, second = np.log([[0.7, 0.2, 0.1]]), np.log([[0.1, 0.1, 0.8]])
-    average = AnswerAverage(0.5)
-    np.testing.assert_allclose(average(own, second, training=True), own, atol=1e-6)
+def test_in_training_the_network_predicts_alone():
+    own, other = np.log([[0.7, 0.2, 0.1]]), np.log([[0.1, 0.1, 0.8]])
+    fusion, sure = LateFusion(), np.ones((1, 1))
+    fusion.build()
+    fusion.set(0.5)
+    np.testing.assert_allclose(fusion(own, other, sure, training=True), own, atol=1e-6)
     pooled = np.sqrt([0.7 * 0.1, 0.2 * 0.1, 0.1 * 0.8])
-    np.testing.assert_allclose(softmax(average(own, second).numpy()[0]), pooled / pooled.sum(), atol=1e-6)
+    np.testing.assert_allclose(softmax(fusion(own, other, sure).numpy()[0]), pooled / pooled.sum(), atol=1e-6)
+
+
+@pytest.mark.parametrize("reliability", [0.0, 0.25])
+def test_a_clip_that_the_functionals_cannot_rely_on_is_predicted_by_the_network(reliability):
+    own, other = np.log([[0.7, 0.3]]), np.log([[0.1, 0.9]])
+    fusion = LateFusion()
+    fusion.build()
+    fusion.set(0.5)
+    pooled = np.exp((1 - reliability / 2) * own + reliability / 2 * other)[0]
+    given = softmax(fusion(own, other, np.full((1, 1), reliability)).numpy()[0])
+    np.testing.assert_allclose(given, pooled / pooled.sum(), atol=1e-6)
+
+
+def test_statistics_that_a_clip_is_too_short_for_have_no_weight():
+    mask = np.arange(40) < np.array([[0], [1], [2], [4], [5], [40]])
+    reliability = Reliability((1, 4), prior_frames=8)(mask).numpy()  # mean, variance, two trends, changes
+    expected = [[0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0], [1, 1, 0, 0, 1, 0], [1, 1, 1, 1, 1, 0], [1] * 6, [1] * 6]
+    np.testing.assert_array_equal(reliability > 0, expected)
+    assert reliability[-1, 0] == pytest.approx(40 / 48) and reliability[-1, -1] == pytest.approx(36 / 44)
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.2, 0.3, 0.4, 0.5])
+@pytest.mark.parametrize("trim_db", [0.0, 30.0], ids=["all frames", "trimmed"])
+def test_the_functionals_of_short_clips_are_no_further_from_the_training_data_than_those_of_long_ones(seconds, trim_db):
+    """An undefined statistic was 20 standard deviations away, and one emotion was predicted for all short clips."""
+    random = np.random.default_rng(0)
+
+    def batch(seconds, num_clips):
+        size = round(16_000 * seconds)
+        envelope = np.interp(
+            np.arange(size),
+            np.arange(0, size + 800, 800),
+            random.uniform(0.2, 1, size // 800 + 2)[: len(np.arange(0, size + 800, 800))],
+        )
+        waveforms = (0.1 * envelope * random.normal(size=(num_clips, size))).astype(np.float32)
+        if trim_db:  # silence that is trimmed leaves less than the clip lasts
+            waveforms[:, : size // 4] *= 1e-4
+        return {"waveform": waveforms, "num_samples": np.full(num_clips, size, np.int32)}
+
+    labels = np.eye(2, dtype=np.float32)[np.arange(40) % 2]
+    train = tf.data.Dataset.from_tensors((batch(3.0, 40), labels))
+    model = ParallelModel(2, config=SMALL.replace(trim_db=trim_db, filter_db=0.0))
+    model.adapt_normalization(train)
+    fit_linear_model(model, train, 1.0)
+    relied_on = keras.Model(model.input, model.get_layer("statistics_logits").input)
+    short, long = (np.abs(relied_on(batch(each, 40), training=False)) for each in (seconds, 3.0))
+    assert np.isfinite(short).all() and short.max() < 2 * long.max()

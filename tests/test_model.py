@@ -153,7 +153,7 @@ def test_every_disturbance_acts_in_training_alone(tmp_path):
     config = SMALL.replace(band_warp=0.1, time_warp=0.1, noise=0.5, room=0.5)
     disturbed, plain = ParallelModel(3, config=config), ParallelModel(3, config=SMALL)
     names = {layer.name for layer in disturbed.layers}
-    layers = {"random_warp", "random_noise", "random_room", "random_filter", "random_gain", "spec_augment"}
+    layers = {"random_warp", "random_noise", "random_room", "random_filter", "spec_augment"}
     assert layers <= names
     weights = [each for each in disturbed.weights if "seed_generator" not in each.path]
     for weight, other in zip(weights, (w for w in plain.weights if "seed_generator" not in w.path), strict=True):
@@ -166,7 +166,7 @@ def test_every_disturbance_acts_in_training_alone(tmp_path):
 
 def test_without_a_share_there_is_no_linear_model():
     names = {layer.name for layer in ParallelModel(3, config=SMALL.replace(statistics_share=0.0)).layers}
-    assert not {"long_term_statistics", "statistics_logits", "average"} & names
+    assert not {"long_term_statistics", "statistics_logits", "fusion"} & names
 
 
 @pytest.mark.parametrize(
