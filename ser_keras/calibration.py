@@ -64,7 +64,7 @@ def calibrate_temperature(model: keras.Model, val_data: Any) -> float:
         The temperature, within `TEMPERATURE_BOUNDS`.
 
     Raises:
-        InputError: there is no clip, or a label is none of the model's.
+        InputError: there is no clip, a label is none of the model's, or the model's logits are NaN or infinite.
 
     Example:
         ```python
@@ -73,8 +73,12 @@ def calibrate_temperature(model: keras.Model, val_data: Any) -> float:
     """
     layer = model.get_layer("temperature")
     logits, targets = _logits_and_targets(model, val_data)
-    if not np.isfinite(logits).all():  # training went astray: nothing can be read from it
-        return float(layer.temperature.numpy())
+    finite = np.isfinite(logits).all(axis=1)
+    if not finite.all():
+        raise InputError(
+            f"the logits of {np.count_nonzero(~finite)} of {len(finite)} validation clips are NaN or infinite: the "
+            "model's weights are unusable; train it anew, with a lower learning_rate"
+        )
     layer.set(best_temperature(logits, targets))
     return float(layer.temperature.numpy())
 

@@ -1,5 +1,6 @@
 """From labelled recordings and settings to what `model.fit` takes; `train_model` and `refit_model` share it."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -17,12 +18,16 @@ from ser_keras.metrics import UnweightedAverageRecall
 from ser_keras.model import ParallelModel
 from ser_keras.sharding import Contents, training_parts
 
+logger = logging.getLogger(__name__)
+
 
 def adopt_emotions(model: ParallelModel, *data: Any) -> None:
     """Take the names of the labels from the data, and refuse data that mean something else by them."""
     for recordings in data:
         names = getattr(recordings, "class_names", None)
         if names is None:
+            if isinstance(recordings, tf.data.Dataset) and model.emotions is not None:
+                logger.warning("the data do not name their labels: 0 is taken for %s, and so on", model.emotions[0])
             continue
         names = tuple(names)
         if len(names) != model.num_emotions:
@@ -38,16 +43,16 @@ def adopt_emotions(model: ParallelModel, *data: Any) -> None:
         model.emotions = names
 
 
-def training_batches(model: ParallelModel, data: Any, found: Contents, config: TrainConfig) -> Any:
+def training_batches(model: ParallelModel, data: Any, found: Contents, counts: np.ndarray | None) -> Any:
     """Return the batches of `data` that a model is trained on, weighted, and parted among the replicas of its strategy.
 
     Args:
         model: whose strategy it is.
         data: as `train_model` takes it.
         found: what is in it.
-        config: whether to weigh the emotions.
+        counts: clips of each class in the whole training set, by which the classes are weighted; None: they are not.
     """
-    weights = class_weights(found.counts) if config.class_weights else None
+    weights = None if counts is None else class_weights(counts)
     prepare = partial(labelled_batches, num_emotions=model.num_emotions, class_weights=weights)
     strategy = model.distribute_strategy
     return prepare(data) if strategy.num_replicas_in_sync == 1 else training_parts(strategy, data, found, prepare)
@@ -79,11 +84,41 @@ def class_weights(counts: np.ndarray) -> np.ndarray:
     return np.divide(share, counts, out=np.zeros(len(counts)), where=counts > 0)
 
 
-def parts_and_wholes(data: Any, num_emotions: int) -> tf.data.Dataset:
-    """Return the training data once, and behind them the clips that `preprocess_data` cut parts from."""
-    parts = labelled_batches(data, num_emotions)
+def full_clips(data: Any, num_emotions: int) -> tf.data.Dataset:
+    """Return every training clip once, uncut, in batches with one-hot labels.
+
+    An epoch of training holds neither all clips, as a last batch that is not full is dropped, nor whole ones. What is
+    not from `preprocess_data` is taken as it is.
+    """
     whole = getattr(data, "whole", None)
-    return parts if whole is None else parts.concatenate(labelled_batches(whole(), num_emotions))
+    return labelled_batches(data if whole is None else whole(), num_emotions)
+
+
+def crops_and_full_clips(data: Any, num_emotions: int) -> tf.data.Dataset:
+    """Return an epoch of the training data, and behind it the clips that `preprocess_data` cut the crops from."""
+    crops = labelled_batches(data, num_emotions)
+    return crops.concatenate(full_clips(data, num_emotions)) if hasattr(data, "whole") else crops
+
+
+def check_classes(model: ParallelModel, counts: np.ndarray, where: str) -> None:
+    """Refuse training data of a single emotion: whatever is trained on them predicts nothing else.
+
+    Args:
+        model: that is to be trained.
+        counts: clips of each class, `(classes,)`.
+        where: what the data are, in words.
+
+    Raises:
+        InputError: fewer than two classes have a clip.
+    """
+    if np.count_nonzero(counts) > 1:
+        return
+    (index,) = np.flatnonzero(counts)
+    name = model.emotions[index] if model.emotions else f"class {index}"
+    raise InputError(
+        f"all {counts[index]:.0f} clips of the {where} data are labelled {name!r}: training needs 2 emotions or more; "
+        "split so that each emotion has a speaker in training, or record more speakers for each emotion"
+    )
 
 
 @contextmanager

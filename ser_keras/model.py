@@ -116,11 +116,12 @@ class ParallelModel(keras.Model):
             disturb: function from a batch, as `fit` takes it, and the number of steps done to what is
                 trained on instead.
         """
-        self._disturb = disturb
+        self._disturb, self.train_function = disturb, None
         try:
             yield
         finally:
             self._disturb = None
+            self.train_function = None  # Keras would go on with the compiled step, which has the change in it
 
     def train_step(self, data: tuple) -> dict[str, Any]:
         """Train on one batch, as in `keras.Model`."""

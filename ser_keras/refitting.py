@@ -12,10 +12,12 @@ from ser_keras.distribution import is_chief, naming_lost_workers
 from ser_keras.errors import InputError
 from ser_keras.fitting import (
     adopt_emotions,
+    check_classes,
     compile_model,
+    crops_and_full_clips,
     epochs_numbered,
+    full_clips,
     mixed,
-    parts_and_wholes,
     steps_per_epoch,
     training_batches,
 )
@@ -72,13 +74,16 @@ def refit_model(
         return keras.callbacks.History()
     config = config.replace(epochs=config.refit_epochs, learning_rate=config.refit_learning_rate)
     strategy, before = model.distribute_strategy, model.get_weights()
+    where = "training and validation"
+    counts = contents(full_clips(data, model.num_emotions), model.num_emotions, where).counts
+    check_classes(model, counts, where)
     data = shuffled_batches(data) if isinstance(data, tuple) else data
     with epochs_numbered(data) as numbering:
-        found = contents(labelled_batches(data, model.num_emotions), model.num_emotions, "training and validation")
-        heard = parts_and_wholes(data, model.num_emotions)
-        fit_linear_model(model, heard, config.statistics_regularization, draws=config.statistics_draws)
+        found = contents(labelled_batches(data, model.num_emotions), model.num_emotions, where)
+        clips = crops_and_full_clips(data, model.num_emotions)
+        fit_linear_model(model, clips, config.statistics_regularization, draws=config.statistics_draws)
         compile_model(model, config, len(found.batch_sizes) * config.epochs)
-        batches = training_batches(model, data, found, config)
+        batches = training_batches(model, data, found, counts if config.class_weights else None)
         with mixed(model, config.mixup, _MIXTURES), naming_lost_workers(strategy):
             history = model.fit(
                 batches,

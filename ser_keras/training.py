@@ -1,11 +1,13 @@
 """train_model: `model.fit` with the settings that an emotion classifier needs."""
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from ser_keras.batches import labelled_batches, shuffled_batches
 from ser_keras.calibration import calibrate_temperature
@@ -15,10 +17,12 @@ from ser_keras.config import TrainConfig
 from ser_keras.distribution import check_same_everywhere, is_chief, naming_lost_workers
 from ser_keras.fitting import (
     adopt_emotions,
+    check_classes,
     compile_model,
+    crops_and_full_clips,
     epochs_numbered,
+    full_clips,
     mixed,
-    parts_and_wholes,
     steps_per_epoch,
     training_batches,
 )
@@ -26,6 +30,13 @@ from ser_keras.linear_model import fit_linear_model
 from ser_keras.model import ParallelModel, save_model
 from ser_keras.sharding import contents, validation_parts
 from ser_keras.stored import stamp
+
+logger = logging.getLogger(__name__)
+
+_ORDER_UNKNOWN = (
+    "resume: this dataset does not say in which order an epoch comes, as that of preprocess_data does until map, "
+    "prefetch or the like make another of it; if it is shuffled, the weights differ from those without the stop"
+)
 
 
 def train_model(
@@ -42,8 +53,8 @@ def train_model(
     """Train a model on labelled recordings.
 
     Takes the names of the emotions from the data into the model, fits the normalisation and the linear
-    model of the clips' statistics to the training data alone (the latter to the parts of an epoch and to
-    the whole clips, as it will be asked about either), and runs `model.fit` with AdamW (Loshchilov & Hutter,
+    model of the clips' statistics to the training data alone (the former to all clips, the latter to the crops of an
+    epoch and to the full clips, as it will predict either), and runs `model.fit` with AdamW (Loshchilov & Hutter,
     2019), a learning rate that warms up and falls as a cosine, label smoothing and class weights.
     The weights are those at the end, averaged over the last steps; with ``patience`` it stops early, and
     they are those of the best epoch by validation UAR. Last the probabilities are calibrated on the
@@ -71,9 +82,10 @@ def train_model(
         those of validation: they say nothing of how well the training clips themselves are known.
 
     Raises:
-        InputError: the data's emotions are not the model's; a clip holds NaN or infinite samples; the loss became
-            NaN or infinite (the weights are those of the last epoch then, with ``patience`` of the best); or with
-            `resume` the network, a setting or the number of batches is not what it was when the training was begun.
+        InputError: the data's emotions are not the model's; all training clips have one emotion; a clip holds NaN or
+            infinite samples; the loss became NaN or infinite (the weights are those of the last epoch then, with
+            ``patience`` of the best); or with `resume` the network, a setting or the number of batches is not what it
+            was when the training was begun.
 
     Example:
         ```python
@@ -86,20 +98,24 @@ def train_model(
     folder = None if output_dir is None else Path(output_dir)
     adopt_emotions(model, train_data, val_data)
     model.get_layer("temperature").set(1.0)
+    every_clip = full_clips(train_data, model.num_emotions)
+    counts = contents(every_clip, model.num_emotions, "training").counts
+    check_classes(model, counts, "training")
     train_data = shuffled_batches(train_data) if isinstance(train_data, tuple) else train_data
-    train = labelled_batches(train_data, model.num_emotions)
     val = labelled_batches(val_data, model.num_emotions)
     strategy = model.distribute_strategy
     with epochs_numbered(train_data) as numbering:
-        found = contents(train, model.num_emotions, "training")
+        found = contents(labelled_batches(train_data, model.num_emotions), model.num_emotions, "training")
         found_in_val = contents(val, model.num_emotions, "validation")
         checkpoint = _checkpoint(folder, model, config, len(found.batch_sizes))
         if not checkpoint.start(resume=resume):
-            model.adapt_normalization(train)
-            heard = parts_and_wholes(train_data, model.num_emotions)
-            fit_linear_model(model, heard, config.statistics_regularization, draws=config.statistics_draws)
+            model.adapt_normalization(every_clip)
+            clips = crops_and_full_clips(train_data, model.num_emotions)
+            fit_linear_model(model, clips, config.statistics_regularization, draws=config.statistics_draws)
+        elif not numbering and isinstance(train_data, tf.data.Dataset):
+            logger.warning("%s", _ORDER_UNKNOWN)
         compile_model(model, config, len(found.batch_sizes) * config.epochs)
-        train = training_batches(model, train_data, found, config)
+        train = training_batches(model, train_data, found, counts if config.class_weights else None)
         if strategy.num_replicas_in_sync > 1:
             check_same_everywhere(strategy, "checkpoint", [checkpoint.num_epochs])
             unweighted = partial(labelled_batches, num_emotions=model.num_emotions)

@@ -99,9 +99,11 @@ def test_the_temperature_is_saved_with_the_model(small_model, tmp_path):
     assert float(loaded.get_layer("temperature").temperature) == 2.5
 
 
-def test_a_model_that_went_astray_keeps_its_temperature(small_model, clips):
-    small_model.get_layer("logits").bias.assign([np.nan, 0.0, 0.0])
-    assert calibrate_temperature(small_model, clips) == 1
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_logits_that_are_no_numbers_are_refused(small_model, clips, value):
+    small_model.get_layer("logits").bias.assign([value, 0.0, 0.0])
+    with pytest.raises(InputError, match=r"validation clips are NaN or infinite.*train it anew"):
+        calibrate_temperature(small_model, clips)
 
 
 def test_no_validation_clip_is_refused(small_model):

@@ -56,8 +56,9 @@ def test_it_learns_from_what_it_is_given(trained):
     model, splits = trained
     inputs, _ = next(iter(splits.val))
     relabelled = inputs["waveform"].numpy(), np.full(len(inputs["num_samples"]), 2)
+    relabelled[1][0] = 1  # one clip of another, as a single emotion is refused
     refit_model(model, relabelled, epochs=80, refit_learning_rate=5e-3, verbose=0)
-    assert (model.predict(inputs, verbose=0).argmax(axis=1) == 2).all()
+    assert (model.predict(inputs, verbose=0).argmax(axis=1)[1:] == 2).all()
 
 
 def test_scale_and_temperature_stay(trained):

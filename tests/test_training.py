@@ -1,4 +1,6 @@
+import contextlib
 import csv
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -8,19 +10,23 @@ from conftest import SMALL
 
 from ser_keras.batches import labelled_batches
 from ser_keras.config import DataConfig, TrainConfig
+from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
 from ser_keras.evaluation import evaluate_model
 from ser_keras.fitting import class_weights
 from ser_keras.linear_model import fit_linear_model, logistic_regression
 from ser_keras.model import ParallelModel, load_model, save_model
-from ser_keras.preprocessing import preprocess_data
+from ser_keras.preprocessing import make_splits, preprocess_data
+from ser_keras.recordings import Recordings
+from ser_keras.refitting import refit_model
+from ser_keras.splits import Split
 from ser_keras.training import train_model
 
 QUICK = {"epochs": 2, "verbose": 0}
 DIRECT = {"learning_rate": 5e-3, "mixup": 0.0, "ema_momentum": 0.0, "verbose": 0}  # for runs of a few steps
 EACH_STEP = {"steps_per_execution": 1}  # for callbacks that look at each
 NETWORK = SMALL.replace(statistics_share=0.0)  # what `fit` trains, alone
-CALM = SMALL.replace(gain_db=0.0, filter_db=0.0)  # the linear model hears each clip as it is
+CALM = SMALL.replace(filter_db=0.0)  # the linear model is fitted to clips that are not augmented
 
 
 def tones(num_clips=24, seed=0):
@@ -29,6 +35,10 @@ def tones(num_clips=24, seed=0):
     labels = np.arange(num_clips) % 2
     phase = 2 * np.pi * np.arange(4_000) / 16_000 * np.where(labels, 3_000, 300)[:, None]
     return (0.3 * np.sin(phase) + 0.01 * random.normal(size=phase.shape)).astype(np.float32), labels
+
+
+def refit_with(model, data, _, **settings):
+    return refit_model(model, data, **settings)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +78,7 @@ def test_files_of_a_run(trained):
 
 def test_normalisation_sees_training_data_only(trained, corpus):
     by_hand = ParallelModel(3, config=SMALL)
-    by_hand.adapt_normalization(preprocess_data(corpus, batch_size=32).train)
+    by_hand.adapt_normalization(preprocess_data(corpus, batch_size=32).train.whole())
     weights = (model.get_layer("normalization").weights[:2] for model in (trained[0], by_hand))
     for ours, expected in zip(*weights, strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-3)
@@ -94,6 +104,90 @@ def test_clips_are_mixed_in_training_alone():
         history = train_model(ParallelModel(2, config=SMALL), data, data, epochs=12, **{**DIRECT, "mixup": mixup})
         figures[mixup] = history.history
     assert figures[5.0]["loss"][-1] > figures[0.0]["loss"][-1] + 0.1
+
+
+def test_plain_fit_after_train_model_trains_on_what_it_is_given():
+    """A change of the batches ends with the block that asked for it, also in the step that Keras has compiled."""
+    data = labelled_batches(tones(8), 2)
+    model = ParallelModel(2, config=SMALL)
+    model.compile(optimizer="sgd", loss="categorical_crossentropy")
+    with model.disturbed(lambda batch, step: (batch[0], np.nan * batch[1])):
+        assert np.isnan(model.fit(data, verbose=0).history["loss"]).all()
+    model.set_weights(ParallelModel(2, config=SMALL).get_weights())
+    assert np.isfinite(model.fit(data, verbose=0).history["loss"]).all()
+
+
+def test_train_model_leaves_no_mixtures_in_the_compiled_step(monkeypatch):
+    model, data = ParallelModel(2, config=SMALL), tones(8)
+    train_model(model, data, data, mixup=0.3, **QUICK)
+    monkeypatch.setattr("ser_keras.fitting.mix_up", None)  # whoever calls it now fails
+    assert model.train_function is None and np.isfinite(model.fit(labelled_batches(data, 2), verbose=0).history["loss"])
+
+
+def test_plain_compile_and_fit_predict_by_the_network_alone():
+    """Functionals that were never fitted do not flatten the probabilities."""
+    data = labelled_batches(tones(16), 2)
+    model = ParallelModel(2, config=SMALL.replace(statistics_share=0.4))
+    model.adapt_normalization(data)
+    model.compile(optimizer=keras.optimizers.Adam(5e-3), loss="categorical_crossentropy")
+    model.fit(data, epochs=15, verbose=0)
+    network = keras.Model(model.input, keras.ops.softmax(model.get_layer("logits").output))
+    inputs = next(iter(data))[0]
+    np.testing.assert_allclose(model(inputs, training=False), network(inputs, training=False), atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_classes_are_weighed_by_all_training_clips_whatever_the_last_batch_drops(tmp_path, monkeypatch, seed):
+    """60 clips of which 4 are of the rare class, in batches of 16: an epoch drops 12 of them."""
+    given = []
+    monkeypatch.setattr("ser_keras.fitting.class_weights", lambda counts: given.append(counts) or class_weights(counts))
+    waveforms, labels = tones(60)
+    labels[:] = np.arange(60) < 4
+    data = waveforms, labels
+    train_model(ParallelModel(2, config=SMALL), data, tones(4), epochs=1, verbose=0)
+    recordings = made_up_recordings(waveforms, labels)
+    split = Split(recordings.utterances, recordings.utterances[:8], recordings.utterances[8:16])
+    splits = make_splits(recordings, split, config=DataConfig(batch_size=16, seed=seed))
+    model = ParallelModel(2, config=SMALL)
+    train_model(model, splits.train, splits.val, epochs=1, refit_fraction=0, verbose=0)
+    np.testing.assert_array_equal(given, [[56, 4], [56, 4]])
+
+
+def made_up_recordings(waveforms, labels):
+    clips = [Utterance(Path(f"{i:02d}.wav"), ("neutral", "sad")[label], None, "own") for i, label in enumerate(labels)]
+    lengths = dict.fromkeys(clips, len(waveforms[0]) / 16_000)
+    fingerprints = {clip: clip.path.name for clip in clips}
+    return Recordings(tuple(clips), (), fingerprints, lengths, 16_000, lambda index: waveforms[index])
+
+
+@pytest.mark.parametrize("train", [train_model, refit_with], ids=["train_model", "refit_model"])
+def test_training_data_of_one_emotion_are_refused(train):
+    waveforms, _ = tones(8)
+    model = ParallelModel(2, emotions=("happy", "sad"), config=SMALL)
+    with pytest.raises(InputError, match=r"all 8 clips of the training.* data are labelled 'sad'.*2 emotions or more"):
+        train(model, (waveforms, np.ones(8, int)), tones(4), **QUICK)
+
+
+def test_labels_whose_names_are_lost_are_told(caplog):
+    data = tf.data.Dataset.from_tensor_slices(tones(8)).batch(4)
+    train_model(ParallelModel(2, emotions=("happy", "sad"), config=SMALL), data, data, **QUICK)
+    assert "do not name their labels" in caplog.text and "happy" in caplog.text
+
+
+def test_an_order_that_is_lost_is_told_where_training_resumes(corpus, tmp_path, caplog):
+    splits = preprocess_data(corpus, batch_size=8)
+    for resume in (False, True):
+        model = ParallelModel(3, emotions=splits.emotions, config=SMALL)
+        with contextlib.suppress(KeyboardInterrupt):
+            train_model(
+                model, splits.train.prefetch(2), splits.val, output_dir=tmp_path, resume=resume, epochs=2, verbose=0,
+                callbacks=[] if resume else [keras.callbacks.LambdaCallback(on_epoch_end=interrupt)],
+            )  # fmt: skip
+        assert ("does not say in which order" in caplog.text) == resume
+
+
+def interrupt(epoch, logs):
+    raise KeyboardInterrupt
 
 
 def test_steps_between_two_looks_of_python_change_nothing():
@@ -207,20 +301,24 @@ def test_the_linear_model_hears_parts_and_whole_clips(corpus):
     splits = preprocess_data(corpus, batch_size=8, crop_seconds=0.5)
     model = ParallelModel(3, config=CALM)
     train_model(model, splits.train, splits.val, epochs=1, **DIRECT)
-    statistics = keras.Model(model.input, model.get_layer("long_term_statistics").output)
-    with splits.train.order.numbered():  # the parts of the first epoch
-        parts, wholes = (
-            np.concatenate([statistics(inputs) for inputs, _ in data]) for data in (splits.train, splits.train.whole())
-        )
+    layers = [model.get_layer(name).output for name in ("long_term_statistics", "reliability")]
+    of_clips, means = keras.Model(model.input, layers), []
+    with splits.train.order.numbered():  # the crops of the first epoch
+        crops, full = list(splits.train), list(splits.train.whole())
+    for data in (crops + full, crops, full):
+        batches = [of_clips(inputs) for inputs, _ in data]
+        statistics, reliability = (np.concatenate(each) for each in zip(*batches, strict=True))
+        weights = np.repeat(reliability, statistics.shape[1] // reliability.shape[1], axis=1)
+        means.append(np.average(statistics, axis=0, weights=weights))
     mean = model.get_layer("statistics_normalization").adapt_mean.numpy()
-    np.testing.assert_allclose(mean, np.concatenate([parts, wholes]).mean(axis=0), rtol=1e-4, atol=1e-4)
-    assert np.abs(parts.mean(axis=0) - wholes.mean(axis=0)).max() > 0.1
+    np.testing.assert_allclose(mean, means[0], rtol=1e-4, atol=1e-4)
+    assert np.abs(means[1] - means[2]).max() > 0.1
 
 
-@pytest.mark.parametrize(("disturbance", "spread"), [({"gain_db": 6.0}, 12 / 12**0.5), ({"filter_db": 5.0}, 5.0)])
-def test_the_linear_model_hears_clips_as_the_network_does_in_training(noise, disturbance, spread):
-    """The level of one clip, given again and again, differs as much as the disturbance says."""
-    model = ParallelModel(2, config=CALM.replace(**disturbance))
+def test_the_linear_model_is_fitted_to_clips_that_are_augmented_as_in_training(noise):
+    """The level of a band of one clip, given again and again, varies as much as the random filter says."""
+    spread = 5.0
+    model = ParallelModel(2, config=CALM.replace(filter_db=spread))
     inputs = {"waveform": np.tile(noise(8_000), (500, 1)), "num_samples": np.full(500, 8_000, np.int32)}
     data = tf.data.Dataset.from_tensors((inputs, np.eye(2, dtype=np.float32)[np.arange(500) % 2]))
     model.adapt_normalization(data)
@@ -235,9 +333,9 @@ def test_the_linear_model_hears_clips_as_the_network_does_in_training(noise, dis
 def test_in_each_draw_the_same_clips_are_disturbed_anew(monkeypatch):
     heard = []
 
-    def listen(statistics, labels, regularization):
+    def listen(statistics, labels, regularization, reliability):
         heard.append((statistics.copy(), labels))
-        return logistic_regression(statistics, labels, regularization)
+        return logistic_regression(statistics, labels, regularization, reliability)
 
     monkeypatch.setattr("ser_keras.linear_model.logistic_regression", listen)
     data = tones(8)
