@@ -48,7 +48,7 @@ class Splits:
         emotions: names of the labels, in their order.
         split: which utterance is on which side.
         rejected: the files that were left out, each with its reason.
-        audit: every leak between the sides.
+        audit: the leaks between the subsets that `audit_split` detects.
         fingerprints: for each utterance a hash of its decoded samples.
     """
 

@@ -1,4 +1,4 @@
-"""Who is in train, val and test: speaker-independent splits and folds, and an audit that names every leak.
+"""Who is in train, val and test: speaker-independent splits and folds, and an audit of leaks between them.
 
 A network that has heard a speaker scores far better on that speaker than on a new one, so no function
 here puts a speaker on two sides, except `random_split` and `random_folds`, which say so, and those that
