@@ -1,5 +1,6 @@
 """evaluate_model: an honest score, with its uncertainty, in one frozen Report."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,13 +17,18 @@ from ser_keras.batches import check_clips, labelled_batches
 from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
 from ser_keras.files import whole_file, write_bytes, write_csv, write_json
-from ser_keras.metrics import bootstrap_interval, expected_calibration_error, unweighted_average_recall
+from ser_keras.metrics import (
+    MIN_SPEAKERS,
+    expected_calibration_error,
+    speaker_interval,
+    unweighted_average_recall,
+)
 from ser_keras.model import ParallelModel
 from ser_keras.plots import confusion_matrix_figure
 from ser_keras.report_page import report_cell, report_page
 from ser_keras.report_text import report_text
 
-FEW_SPEAKERS = 5
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,37 +105,33 @@ class Report:
         }
 
     @cached_property
-    def interval(self) -> tuple[float, float]:
-        """95 % interval of the UAR by bootstrap (Efron, 1979): over speakers, else over clips.
+    def interval(self) -> tuple[float, float] | None:
+        """95 % interval of the UAR over speakers (`ser_keras.metrics.speaker_interval`); None where there is none.
 
-        Clips of one speaker are no independent draws, so whole speakers are drawn with replacement.
-        With one speaker, or with speakers unknown, clips are drawn, and the interval is too narrow.
+        There is none for speakers that are not known: an interval over clips would be too narrow, since the clips of
+        one speaker are no independent draws.
         """
-        if self.resampled == "speakers":
-            return bootstrap_interval(np.stack(list(self._speaker_matrices.values())))
-        size = len(self.emotions)
-        one_clip = np.eye(size**2, dtype=int).reshape(-1, size, size)  # a matrix for each way to take a clip
-        return bootstrap_interval(one_clip, self.confusion_matrix.ravel())
+        return speaker_interval(np.stack(list(self._speaker_matrices.values()))) if self.speakers else None
 
     @property
-    def resampled(self) -> str:
-        """What the bootstrap draws: "speakers" or "clips"."""
-        return "speakers" if len(set(self.speakers)) > 1 else "clips"
-
-    @property
-    def drawn(self) -> str:
-        """How many of what the bootstrap drew, and where that was little; in words."""
-        if self.resampled == "clips":
-            return "clips"
+    def interval_note(self) -> str:
+        """The interval in words, or why there is none."""
         number = len(set(self.speakers))
-        return f"{number} speakers" + (": too few for a sure interval" if number < FEW_SPEAKERS else "")
+        if self.interval is not None:
+            low, high = self.interval
+            return f"95 % interval {low:.3f} to {high:.3f}, over {number} speakers"
+        if not number:
+            return "no interval: the speakers are unknown"
+        if number < MIN_SPEAKERS:
+            return f"no interval: {number} speaker{'s' if number > 1 else ''}, at least {MIN_SPEAKERS} are needed"
+        return f"no interval: all {number} speakers have the same score"
 
     def to_dict(self) -> dict[str, Any]:
         """Return every figure as plain values for JSON."""
         return {
             "unweighted_average_recall": self.unweighted_average_recall,
-            "interval_95": list(self.interval),
-            "interval_over": self.resampled,
+            "interval_95": None if self.interval is None else list(self.interval),
+            "interval_note": self.interval_note,
             "accuracy": self.accuracy,
             "expected_calibration_error": self.expected_calibration_error,
             "num_clips": len(self.labels),
@@ -222,19 +224,21 @@ def prediction_rows(report: Report, utterances: Sequence[Utterance]) -> Iterator
         yield *where, speaker, report.emotions[label], report.emotions[predicted], *probabilities
 
 
-def evaluate_model(model: keras.Model, test_data: Any) -> Report:
-    """Score a model on recordings of speakers that it did not hear; read the test data once, at the end.
+def evaluate_model(model: keras.Model, test_data: Any, *, utterances: Sequence[Utterance] | None = None) -> Report:
+    """Score a model on recordings of speakers that it was not trained on; read the test data once, at the end.
 
     Args:
         model: trained `ParallelModel`.
         test_data: dataset of `preprocess_data`, or any `tf.data.Dataset` or pair of arrays that
-            `train_model` takes. Speakers are known where it carries its ``utterances``.
+            `train_model` takes.
+        utterances: the recordings in the order of the data, which tell the speakers: ``splits.split.test``, say.
+            The dataset of `preprocess_data` knows its own, until `map`, `prefetch` or the like make another of it.
 
     Returns:
         The frozen report.
 
     Raises:
-        InputError: the data's emotions are not the model's, or there is no clip.
+        InputError: the data's emotions are not the model's, there is no clip, or there are not as many utterances.
 
     Example:
         ```python
@@ -254,7 +258,7 @@ def evaluate_model(model: keras.Model, test_data: Any) -> Report:
         labels.append(one_hot.numpy().argmax(axis=1))
     if not labels:
         raise InputError("the test data holds no clip: give at least one")
-    utterances = _utterances(test_data, sum(map(len, labels)))
+    utterances = _utterances(test_data, utterances, sum(map(len, labels)))
     speakers = tuple(each.speaker_id for each in utterances)
     speakers = speakers if all(speakers) else ()
     return Report(emotions, np.concatenate(labels), np.concatenate(probabilities), speakers, utterances)
@@ -276,7 +280,13 @@ def _shared_emotions(model: keras.Model, test_data: Any) -> tuple[str, ...]:
     return tuple(known or named or map(str, range(model.num_emotions)))
 
 
-def _utterances(test_data: Any, num_clips: int) -> tuple[Utterance, ...]:
-    """Return the recording of each clip, or nothing where the data do not carry them."""
-    utterances = tuple(getattr(test_data, "utterances", ()))
-    return utterances if len(utterances) == num_clips else ()
+def _utterances(test_data: Any, given: Sequence[Utterance] | None, num_clips: int) -> tuple[Utterance, ...]:
+    """Return the recording of each clip, or nothing where nobody knows them."""
+    if given is not None and len(given) != num_clips:
+        raise InputError(f"{len(given)} utterances for {num_clips} clips: give one for each, in the order of the data")
+    utterances = tuple(getattr(test_data, "utterances", ()) if given is None else given)
+    if len(utterances) == num_clips:
+        return utterances
+    if isinstance(test_data, tf.data.Dataset):
+        logger.warning("the speakers of this dataset are unknown: give utterances=splits.split.test for their scores")
+    return ()

@@ -8,10 +8,12 @@ from typing import NamedTuple
 import keras
 import numpy as np
 from keras import ops
+from scipy.special import expit, logit, stdtrit
 
 from ser_keras.errors import require
 
-_NUM_RESAMPLES = 2000
+MIN_SPEAKERS = 6
+"""With fewer speakers there is no interval: it would be as wide as the scale, and hang on one of them."""
 
 NUM_BINS = 15
 """Bins of the calibration error, as Guo et al. took them."""
@@ -39,27 +41,41 @@ def unweighted_average_recall(confusion_matrix: np.ndarray) -> np.ndarray:
     return np.divide(recalls.sum(axis=-1), classes, out=np.full(classes.shape, np.nan), where=classes > 0)
 
 
-def bootstrap_interval(matrices: np.ndarray, counts: np.ndarray | None = None) -> tuple[float, float]:
-    """Return the 95 % interval of the UAR by bootstrap over groups of clips (Efron, 1979).
+def speaker_interval(matrices: np.ndarray) -> tuple[float, float] | None:
+    """Return the 95 % interval of the UAR for speakers like these: by the jackknife over speakers, on the logit scale.
 
-    Clips of one speaker are no independent draws, and neither are the answers of several models to one
-    clip: what belongs together goes into one group, and whole groups are drawn with replacement.
+    Clips of one speaker are no independent draws, and neither are the predictions of several models for one clip, so
+    the speaker is the unit: with the UAR u of all S speakers, and u_i of all but speaker i,
+
+        se² = (S - 1) / S · Σ (u_i - mean u_i)²,    logit u ± t(0.975, S - 1) · se / (u (1 - u)).
+
+    The variance is that of Efron & Stein (1981, eq. 1.4); t, the distribution of Student with S - 1 degrees of
+    freedom, pays for how little a few speakers tell of it; and the logit keeps the limits within 0 and 1.
+    `benchmarks/interval.py` measures the coverage, which is 94 to 97 % from 6 speakers on. A bootstrap over speakers
+    with percentiles covers 85 to 90 % there.
 
     Args:
-        matrices: confusion counts of each group, `(groups, classes, classes)`, true classes in rows.
-        counts: how many groups there are of each, int `(groups,)`; one where it is None.
+        matrices: confusion counts of each speaker, `(speakers, classes, classes)`, true classes in rows.
 
     Returns:
-        The 2.5th and the 97.5th percentile of 2,000 seeded draws, 0 to 1.
+        The limits, 0 to 1; None with fewer than `MIN_SPEAKERS` speakers, or where all have the same score.
 
     Example:
-        >>> bootstrap_interval(np.array([[[2, 0], [0, 2]], [[2, 0], [0, 3]]]))  # two speakers, all right
-        (1.0, 1.0)
+        >>> hits = np.array([8, 7, 9, 6, 8, 9])  # of ten clips of each class
+        >>> speakers = [np.array([[n, 10 - n], [10 - n, n]]) for n in hits]
+        >>> print("{:.3f} to {:.3f}".format(*speaker_interval(np.stack(speakers))))
+        0.637 to 0.882
     """
-    counts = np.ones(len(matrices), int) if counts is None else counts
-    draws = np.random.default_rng(0).multinomial(counts.sum(), counts / counts.sum(), _NUM_RESAMPLES)
-    resampled = np.tensordot(draws, matrices, axes=1)  # (resamples, classes, classes)
-    low, high = np.nanpercentile(unweighted_average_recall(resampled), [2.5, 97.5])
+    count = len(matrices)
+    if count < MIN_SPEAKERS:
+        return None
+    uar = unweighted_average_recall(matrices.sum(axis=0))
+    without = unweighted_average_recall(matrices.sum(axis=0) - matrices)  # (speakers,)
+    error = np.sqrt((count - 1) / count * np.sum(np.square(without - without.mean())))
+    if not (error > 1e-12 and 0 < uar < 1):
+        return None
+    half = stdtrit(count - 1, 0.975) * error / (uar * (1 - uar))
+    low, high = expit(logit(uar) + np.array([-half, half]))
     return float(low), float(high)
 
 

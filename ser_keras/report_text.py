@@ -9,11 +9,9 @@ Report = Any
 
 def report_text(report: Report) -> str:
     """Return the scores, and tables of emotions, mistakes and speakers, as lines of text."""
-    low, high = report.interval
     return "\n".join(
         [
-            f"UAR       {report.unweighted_average_recall:.3f}   "
-            f"95 % interval {low:.3f} to {high:.3f}, bootstrap over {report.drawn}",
+            f"UAR       {report.unweighted_average_recall:.3f}   {report.interval_note}",
             f"accuracy  {report.accuracy:.3f}   {len(report.labels)} clips",
             f"ECE       {report.expected_calibration_error:.3f}   expected calibration error, 15 bins",
             "",

@@ -77,7 +77,8 @@ class CorpusScore:
             "heard_in_training": list(self.heard),
             "among_shared": {
                 "unweighted_average_recall": self.among_shared.unweighted_average_recall,
-                "interval_95": list(self.among_shared.interval),
+                "interval_95": self.among_shared.interval and list(self.among_shared.interval),
+                "interval_note": self.among_shared.interval_note,
                 "accuracy": self.among_shared.accuracy,
             },
         }

@@ -14,7 +14,6 @@ from ser_keras.corpora import Utterance
 from ser_keras.display import table_html
 from ser_keras.evaluation import Report, prediction_columns, prediction_rows
 from ser_keras.files import write_csv, write_json
-from ser_keras.metrics import bootstrap_interval
 
 OPTIMISTIC = "optimistic: voices of the test sides can have been heard in training; expect less on new speakers"
 
@@ -143,19 +142,8 @@ class CrossValidation:
 
     @cached_property
     def interval_95(self) -> tuple[float, float] | None:
-        """95 % interval of the pooled UAR by bootstrap over speakers, else over clips.
-
-        What is drawn is drawn with its predictions from all seeds.
-        """
-        if not self.is_scored:
-            return None
-        if self.report.resampled == "speakers":
-            return self.report.interval
-        size, clips = len(self.emotions), range(len(self._clips))
-        matrices = np.zeros((len(clips), size, size))
-        for report in self.reports.values():  # each lists the same clips
-            matrices[clips, report.labels, report.predictions] += 1
-        return bootstrap_interval(matrices)
+        """95 % interval of the pooled UAR over speakers, each with the predictions of all seeds; None where none is."""
+        return self.report.interval if self.is_scored else None
 
     @property
     def is_optimistic(self) -> bool:
@@ -180,7 +168,7 @@ class CrossValidation:
             "mean_fold_uar": self.mean_fold_uar,
             "std_over_seeds": self.std_over_seeds,
             "interval_95": None if self.interval_95 is None else list(self.interval_95),
-            "interval_over": pooled.get("interval_over"),
+            "interval_note": pooled.get("interval_note"),
             "accuracy": self.accuracy,
             "mean_validation_uar": self.mean_validation_uar,
             "num_clips": len(self._clips),
@@ -231,10 +219,8 @@ class CrossValidation:
         return table_html(columns, map(_cells, self.rows), str(self))
 
     def _test_lines(self) -> tuple[str, ...]:
-        low, high = self.interval_95
         return (
-            f"pooled UAR      {self.pooled_uar:.3f}   "
-            f"95 % interval {low:.3f} to {high:.3f}, bootstrap over {self.report.drawn}",
+            f"pooled UAR      {self.pooled_uar:.3f}   {self.report.interval_note}",
             f"mean fold UAR   {self.mean_fold_uar:.3f}   over {len(self.rows)} trainings",
             f"accuracy        {self.accuracy:.3f}   {len(self._clips)} clips, {len(self.config.seeds)} seeds",
         )
