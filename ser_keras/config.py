@@ -16,9 +16,8 @@ SPLITS = ("auto", "speaker", "random", "manifest")
 PROTOCOLS = ("loso", "folds", "random")
 
 
-def _setting(default: Any, help: str, choices: tuple[str, ...] | None = None, **before: Any) -> Any:
-    """Return a field; ``before`` is what files mean that were written before there was this field."""
-    return dataclasses.field(default=default, metadata={"help": help, "choices": choices, **before})
+def _setting(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
 
 
 class Config:
@@ -52,9 +51,8 @@ class Config:
         Raises:
             InputError: a name is no field, as in the file of a newer version, or a value cannot work.
         """
-        before = {each.name: each.metadata["before"] for each in dataclasses.fields(cls) if "before" in each.metadata}
         return cls().replace(
-            **{name: tuple(value) if isinstance(value, list) else value for name, value in {**before, **values}.items()}
+            **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         )
 
 
@@ -151,7 +149,8 @@ class ModelConfig(Config):
     attention_units: int = _setting(64, "width of the additive attention")
     dropout: float = _setting(0.3, "dropout of what convolutions and LSTM found, 0 to 1")
     filter_db: float = _setting(
-        3.0, "in training each clip is coloured by a random smooth filter of this standard deviation, in dB", before=0.0
+        3.0,
+        "in training each clip goes through a random smooth filter of this standard deviation, in dB",
     )
     time_mask: float = _setting(0.15, "in training each mask hides at most this part of a clip's frames, 0 to 1")
     band_mask: float = _setting(0.15, "in training each mask hides at most this part of the bands, 0 to 1")
@@ -163,7 +162,6 @@ class ModelConfig(Config):
     statistics_share: float = _setting(
         0.4,
         "weight of a linear model of each clip's long-term statistics beside the network, 0 to 1; 0: none",
-        before=0.0,
     )
     num_cepstra: int = _setting(24, "cepstra among what these statistics are taken of; no more than there are bands")
     statistics_lags: tuple[int, ...] = _setting(
@@ -172,7 +170,6 @@ class ModelConfig(Config):
     trim_db: float = _setting(
         30.0,
         "what is softer than the loudest by this at beginning and end is not in these statistics, in dB; 0: all is",
-        before=0.0,
     )
 
     def __post_init__(self) -> None:
@@ -250,13 +247,15 @@ class TrainConfig(Config):
         100.0, "L2 penalty of the linear model of the clips' statistics, 1 / C of scikit-learn"
     )
     statistics_draws: int = _setting(
-        2, "times that this model hears the training clips, each time louder or softer and coloured anew", before=1
+        2,
+        "times that each training clip is taken for this linear model, each time augmented anew",
     )
     class_weights: bool = _setting(True, "weigh each emotion by the inverse of its frequency")
-    refit_fraction: float = _setting(0.25, "part of the epochs added with the validation clips", before=0.0)
+    refit_fraction: float = _setting(0.25, "part of the epochs added with the validation clips")
     refit_learning_rate: float = _setting(1e-3, "highest learning rate of these epochs")
     steps_per_execution: int = _setting(
-        5, "on one device, batches between two looks of Python at callbacks and Ctrl-C", before=1
+        5,
+        "on one device, batches between two looks of Python at callbacks and Ctrl-C",
     )
 
     def __post_init__(self) -> None:
