@@ -50,6 +50,7 @@ class Splits:
         rejected: the files that were left out, each with its reason.
         audit: the leaks between the subsets that `audit_split` detects.
         fingerprints: for each utterance a hash of its decoded samples.
+        joined_speakers: of each speaker who is spelled in several ways, the spellings; they count as one.
     """
 
     train: tf.data.Dataset
@@ -60,6 +61,7 @@ class Splits:
     rejected: tuple[Rejected, ...]
     audit: SplitAudit
     fingerprints: dict[Utterance, str]
+    joined_speakers: tuple[tuple[str, ...], ...]
     _training_batches: Callable[[Sequence[Utterance]], tf.data.Dataset] = field(repr=False)
 
     @cached_property
@@ -150,7 +152,7 @@ def read_recordings(
     recordings = load_recordings(scan.utterances, sample_rate=audio.sample_rate, config=config)
     if rejected := strays + recordings.rejected:
         logger.warning("%s", rejection_table(rejected))
-    return dataclasses.replace(recordings, rejected=rejected)
+    return dataclasses.replace(recordings, rejected=rejected, joined_speakers=scan.joined_speakers)
 
 
 def split_utterances(utterances: Sequence[Utterance], config: DataConfig) -> Split:
@@ -189,9 +191,8 @@ def make_splits(recordings: Recordings, split: Split, *, config: DataConfig | No
 
     train = training_batches(split.train)
     val, test = (side(clips).batches(config.batch_size) for clips in (split.val, split.test))
-    return Splits(
-        train, val, test, emotions, split, recordings.rejected, audit, recordings.fingerprints, training_batches
-    )
+    known = recordings.rejected, audit, recordings.fingerprints, recordings.joined_speakers
+    return Splits(train, val, test, emotions, split, *known, training_batches)
 
 
 def clip_batches(

@@ -47,6 +47,7 @@ class Recordings:
         sample_rate: rate of the samples, in Hz.
         samples: function from an index into `utterances` to the samples as they are kept, `(time,)`: int16
             with a full scale of 2**15 where that is exactly what was decoded, else float32.
+        joined_speakers: of each speaker who is spelled in several ways, the spellings; they count as one.
     """
 
     utterances: tuple[Utterance, ...]
@@ -55,6 +56,7 @@ class Recordings:
     seconds: dict[Utterance, float]
     sample_rate: int
     samples: Callable[[int], np.ndarray]
+    joined_speakers: tuple[tuple[str, ...], ...] = ()
 
     def waveform(self, index: int) -> np.ndarray:
         """Return the samples of one utterance, float32 `(time,)`, full scale 1."""

@@ -13,7 +13,7 @@ PACKAGE = Path(ser_keras.__file__).parent
 HEAVY = {"tensorflow", "tensorflow_io", "keras", "librosa", "matplotlib", "scipy", "sklearn", "soundfile", "gradio"}
 
 ORDER = (
-    *("__init__", "errors", "terminal", "files", "stored", "rendering", "labels", "config", "sound_files"),
+    *("__init__", "errors", "terminal", "files", "stored", "rendering", "spelling", "labels", "config", "sound_files"),
     *("display", "prediction", "answer_formats", "outputs", "protocol", "transports", "client"),
     *("corpora.utterance", "corpora.listing", "corpora.naming", "corpora.table", "corpora.recognition"),
     *("corpora.iemocap", "corpora.published", "corpora.manifest", "corpora.reading", "corpora"),

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from ser_keras.cli import main
-from ser_keras.corpora import read_corpus
+from ser_keras.corpora import read_corpus, scan_corpus
 from ser_keras.corpora.iemocap import read_evaluations
 from ser_keras.corpora.manifest import read_manifest
 from ser_keras.errors import InputError
@@ -72,6 +72,26 @@ def test_segments_of_one_file_are_utterances_in_their_order(folder):
     path = write(folder, "path,emotion,start_seconds,end_seconds\na.wav,sad,2.5,4\na.wav,angry,,2.5\na.wav,calm,10,\n")
     found = [(each.emotion, each.start_seconds, each.end_seconds) for each in read_corpus(path)]
     assert found == [("angry", None, 2.5), ("sad", 2.5, 4.0), ("calm", 10.0, None)]
+
+
+def test_a_speaker_in_several_spellings_is_one_and_is_shown_as_first_spelled(folder, caplog):
+    path = write(folder, 'path,emotion,speaker\na.wav,sad,01\nb.wav,happy,1\n"with, comma.wav",sad,2\n')
+    scan = scan_corpus(path)
+    assert [each.speaker_id for each in scan.utterances] == ["manifest/01", "manifest/01", "manifest/2"]
+    assert scan.joined_speakers == (("manifest/01", "manifest/1"),)
+    assert "manifest/01 = manifest/1" in caplog.text
+
+
+def test_a_speaker_whose_spellings_look_alike_is_reported_with_escapes(folder, caplog):
+    path = write(folder, "path,emotion,speaker\na.wav,sad,J\u00f6rg\nb.wav,happy,Jo\u0308rg\n")
+    assert {each.speaker for each in scan_corpus(path).utterances} == {"J\u00f6rg"}
+    assert "manifest/J\u00f6rg = 'manifest/Jo\\u0308rg'" in caplog.text
+
+
+def test_speakers_of_two_manifests_are_compared_too(folder):
+    first = write(folder, "path,emotion,speaker\na.wav,sad,Anna\n", "one.csv")
+    second = write(folder, "path,emotion,speaker\nb.wav,sad,anna \n", "two.csv")
+    assert {each.speaker_id for each in read_corpus([first, second])} == {"manifest/Anna"}
 
 
 def test_an_absolute_path_is_taken_as_it_is(folder, tmp_path_factory):

@@ -10,6 +10,7 @@ import tensorflow as tf
 from ser_keras import preprocessing
 from ser_keras.config import DataConfig
 from ser_keras.errors import InputError
+from ser_keras.files import read_csv, write_csv
 from ser_keras.preprocessing import preprocess_data
 
 
@@ -27,6 +28,16 @@ def test_unpacks_into_three_datasets_of_speakers_apart(corpus):
     assert (train, val, test) == (splits.train, splits.val, splits.test)
     speakers = [{each.speaker for each in side} for side in splits.split]
     assert sum(map(len, speakers)) == len(set.union(*speakers)) == 4
+
+
+def test_speakers_in_several_spellings_are_apart_and_told(corpus, tmp_path):
+    rows = read_csv(corpus / "manifest.csv")
+    for number, row in enumerate(rows):
+        row["path"], row["speaker"] = corpus / row["path"], row["speaker"].lstrip("0") if number % 2 else row["speaker"]
+    write_csv(tmp_path / "manifest.csv", list(rows[0]), (row.values() for row in rows))
+    splits = preprocess_data(tmp_path, allow_outside=True)
+    assert not splits.audit.leaks
+    assert [len(spellings) for spellings in splits.joined_speakers] == [2, 2, 2, 2]
 
 
 def test_batches_have_the_model_s_form(splits):

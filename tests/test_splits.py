@@ -104,6 +104,18 @@ class TestSpeakerSplit:
             there.append(utterance(Path("/elsewhere") / clip.path, clip.emotion, clip.speaker))
         assert [speakers(side) for side in speaker_split(there)] == [speakers(side) for side in speaker_split(here)]
 
+    def test_a_speaker_who_is_spelled_in_two_ways_is_on_one_side(self):
+        clips = [
+            utterance(f"{number}/{emotion}{take}.wav", emotion, (str(number), f"{number:02d}")[take])
+            for number in range(1, 8)
+            for emotion in EMOTIONS
+            for take in range(2)
+        ]
+        split = speaker_split(clips)
+        assert not audit_split(split).leaks
+        numbers = [{int(clip.speaker) for clip in side} for side in split]
+        assert all(not one & other for one, other in combinations(numbers, 2))
+
     def test_another_seed_gives_another_split(self):
         clips = balanced(24)
         assert len({speaker_split(clips, seed=seed) for seed in range(5)}) == 5
@@ -298,6 +310,13 @@ class TestFixedFolds:
             assert_parts(balanced(4), split)
             assert not speakers(split.train) & speakers(split.val)
 
+    def test_speakers_are_told_in_any_spelling(self, tmp_path):
+        clips = [utterance(f"{name}.wav", speaker=name) for name in ("01", "Anna", "J\u00f6rg")]
+        (tmp_path / "folds.csv").write_text("speaker,fold\n1,a\nown/anna,b\nJo\u0308rg,c\n", encoding="utf-8")
+        assert [split.test[0].speaker for split in fixed_folds(clips, tmp_path / "folds.csv")] == [
+            *("01", "Anna", "J\u00f6rg")
+        ]
+
     def test_paths_are_told_by_their_end(self, tmp_path):
         clips = [utterance(f"/data/{folder}/{name}.wav", speaker=folder) for folder in "abc" for name in "xy"]
         rows = [f"{folder}/{name}.wav,{folder}" for folder in "abc" for name in "xy"]
@@ -369,6 +388,12 @@ class TestFixedFolds:
         with pytest.warns(OptimisticScoreWarning, match=r"folds\.csv has speakers in two folds or more: own/a, own/b"):
             fixed_folds(clips, self.write(tmp_path, "path,fold", *rows))
 
+    def test_folds_that_cut_through_a_speaker_in_two_spellings_are_warned_of(self, tmp_path):
+        clips = [utterance(f"{name}.wav", speaker=name) for name in ("1", "01", "2", "3")]
+        (tmp_path / "folds.csv").write_text("path,fold\n1.wav,a\n01.wav,b\n2.wav,b\n3.wav,a\n")
+        with pytest.warns(OptimisticScoreWarning, match="speakers in two folds or more: own/0?1"):
+            fixed_folds(clips, tmp_path / "folds.csv")
+
     def test_folds_of_unknown_speakers_are_warned_of(self, tmp_path):
         clips = [utterance(f"{i}.wav") for i in range(6)]
         rows = [f"{i}.wav,{i % 2}" for i in range(6)]
@@ -401,6 +426,13 @@ class TestAudit:
         finding = self.only_finding(self.split(*planted))
         assert (finding.kind, finding.sides) == ("speaker", ("train", "val", "test"))
         assert finding.message == "emodb/03 is in train (1 clip), val (1 clip) and test (1 clip)"
+
+    @pytest.mark.parametrize("other", ["3", "003", "\uff13"])
+    def test_it_knows_a_speaker_in_another_spelling(self, other):
+        train, test = [utterance("a.wav", speaker="03")], [utterance("b.wav", speaker=other)]
+        finding = self.only_finding(self.split(train=train, test=test))
+        assert (finding.kind, finding.sides) == ("speaker", ("train", "test"))
+        assert "own/03" in finding.message and f"own/{other}" in finding.message
 
     def test_it_names_identical_audio_under_two_names(self):
         split = self.split(train=[a := utterance("a.wav", speaker="a")], test=[b := utterance("b.wav", speaker="b")])

@@ -11,7 +11,7 @@ from ser_keras.corpora.naming import squash
 from ser_keras.corpora.published import read_plan
 from ser_keras.corpora.recognition import Guess, plan_corpora
 from ser_keras.corpora.table import CORPORA, CORPORA_BY_NAME
-from ser_keras.corpora.utterance import CorpusScan, Utterance, join_scans
+from ser_keras.corpora.utterance import CorpusScan, Utterance, join_scans, reconcile
 from ser_keras.errors import InputError
 from ser_keras.labels import EMOTIONS, canonical_emotion
 
@@ -82,7 +82,8 @@ def scan_corpus(
     if not paths:
         raise InputError("an empty list of paths; expected at least one folder or manifest")
     name = _corpus_name(corpus)
-    return join_scans(_scan_path(Path(each).expanduser(), name, allow_outside=allow_outside) for each in paths)
+    scans = (_scan_path(Path(each).expanduser(), name, allow_outside=allow_outside) for each in paths)
+    return reconcile(join_scans(scans))
 
 
 def _corpus_name(corpus: str | None) -> str | None:

@@ -92,9 +92,10 @@ def audit_split(split: Split, *, fingerprints: Mapping[Utterance, str] | None = 
 
 
 def _speakers_on_two_sides(split: Split) -> Iterator[Finding]:
-    for speaker, places in _shared(split, lambda clip: clip.speaker_id):
+    for _, places in _shared(split, lambda clip: clip.speaker_key):
         where = [f"{side} ({len(clips)} clip{'s' * (len(clips) > 1)})" for side, clips in places.items()]
-        yield Finding("speaker", f"{speaker} is in {', '.join(where[:-1])} and {where[-1]}", tuple(places))
+        names = " = ".join(dict.fromkeys(clip.speaker_id for clips in places.values() for clip in clips))
+        yield Finding("speaker", f"{names} is in {', '.join(where[:-1])} and {where[-1]}", tuple(places))
 
 
 def _audio_on_two_sides(split: Split, fingerprints: Mapping[Utterance, str]) -> Iterator[Finding]:

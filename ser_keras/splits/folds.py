@@ -1,15 +1,18 @@
 """Folds: each recording is in the test side of one split, for scores over all speakers."""
 
 import csv
+import unicodedata
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
+from ser_keras.spelling import spelling_key
 from ser_keras.splits.parts import (
     carve_validation,
     deal_groups,
@@ -24,7 +27,11 @@ PUBLISHED_FOLDS = {"ravdess": Path(__file__).parents[1] / "protocols" / "ravdess
 """Folds that come along, by the name under which they can be asked for; protocols/README.md cites the sources."""
 
 _NUM_SHOWN = 20
-_PATH_OR_SPEAKER = {"path": lambda clip: clip.path.as_posix(), "speaker": lambda clip: clip.speaker_id}
+_PATH_OR_SPEAKER = {
+    "path": (lambda clip: clip.path.as_posix(), partial(unicodedata.normalize, "NFC")),
+    "speaker": (lambda clip: clip.speaker_id, spelling_key),
+}
+"""For each column of a folds file the name of a clip, and what all spellings of that name have in common."""
 
 
 def leave_one_speaker_out(utterances: Iterable[Utterance], *, val_fraction: float = 0.1, seed: int = 0) -> list[Split]:
@@ -204,7 +211,7 @@ def _rotate(
 
 def _read_folds(clips: Utterances, folds_path: Path, left_out: Iterable[Path]) -> dict[Utterance, str]:
     column, rows = _fold_rows(folds_path)
-    find = _finder(clips, _PATH_OR_SPEAKER[column], [each.as_posix() for each in left_out if column == "path"])
+    find = _finder(clips, *_PATH_OR_SPEAKER[column], [each.as_posix() for each in left_out if column == "path"])
     fold_of: dict[Utterance, str] = {}
     for line, row in rows:
         where, fold = f"{folds_path}, line {line}", (row["fold"] or "").strip()
@@ -232,35 +239,42 @@ def _fold_rows(folds_path: Path) -> tuple[str, list[tuple[int, dict[str, str]]]]
 
 
 def _finder(
-    clips: Utterances, name_of: Callable[[Utterance], str | None], names_without_clips: Iterable[str]
+    clips: Utterances,
+    name_of: Callable[[Utterance], str | None],
+    key_of: Callable[[str], str],
+    names_without_clips: Iterable[str],
 ) -> Callable[[str, str], Sequence[Utterance]]:
     """A look-up of clips by a name, or by as much of its end (whole parts between slashes) as is unique."""
-    clips_of, names_of = defaultdict(list, {name: [] for name in names_without_clips}), defaultdict(list)
+    names = {key_of(name): name for name in names_without_clips}
+    clips_of, keys_of = defaultdict(list), defaultdict(list)
     for clip in clips:
         if (name := name_of(clip)) is not None:
-            clips_of[name].append(clip)
-    for name in clips_of:
-        names_of[PurePosixPath(name).name].append(name)
+            clips_of[key_of(name)].append(clip)
+            names.setdefault(key_of(name), name)
+    for key in names:
+        keys_of[PurePosixPath(key).name].append(key)
 
-    def find(key: str, where: str) -> Sequence[Utterance]:
-        tail = PurePosixPath("/", key.replace("\\", "/"))
-        names = [name for name in names_of[tail.name] if f"/{name}".endswith(str(tail))]
-        if len(names) != 1:
-            trouble = "ambiguous; it may be" if names else "not in the data, which has"
-            raise InputError(f"{where} {key!r} is {trouble} {', '.join((names or sorted(clips_of))[:_NUM_SHOWN])}")
-        return clips_of[names[0]]
+    def find(asked: str, where: str) -> Sequence[Utterance]:
+        tail = PurePosixPath("/", key_of(asked.replace("\\", "/")))
+        found = [key for key in keys_of[tail.name] if f"/{key}".endswith(str(tail))]
+        if len(found) != 1:
+            trouble = "ambiguous; it may be" if found else "not in the data, which has"
+            known = [names[key] for key in found] or sorted(map(names.get, clips_of))
+            raise InputError(f"{where} {asked!r} is {trouble} {', '.join(known[:_NUM_SHOWN])}")
+        return clips_of[found[0]]
 
     return find
 
 
 def _warn_of_shared_speakers(folds: Mapping[str, Sequence[Utterance]], folds_path: str | Path) -> None:
-    places = Counter(speaker for clips in folds.values() for speaker in {clip.speaker_id for clip in clips})
+    names = {clip.speaker_key: clip.speaker_id for clips in folds.values() for clip in clips}
+    places = Counter(speaker for clips in folds.values() for speaker in {clip.speaker_key for clip in clips})
     unknown = places.pop(None, 0)
-    shared = sorted(speaker for speaker, count in places.items() if count > 1)
+    shared = sorted(names[speaker] for speaker, count in places.items() if count > 1)
     if shared or unknown:
-        names = f"speakers in two folds or more: {', '.join(shared)}" if shared else "clips without a speaker"
+        what = f"speakers in two folds or more: {', '.join(shared)}" if shared else "clips without a speaker"
         warnings.warn(
-            f"{folds_path} has {names}, so the score can be better than on new speakers",
+            f"{folds_path} has {what}, so the score can be better than on new speakers",
             OptimisticScoreWarning,
             stacklevel=3,
         )

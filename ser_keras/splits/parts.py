@@ -157,7 +157,7 @@ def _fractions(*held_out: float) -> list[float]:
 
 
 def group_by_speaker(utterances: Iterable[Utterance], *, at_least: int) -> dict[str, Utterances]:
-    """Return each speaker's utterances.
+    """Return each speaker's utterances, in the order of the speakers' names.
 
     Raises:
         InputError: an utterance names no speaker, or there are fewer than `at_least`.
@@ -169,7 +169,8 @@ def group_by_speaker(utterances: Iterable[Utterance], *, at_least: int) -> dict[
                 f"{clip.path} names no speaker: name every clip's speaker in the manifest, or choose "
                 "the random split (--split random), whose score is optimistic"
             )
-        groups[clip.speaker_id].append(clip)
+        groups[clip.speaker_key].append(clip)
+    groups = {clips[0].speaker_id: tuple(clips) for clips in groups.values()}
     if len(groups) < at_least:
         found = f"{len(groups)} found ({', '.join(sorted(groups)) or 'none'})"
         raise InputError(
@@ -177,7 +178,7 @@ def group_by_speaker(utterances: Iterable[Utterance], *, at_least: int) -> dict[
             "for parts that share no speaker; record more speakers, name them in a manifest, or choose "
             "the random split (--split random), whose score is optimistic"
         )
-    return {speaker: tuple(groups[speaker]) for speaker in sorted(groups)}
+    return dict(sorted(groups.items()))
 
 
 def deal_groups(groups: Mapping[str, Utterances], fractions: Sequence[float], seed: int) -> list[Utterances]:

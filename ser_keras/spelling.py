@@ -1,0 +1,49 @@
+"""When two spellings are one name: how labels and speakers are tidied, and how speakers are compared.
+
+Names come from tables and folders that different people and programs made. Programs write the same letter in several
+ways (Unicode's composed and decomposed forms), leave characters in that nobody sees, and turn 01 into 1.
+"""
+
+import re
+import unicodedata
+from functools import lru_cache
+
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
+    "\uffa0\U000e0000-\U000e0fff]"
+)
+"""Soft hyphen, zero width characters, marks of direction, byte order mark, variation selectors: what Unicode's
+DerivedCoreProperties.txt calls Default_Ignorable_Code_Point."""
+
+_LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
+_NO_FRACTION = re.compile(r"(?<![^/])(\d+)\.0+(?![^/])")
+"""A number that is a whole part between slashes, and that a program has written as 7.0."""
+
+
+def tidy(text: str) -> str:
+    r"""Return a name in Unicode's form NFKC, without invisible characters and with one space between its words.
+
+    Example:
+        >>> tidy(" Jo\u0308rg\u200b  K. ") == "J\u00f6rg K."
+        True
+    """
+    return " ".join(unicodedata.normalize("NFKC", _INVISIBLE.sub("", text)).split())
+
+
+@lru_cache(maxsize=100_000)
+def spelling_key(name: str) -> str:
+    """Return what all spellings of a speaker's name have in common.
+
+    Case, invisible characters, white space around and within, leading zeros of numbers and Unicode's form make no
+    difference. Letters and digits do: S1, 1 and S10 are three speakers. It errs on the safe side: two people who count
+    as one still never are in training and in test, while one person who counts as two can be.
+
+    Args:
+        name: as a table or a file name spells it; parts between slashes are compared one by one.
+
+    Example:
+        >>> spelling_key("SPK 07") == spelling_key("spk 7"), spelling_key("S1") == spelling_key("1")
+        (True, False)
+    """
+    folded = unicodedata.normalize("NFKC", tidy(name).casefold())
+    return _NO_FRACTION.sub(r"\1", _LEADING_ZEROS.sub("", folded))
