@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 
 from ser_keras.errors import InputError
+from ser_keras.spelling import is_missing, tidy
 from ser_keras.terminal import UNPRINTABLE
 
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised", "bored")
@@ -31,8 +32,9 @@ _ALIASES = {
 def canonical_emotion(name: str) -> str:
     """Give the vocabulary's word for an emotion, however it is ordinarily spelt.
 
-    Upper and lower case, spaces, hyphens and underscores make no difference. A label outside the
-    vocabulary is the user's own and is kept, in lower case, with one space between its words.
+    Upper and lower case, spaces, hyphens and underscores, invisible characters and Unicode's form make no
+    difference. A label outside the vocabulary is the user's own and is kept, in lower case, with one space between
+    its words.
 
     Args:
         name: An emotion as a folder, a file name or a manifest spells it.
@@ -41,7 +43,8 @@ def canonical_emotion(name: str) -> str:
         A word of `EMOTIONS`, or the user's own label.
 
     Raises:
-        InputError: The name is empty, or holds characters that are no text.
+        InputError: The name is empty, stands for a missing value (`nan`, `None`), or holds characters that are no
+            text.
 
     Example:
         >>> canonical_emotion("Anger"), canonical_emotion("pleasant_surprise")
@@ -49,12 +52,17 @@ def canonical_emotion(name: str) -> str:
         >>> canonical_emotion(" Sarcastic ")
         'sarcastic'
     """
-    tidy = " ".join(name.lower().split())
-    if not tidy:
+    label = tidy(tidy(name).lower())
+    if not label:
         raise InputError(f"an empty emotion {name!r}; expected a name such as {', '.join(EMOTIONS[:3])}")
-    if UNPRINTABLE.search(tidy):
+    if is_missing(label):
+        raise InputError(
+            f"an emotion {name!r}, which programs write for a missing value; give the recordings their label or take "
+            "them away, and write neutral if no emotion is meant"
+        )
+    if UNPRINTABLE.search(label):
         raise InputError(f"an emotion with characters that are no text, {name!r}; rename it in UTF-8")
-    return _ALIASES.get(re.sub(r"[\s_-]+", "", tidy), tidy)
+    return _ALIASES.get(re.sub(r"[\s_-]+", "", label), label)
 
 
 def order_emotions(labels: Iterable[str]) -> tuple[str, ...]:

@@ -145,7 +145,7 @@ def read_recordings(
     scan = scan_corpus(dataset_path, config.corpus, allow_outside=config.allow_outside)
     strays = tuple(Rejected(path, reason) for path, reason in scan.left_out)
     if strays and config.strict:
-        raise InputError(f"{strays[0].path}: {strays[0].reason}; move it away, or leave out strict")
+        raise InputError(f"{strays[0].path}: {strays[0].reason}; correct it or take it away")
     if check is not None:
         with warnings.catch_warnings(action="ignore"):
             check(scan.utterances)

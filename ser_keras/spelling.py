@@ -15,6 +15,8 @@ _INVISIBLE = re.compile(
 """Soft hyphen, zero width characters, marks of direction, byte order mark, variation selectors: what Unicode's
 DerivedCoreProperties.txt calls Default_Ignorable_Code_Point."""
 
+_MISSING = {"nan", "-nan", "none", "null", "na", "n/a", "<na>", "#n/a", "#na", "undefined"}
+
 _LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
 _NO_FRACTION = re.compile(r"(?<![^/])(\d+)\.0+(?![^/])")
 """A number that is a whole part between slashes, and that a program has written as 7.0."""
@@ -28,6 +30,16 @@ def tidy(text: str) -> str:
         True
     """
     return " ".join(unicodedata.normalize("NFKC", _INVISIBLE.sub("", text)).split())
+
+
+def is_missing(text: str) -> bool:
+    """Return whether a text is what programs write for a value that is not there: pandas, R, JavaScript, spreadsheets.
+
+    Example:
+        >>> is_missing("NaN"), is_missing("sad")
+        (True, False)
+    """
+    return tidy(text).lower() in _MISSING
 
 
 @lru_cache(maxsize=100_000)

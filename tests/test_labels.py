@@ -52,7 +52,32 @@ def test_an_own_label_is_kept_stripped_and_in_lower_case():
     assert canonical_emotion("  Very Ironic ") == "very ironic"
 
 
-@pytest.mark.parametrize("name", ["", "   ", "\t"])
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "fro\u0308hlich",
+        "FR\u00d6HLICH",
+        "fr\u00f6h\u00adlich",
+        "\ufefffr\u00f6hlich\u200b",
+        "fr\u00f6hlich\u200e\u00a0",
+    ],
+)
+def test_spellings_that_look_alike_are_one_label(spelling):
+    assert canonical_emotion(spelling) == "fr\u00f6hlich"
+
+
+@pytest.mark.parametrize("spelling", ["J\u030coy", "\u0130ronic", "\uff33ad", "\u212bngstlich"])
+def test_a_label_is_its_own_canonical_form(spelling):
+    assert canonical_emotion(canonical_emotion(spelling)) == canonical_emotion(spelling)
+
+
+@pytest.mark.parametrize("name", ["NaN", "nan", "None", "null", "N/A", "NA", "<NA>", " nan\u200b", "undefined"])
+def test_what_programs_write_for_a_missing_value_is_no_label(name):
+    with pytest.raises(InputError, match=r"missing value.* neutral"):
+        canonical_emotion(name)
+
+
+@pytest.mark.parametrize("name", ["", "   ", "\t", "\u200b"])
 def test_an_empty_emotion_is_refused(name):
     with pytest.raises(InputError, match="empty emotion"):
         canonical_emotion(name)

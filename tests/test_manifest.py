@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import pytest
 
@@ -117,6 +118,11 @@ def test_an_absolute_path_is_taken_as_it_is(folder, tmp_path_factory):
         ("path,emotion,end_seconds\na.wav,sad,inf\n", "line 2: end_seconds is 'inf'"),
         ("path,emotion,start_seconds,end_seconds\na.wav,sad,2,2\n", "line 2: start_seconds 2 is not before"),
         ("path,emotion,end_seconds\na.wav,sad,0\n", "line 2: start_seconds 0 is not before end_seconds 0"),
+        ("path,emotion\na.wav,sad\nb.wav,NaN\n", "line 3: emotion is 'NaN', .*missing value; remove the row"),
+        ("path,emotion,speaker\na.wav,sad,nan\n", "line 2: speaker is 'nan', .*missing value; leave it empty"),
+        ("path,emotion,corpus\na.wav,sad,None\n", "line 2: corpus is 'None', .*missing value; leave it empty"),
+        ("path,emotion,emotion\na.wav,sad,happy\n", "line 1: column emotion occurs 2 times; keep the right one"),
+        ("path,emotion,speaker, Speaker\u200b\na.wav,sad,a,b\n", "line 1: column speaker occurs 2 times"),
     ],
 )
 def test_a_mistake_in_a_csv_is_named_with_its_line(folder, text, message):
@@ -132,6 +138,71 @@ def test_a_line_that_is_no_json_object_is_named(folder, line):
     path = write(folder, '{"path": "a.wav", "emotion": "sad"}\n' + line, "manifest.jsonl")
     with pytest.raises(InputError, match=r"line 2: .* is not a JSON object"):
         read_manifest(path)
+
+
+@pytest.mark.parametrize("again", ["emotion", " Emotion"])
+def test_a_field_that_occurs_twice_in_a_json_object_is_named(folder, again):
+    path = write(folder, f'{{"path": "a.wav", "emotion": "sad", "{again}": "happy"}}', "manifest.jsonl")
+    with pytest.raises(InputError, match="line 1: column emotion occurs 2 times"):
+        read_manifest(path)
+
+
+def test_a_label_that_is_no_number_in_json_is_refused(folder):
+    path = write(folder, '{"path": "a.wav", "emotion": NaN}', "manifest.jsonl")
+    with pytest.raises(InputError, match=r"line 1: emotion is 'nan', .*missing value"):
+        read_manifest(path)
+
+
+def test_columns_of_which_nothing_is_read_may_occur_twice(folder):
+    path = write(folder, "path,emotion,note,note,,\na.wav,sad,x,y,,\n")
+    assert read_corpus(path)[0].emotion == "sad"
+
+
+def test_invisible_characters_in_names_of_columns_and_labels_make_no_difference(folder):
+    path = write(folder, "path,emotion\u200b\na.wav,fr\u00f6hlich\nb.wav,fro\u0308h\u00adlich\u200e\n")
+    assert {each.emotion for each in read_corpus(path)} == {"fr\u00f6hlich"}
+
+
+HEADER = "path,emotion,speaker,split,start_seconds,end_seconds\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "named"),
+    [
+        ("a.wav,happy,x,,,\na.wav,sad,x,,,\n", "happy and sad"),
+        ("a.wav,happy,x,,,\n./a.wav,sad,x,,0,\n", "happy and sad"),
+        ("a.wav,happy,x,,,\na.wav,happy,y,,,\n", "manifest/x and manifest/y"),
+        ("a.wav,happy,x,,,\na.wav,happy,,,,\n", "manifest/x and none"),
+        ("a.wav,happy,x,train,,\na.wav,happy,x,test,,\n", "train and test"),
+        ("a.wav,happy,x,,1,2\na.wav,sad,x,,1,2\na.wav,sad,x,,2,3\n", r"\(1 s to 2 s\).*happy and sad"),
+    ],
+)
+def test_a_clip_whose_rows_contradict_each_other_is_listed_and_not_used(folder, rows, named):
+    scan = scan_corpus(write(folder, f"{HEADER}{rows}b.wav,sad,x,,,\n"))
+    ((path, reason),) = scan.left_out
+    assert path.name == "a.wav" and re.search(f"conflicting.*{named}", reason)
+    assert ("a.wav", 1.0) not in {(each.path.name, each.start_seconds) for each in scan.utterances}
+    assert "b.wav" in {each.path.name for each in scan.utterances}
+
+
+@pytest.mark.parametrize("row", ["a.wav,Happiness,01,,0,", "./a.wav,happy,1,,,"])
+def test_a_clip_that_is_listed_twice_in_the_same_way_is_used_once(folder, row):
+    scan = scan_corpus(write(folder, f"{HEADER}a.wav,happy,1,,,\n{row}\nb.wav,sad,2,,,\n"))
+    assert [each.path.name for each in scan.utterances] == ["a.wav", "b.wav"] and not scan.left_out
+
+
+def test_rows_of_two_manifests_that_contradict_each_other_are_found(folder):
+    paths = [
+        write(folder, f"path,emotion\na.wav,{label}\n{name},sad\n", f"{label}.csv")
+        for label, name in (("sad", "b.wav"), ("happy", '"with, comma.wav"'))
+    ]
+    assert [path.name for path, _ in scan_corpus(paths).left_out] == ["a.wav"]
+
+
+def test_a_manifest_of_nothing_but_contradictions_is_an_error(folder):
+    path = write(folder, "path,emotion\na.wav,happy\na.wav,sad\nb.wav,calm\nb.wav,sad\n")
+    with pytest.raises(InputError, match=r"a\.wav: conflicting.*all 2 clips"):
+        read_corpus(path)
 
 
 def test_a_json_object_without_an_emotion_is_named(folder):

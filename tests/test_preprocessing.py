@@ -40,6 +40,27 @@ def test_speakers_in_several_spellings_are_apart_and_told(corpus, tmp_path):
     assert [len(spellings) for spellings in splits.joined_speakers] == [2, 2, 2, 2]
 
 
+@pytest.fixture
+def contradictory(corpus, tmp_path):
+    """Return a manifest in which two raters differ about one clip."""
+    rows = [{**row, "path": corpus / row["path"]} for row in read_csv(corpus / "manifest.csv")]
+    rows.append({**rows[0], "emotion": "bored"})
+    write_csv(tmp_path / "raters.csv", list(rows[0]), (row.values() for row in rows))
+    return tmp_path / "raters.csv"
+
+
+def test_a_clip_with_two_labels_is_rejected_with_its_reason(contradictory):
+    splits = preprocess_data(contradictory, allow_outside=True)
+    (rejected,) = splits.rejected
+    assert "conflicting" in rejected.reason and "bored" in rejected.reason
+    assert rejected.path not in {each.path for side in splits.split for each in side}
+
+
+def test_a_clip_with_two_labels_is_an_error_where_all_is_strict(contradictory):
+    with pytest.raises(InputError, match=r"conflicting.*bored"):
+        preprocess_data(contradictory, allow_outside=True, strict=True)
+
+
 def test_batches_have_the_model_s_form(splits):
     inputs, labels = next(splits.train.as_numpy_iterator())
     assert inputs["waveform"].dtype == np.float32 and inputs["waveform"].shape[0] == 8

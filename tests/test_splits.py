@@ -515,6 +515,15 @@ class TestAudit:
         assert finding.message == "no calm clip in val and test"
         assert audit_split(split).leaks == ()
 
+    @pytest.mark.parametrize("sides", [("train", "test"), ("train", "train")])
+    def test_identical_audio_with_different_labels_is_a_finding(self, sides):
+        clips = utterance("a.wav", "sad", "03"), utterance("b.wav", "happy", "03")
+        placed = {side: [clip for clip, own in zip(clips, sides, strict=True) if own == side] for side in sides}
+        audit = audit_split(self.split(**placed), fingerprints=dict.fromkeys(clips, "same"))
+        (finding,) = (finding for finding in audit if finding.kind == "label")
+        assert finding not in audit.leaks and finding.sides == tuple(dict.fromkeys(sides))
+        assert f"a.wav (sad, {sides[0]})" in finding.message and f"b.wav (happy, {sides[1]})" in finding.message
+
     def test_unknown_speakers_are_a_finding_but_no_leak(self):
         split = self.split(val=[utterance("x.wav"), utterance("y.wav")])
         finding = self.only_finding(split)

@@ -103,7 +103,7 @@ def test_an_error_line_is_one_line_whatever_the_path_is(tmp_path, capsys):
     assert printed.count("\n") == 1 and is_harmless(printed)
 
 
-@pytest.mark.parametrize("label", ["sad\x1b[1m", "\udcff", "a\u202eb", "bell\x07"])
+@pytest.mark.parametrize("label", ["sad\x1b[1m", "\udcff", "bell\x07"])
 def test_a_label_that_is_no_text_is_refused(label):
     with pytest.raises(InputError, match="characters that are no text"):
         canonical_emotion(label)
@@ -111,7 +111,13 @@ def test_a_label_that_is_no_text_is_refused(label):
 
 @pytest.mark.parametrize(
     ("label", "expected"),
-    [("very\nsad", "very sad"), (" a\t b ", "a b"), ("=cmd()", "=cmd()"), ("x" * 4_096, "x" * 4_096)],
+    [
+        ("very\nsad", "very sad"),
+        (" a\t b ", "a b"),
+        ("a\u202eb", "ab"),
+        ("=cmd()", "=cmd()"),
+        ("x" * 4_096, "x" * 4_096),
+    ],
 )
 def test_a_label_is_one_line_of_text(label, expected):
     assert canonical_emotion(label) == expected

@@ -14,12 +14,14 @@ import io
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ser_keras.errors import InputError
 from ser_keras.labels import canonical_emotion
+from ser_keras.spelling import is_missing, tidy
 from ser_keras.terminal import UNPRINTABLE
 
 REQUIRED_COLUMNS = ("path", "emotion")
@@ -104,7 +106,8 @@ def _read_text(path: Path) -> str:
 
 
 def _check_columns(path: Path, names: Iterable[str]) -> None:
-    columns = [name.strip().lower() for name in names]
+    columns = [_column(name) for name in names]
+    _refuse_repeated(columns, f"{path}, line 1")
     missing = [name for name in REQUIRED_COLUMNS if name not in columns]
     if missing:
         raise InputError(
@@ -114,9 +117,27 @@ def _check_columns(path: Path, names: Iterable[str]) -> None:
         )
 
 
+def _column(name: str) -> str:
+    return tidy(name).lower()
+
+
+def _refuse_repeated(columns: Iterable[str], where: str) -> None:
+    """Refuse a column that is read and that occurs twice: one of the two would be taken without a word."""
+    counts = Counter(columns)
+    for name in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS):
+        if counts[name] > 1:
+            raise InputError(f"{where}: column {name} occurs {counts[name]} times; keep the right one")
+
+
 def _json_object(path: Path, number: int, line: str) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        _refuse_repeated((_column(name) for name, _ in pairs), f"{path}, line {number}")
+        return dict(pairs)
+
     try:
-        row = json.loads(line)
+        row = json.loads(line, object_pairs_hook=unique)
+    except InputError:
+        raise
     except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict):
@@ -130,12 +151,13 @@ def _json_object(path: Path, number: int, line: str) -> dict[str, Any]:
 def _tidy(row: dict[str, Any], path: Path, line: int) -> dict[str, str]:
     if None in row:
         raise InputError(f"{path}, line {line}: more values than columns: {row[None]}; quote values with commas")
-    values = {name.strip().lower(): "" if value is None else str(value).strip() for name, value in row.items()}
-    audio = values.pop("path", "")  # a file may be called anything
-    for name, value in values.items():
-        if UNPRINTABLE.search(" ".join(value.split())):
-            raise InputError(f"{path}, line {line}: {name} {value[:40]!r} has characters that are no text; remove them")
-    return {"path": audio} | {name: " ".join(value.split()) for name, value in values.items()}
+    values = {_column(name): "" if value is None else str(value).strip() for name, value in row.items()}
+    as_given = {name: values.pop(name, "") for name in ("path", "speaker")}  # a file may be called anything
+    texts = {name: tidy(value) for name, value in values.items()}
+    for name, text in {**texts, "speaker": tidy(as_given["speaker"])}.items():
+        if UNPRINTABLE.search(text):
+            raise InputError(f"{path}, line {line}: {name} {text[:40]!r} has characters that are no text; remove them")
+    return as_given | texts
 
 
 def _check_row(row: dict[str, str], path: Path, line: int, *, allow_outside: bool) -> dict[str, Any]:
@@ -143,12 +165,13 @@ def _check_row(row: dict[str, str], path: Path, line: int, *, allow_outside: boo
     for name in REQUIRED_COLUMNS:
         if not row.get(name):
             raise InputError(f"{where}: {name} is empty {row.get(name, '')!r}; give each row its {name}")
+    _refuse_missing(row, where)
     start, end = (_seconds(row, name, where) for name in ("start_seconds", "end_seconds"))
     _check_segment(start, end, where)
     return {
         "path": _audio_path(row["path"], path.parent, where, allow_outside=allow_outside),
         "emotion": canonical_emotion(row["emotion"]),
-        "speaker": row.get("speaker") or None,
+        "speaker": row["speaker"] if tidy(row["speaker"]) else None,  # `reconcile` tidies it, and reports what it joins
         "corpus": row.get("corpus", "").lower() or "manifest",
         "text": row.get("text") or None,
         "gender": _one_of(row, "gender", _GENDERS, where),
@@ -156,6 +179,17 @@ def _check_row(row: dict[str, str], path: Path, line: int, *, allow_outside: boo
         "start_seconds": start,
         "end_seconds": end,
     }
+
+
+def _refuse_missing(row: dict[str, str], where: str) -> None:
+    """Refuse what programs write for a missing value: as a name it would join all whose name is not known."""
+    remedies = {"emotion": "remove the row", "speaker": "leave it empty", "corpus": "leave it empty"}
+    for name, remedy in remedies.items():
+        if is_missing(row.get(name, "")):
+            raise InputError(
+                f"{where}: {name} is {row[name]!r}, which programs write for a missing value; {remedy} where it is not "
+                "known, or give another name"
+            )
 
 
 def _audio_path(name: str, folder: Path, where: str, *, allow_outside: bool) -> Path:

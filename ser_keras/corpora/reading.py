@@ -5,13 +5,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from ser_keras.corpora.consistency import reconcile
 from ser_keras.corpora.listing import group_by_folder, list_files, no_audio_message
 from ser_keras.corpora.manifest import find_manifest, read_manifest
 from ser_keras.corpora.naming import squash
 from ser_keras.corpora.published import read_plan
 from ser_keras.corpora.recognition import Guess, plan_corpora
 from ser_keras.corpora.table import CORPORA, CORPORA_BY_NAME
-from ser_keras.corpora.utterance import CorpusScan, Utterance, join_scans, reconcile
+from ser_keras.corpora.utterance import CorpusScan, Utterance, join_scans
 from ser_keras.errors import InputError
 from ser_keras.labels import EMOTIONS, canonical_emotion
 

@@ -1,14 +1,10 @@
 """One labelled recording, and what a folder of them holds."""
 
-import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from ser_keras.spelling import spelling_key, tidy
-
-_logger = logging.getLogger(__name__)
-_NUM_SHOWN = 5
+from ser_keras.spelling import spelling_key
 
 
 @dataclass(frozen=True)
@@ -76,30 +72,3 @@ def join_scans(scans: Iterable[CorpusScan]) -> CorpusScan:
         tuple(sorted(utterances, key=lambda each: (str(each.path), each.start_seconds or 0.0))),
         tuple(sorted(left_out, key=lambda item: str(item[0]))),
     )
-
-
-def reconcile(scan: CorpusScan) -> CorpusScan:
-    """Return a scan in which each speaker is spelled in one way, the first; one logged line says which were joined."""
-    spellings: dict[str, dict[str, Utterance]] = {}
-    for each in scan.utterances:
-        if each.speaker:
-            spellings.setdefault(each.speaker_key, {}).setdefault(each.speaker_id, each)
-    first = {key: next(iter(spelled.values())) for key, spelled in spellings.items()}
-    joined = tuple(tuple(spelled) for spelled in spellings.values() if len(spelled) > 1)
-    if joined:
-        names = "; ".join(map(_equation, joined[:_NUM_SHOWN])) + ("; ..." if len(joined) > _NUM_SHOWN else "")
-        _logger.warning("%d speakers are spelled in several ways and count as one each: %s", len(joined), names)
-    utterances = tuple(_spelled_as(first.get(each.speaker_key, each), each) for each in scan.utterances)
-    return replace(scan, utterances=utterances, joined_speakers=joined)
-
-
-def _spelled_as(model: Utterance, each: Utterance) -> Utterance:
-    """Return an utterance with the speaker as another one spells it."""
-    speaker, corpus = tidy(model.speaker) if model.speaker else None, model.corpus
-    return each if (speaker, corpus) == (each.speaker, each.corpus) else replace(each, speaker=speaker, corpus=corpus)
-
-
-def _equation(spellings: tuple[str, ...]) -> str:
-    """Return spellings as one line, with escapes in those that look like the first."""
-    first = tidy(spellings[0])
-    return " = ".join([first, *(ascii(each) if tidy(each) == first else each for each in spellings[1:])])

@@ -18,8 +18,8 @@ _NUM_SHOWN = 20
 class Finding:
     """One thing that the audit found.
 
-    `kind` is one of "speaker", "audio" and "derived" (leaks), "unknown speaker" and "class" (limits of
-    what the score can say); `sides` names the sides concerned.
+    `kind` is one of "speaker", "audio" and "derived" (leaks), "label" (identical audio with different labels),
+    "unknown speaker" and "class" (limits of what the score can say); `sides` names the sides concerned.
     """
 
     kind: str
@@ -60,7 +60,8 @@ def audit_split(split: Split, *, fingerprints: Mapping[Utterance, str] | None = 
 
     It finds speakers; identical audio (by fingerprint, or overlapping segments of one file); clips made
     from one recording (`x.wav` and `x_aug1.wav`, `x-noise.wav`, `x_pitch+2.wav`, `x_speed0.9.wav`,
-    `x_copy.wav` or `x (1).wav`; segments of one file); clips without a speaker; and missing classes.
+    `x_copy.wav` or `x (1).wav`; segments of one file); identical audio with different labels, within one set too;
+    clips without a speaker; and missing classes.
 
     Args:
         split: Three sides, from here or from elsewhere.
@@ -85,6 +86,7 @@ def audit_split(split: Split, *, fingerprints: Mapping[Utterance, str] | None = 
             *_audio_on_two_sides(split, fingerprints or {}),
             *_files_on_two_sides(split),
             *_derived_on_two_sides(split),
+            *_labels_of_identical_audio(split, fingerprints or {}),
             *_unknown_speakers(split),
             *_missing_classes(split),
         )
@@ -130,6 +132,20 @@ def _derived_on_two_sides(split: Split) -> Iterator[Finding]:
     for _, places in _shared(split, lambda clip: origins[clip.path]):
         if _num_files(places) > 1:
             yield Finding("derived", f"made from one recording: {_first_of_each(places)}", tuple(places))
+
+
+def _labels_of_identical_audio(split: Split, fingerprints: Mapping[Utterance, str]) -> Iterator[Finding]:
+    first, others = {}, defaultdict(dict)  # by sound; the clips of further labels by label
+    for side, clip in ((side, clip) for side, clips in zip(SIDES, split, strict=True) for clip in clips):
+        sound = fingerprints.get(clip)
+        known = first.setdefault(sound, (side, clip))
+        if sound is not None and known[1].emotion != clip.emotion:
+            others[sound].setdefault(clip.emotion, (side, clip))
+    for sound, found in others.items():
+        places = [first[sound], *found.values()]
+        names = " and ".join(f"{clip.path} ({clip.emotion}, {side})" for side, clip in places)
+        sides = tuple(side for side in SIDES if side in dict(places))
+        yield Finding("label", f"identical audio with different labels: {names}", sides)
 
 
 def _unknown_speakers(split: Split) -> Iterator[Finding]:
