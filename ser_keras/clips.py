@@ -19,7 +19,14 @@ LONGEST_FILE_SECONDS = 4 * 3600.0
 SILENCE_PEAK = 1e-4
 """A clip whose largest sample lies below this (-80 dB of full scale) counts as silent."""
 
-_VERSION = 1
+_END_TOLERANCE_SECONDS, _END_TOLERANCE = 0.05, 0.01
+"""By how much a segment may end behind its file, in seconds or as a part of the file, whichever is more.
+
+An end that is rounded to a tenth of a second is 50 ms too late at most, as is that of an MP3 file with its encoder's
+padding counted in; lengths that players estimate from the bit rate are off by a part. A wrong unit is off by far more.
+"""
+
+_VERSION = 2
 """One more for every change by which decoders or resampler give other samples, which no cache may then answer with."""
 
 
@@ -85,12 +92,18 @@ class ClipDecoder:
     def _cut(self, whole: np.ndarray, utterance: Utterance) -> Clip:
         start = round((utterance.start_seconds or 0.0) * self._sample_rate)
         end = len(whole) if utterance.end_seconds is None else round(utterance.end_seconds * self._sample_rate)
-        if start and start >= len(whole):
-            seconds = len(whole) / self._sample_rate
-            error = f"start_seconds={utterance.start_seconds} lies behind the end of the file at {seconds:.2f} s"
-            return Clip(utterance, error=error)
+        latest = len(whole) + max(_END_TOLERANCE_SECONDS * self._sample_rate, _END_TOLERANCE * len(whole))
+        for name, is_behind in (("start_seconds", start and start >= len(whole)), ("end_seconds", end > latest)):
+            if is_behind and len(whole):
+                return Clip(utterance, error=self._behind(name, utterance, len(whole)))
         part = whole[start : min(end, start + self._max_samples)]
         return self.check(utterance, part if len(part) == len(whole) else part.copy())  # a view keeps all in memory
+
+    def _behind(self, name: str, utterance: Utterance, num_samples: int) -> str:
+        return (
+            f"{name}={getattr(utterance, name)} lies behind the end of the file at "
+            f"{num_samples / self._sample_rate:.2f} s: is it in milliseconds or samples? Give it in seconds"
+        )
 
 
 def fingerprint(content: bytes | np.ndarray) -> str:

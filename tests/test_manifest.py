@@ -95,6 +95,42 @@ def test_speakers_of_two_manifests_are_compared_too(folder):
     assert {each.speaker_id for each in read_corpus([first, second])} == {"manifest/Anna"}
 
 
+@pytest.mark.skipif(os.sep == "\\", reason="there it is the system's own separator")
+class TestPathsOfWindows:
+    @pytest.mark.parametrize("name", ["wav\\x.wav", ".\\wav\\x.wav", "wav\\..\\wav/x.wav"])
+    def test_separators_of_windows_are_understood(self, folder, name):
+        (folder / "wav").mkdir()
+        (folder / "wav" / "x.wav").touch()
+        assert read_corpus(write(folder, f"path,emotion\n{name},sad\n"))[0].path == folder / "wav" / "x.wav"
+
+    def test_a_file_whose_name_has_a_backslash_is_found_first(self, folder):
+        (folder / "wav").mkdir()
+        for name in ("wav/x.wav", "wav\\x.wav"):
+            (folder / name).touch()
+        assert read_corpus(write(folder, "path,emotion\nwav\\x.wav,sad\n"))[0].path.name == "wav\\x.wav"
+
+    @pytest.mark.parametrize("name", ["C:\\data\\x.wav", "d:/data/x.wav", "\\\\server\\share\\x.wav", "\\data\\x.wav"])
+    def test_a_drive_of_windows_is_named_with_what_to_do(self, folder, name):
+        with pytest.raises(InputError, match=r"line 2.*drive of Windows.*make them relative") as error:
+            read_corpus(write(folder, f"path,emotion\n{name},sad\n"))
+        assert name in str(error.value)
+
+    def test_separators_of_windows_that_lead_to_no_file_are_named(self, folder):
+        with pytest.raises(InputError, match=r"1 of 1 .* missing.*separators are those of Windows"):
+            read_corpus(write(folder, "path,emotion\nwav\\gone.wav,sad\n"))
+
+    def test_separators_of_windows_do_not_lead_out_of_the_folder(self, folder, tmp_path_factory):
+        (folder.parent / "outside.wav").touch()
+        with pytest.raises(InputError, match=r"line 2: .*outside\.wav lies outside"):
+            read_corpus(write(folder, "path,emotion\n..\\outside.wav,sad\n"))
+
+
+@pytest.mark.parametrize(("name", "file"), [("J\u00f6rg.wav", "Jo\u0308rg.wav"), ("Jo\u0308rg.wav", "J\u00f6rg.wav")])
+def test_a_file_name_in_unicode_s_other_form_is_found(folder, name, file):
+    (folder / file).touch()
+    assert read_corpus(write(folder, f"path,emotion\n{name},sad\n"))[0].path.is_file()
+
+
 def test_an_absolute_path_is_taken_as_it_is(folder, tmp_path_factory):
     path = write(tmp_path_factory.mktemp("elsewhere"), f"path,emotion\n{folder / 'a.wav'},sad\n")
     assert read_corpus(path, allow_outside=True)[0].path == folder / "a.wav"

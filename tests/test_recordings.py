@@ -132,6 +132,34 @@ def test_a_segment_behind_the_end_is_left_out(good):
     assert "start_seconds=7.0 lies behind the end of the file at 1.00 s" in loaded.rejected[0].reason
 
 
+@pytest.mark.parametrize("end_seconds", [900.0, 16_000.0, 1.2])
+def test_a_segment_that_ends_behind_its_file_is_rejected_with_the_length_and_a_question_about_the_unit(
+    good, end_seconds
+):
+    loaded = load([good[0], utterance(good[0].path, start_seconds=0.0, end_seconds=end_seconds)])
+    assert len(loaded.utterances) == 1
+    (reason,) = (each.reason for each in loaded.rejected)
+    assert f"end_seconds={end_seconds}" in reason and "1.00 s" in reason and "milliseconds" in reason
+
+
+@pytest.mark.parametrize(("start_seconds", "end_seconds"), [(None, 1.05), (0.5, 1.0), (0.5, 1.02)])
+def test_the_end_of_a_segment_may_be_rounded(good, start_seconds, end_seconds):
+    loaded = load([utterance(good[0].path, start_seconds=start_seconds, end_seconds=end_seconds)])
+    assert len(loaded.samples(0)) == 16_000 * (1 - (start_seconds or 0))
+
+
+def test_a_segment_of_a_long_file_may_end_a_hundredth_behind_it(tmp_path, noise):
+    soundfile.write(tmp_path / "long.wav", noise(16_000 * 20), 16_000)
+    ends = [utterance(tmp_path / "long.wav", start_seconds=19.0, end_seconds=end) for end in (20.1, 20.3)]
+    loaded = load(ends)
+    assert [each.end_seconds for each in loaded.utterances] == [20.1] and "20.00 s" in loaded.rejected[0].reason
+
+
+def test_a_segment_that_is_longer_than_max_seconds_is_cut_as_before(good):
+    loaded = load([utterance(good[0].path, start_seconds=0.25, end_seconds=0.75)], max_seconds=0.2)
+    assert len(loaded.samples(0)) == 3_200 and not loaded.rejected
+
+
 def test_only_the_beginning_of_a_long_recording_is_used_and_that_is_said(good, caplog):
     loaded = load(good, max_seconds=0.5)
     assert set(loaded.seconds.values()) == {0.5, 0.1}

@@ -1,7 +1,9 @@
 """Labels that are written in a file: a CSV or JSONL manifest, a table with one utterance a row.
 
 `path` (relative to the manifest's folder) and `emotion` are needed; `speaker`, `split`, `start_seconds`,
-`end_seconds`, `text`, `gender` and `corpus` may be given. Several rows may cut segments out of one file.
+`end_seconds`, `text`, `gender` and `corpus` may be given. Several rows may cut segments out of one file. A path
+that no file has is looked for in other spellings too: with `/` in place of the separators of Windows, and in
+Unicode's other form, because file systems write names in either.
 
 A manifest that came with a corpus was written by somebody else: it must not make a run read files that
 its folder does not show, so that a path that leads out of the folder is refused unless it is allowed. Links
@@ -14,8 +16,11 @@ import io
 import json
 import math
 import os
+import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +33,9 @@ REQUIRED_COLUMNS = ("path", "emotion")
 OPTIONAL_COLUMNS = ("speaker", "split", "start_seconds", "end_seconds", "text", "gender", "corpus")
 SPLITS = ("train", "val", "test")
 
+_IsFile = Callable[[Path], bool]
 _MANIFESTS = ("manifest.csv", "manifest.jsonl")
+_WINDOWS_ROOT = re.compile(r"[A-Za-z]:[\\/]|\\")
 _GENDERS = {"": None, "male": "male", "m": "male", "female": "female", "f": "female"}
 
 
@@ -57,10 +64,11 @@ def read_manifest(path: str | Path, *, allow_outside: bool = False) -> list[dict
     """
     path = Path(path)
     read_rows = _json_rows if path.suffix.lower() == ".jsonl" else _csv_rows
-    rows = [(line, _check_row(row, path, line, allow_outside=allow_outside)) for line, row in read_rows(path)]
+    is_file = cache(os.path.isfile)  # of any length of name; many rows can be about one file
+    rows = [(line, _check_row(row, path, line, is_file, allow_outside=allow_outside)) for line, row in read_rows(path)]
     if not rows:
         raise InputError(f"{path}: no rows; expected one utterance a line ({', '.join(REQUIRED_COLUMNS)})")
-    _check_files(path, rows)
+    _check_files(path, rows, is_file)
     return [row for _, row in rows]
 
 
@@ -160,7 +168,7 @@ def _tidy(row: dict[str, Any], path: Path, line: int) -> dict[str, str]:
     return as_given | texts
 
 
-def _check_row(row: dict[str, str], path: Path, line: int, *, allow_outside: bool) -> dict[str, Any]:
+def _check_row(row: dict[str, str], path: Path, line: int, is_file: _IsFile, *, allow_outside: bool) -> dict[str, Any]:
     where = f"{path}, line {line}"
     for name in REQUIRED_COLUMNS:
         if not row.get(name):
@@ -169,7 +177,7 @@ def _check_row(row: dict[str, str], path: Path, line: int, *, allow_outside: boo
     start, end = (_seconds(row, name, where) for name in ("start_seconds", "end_seconds"))
     _check_segment(start, end, where)
     return {
-        "path": _audio_path(row["path"], path.parent, where, allow_outside=allow_outside),
+        "path": _find_file(row["path"], path.parent, where, is_file, allow_outside=allow_outside),
         "emotion": canonical_emotion(row["emotion"]),
         "speaker": row["speaker"] if tidy(row["speaker"]) else None,  # `reconcile` tidies it, and reports what it joins
         "corpus": row.get("corpus", "").lower() or "manifest",
@@ -190,6 +198,21 @@ def _refuse_missing(row: dict[str, str], where: str) -> None:
                 f"{where}: {name} is {row[name]!r}, which programs write for a missing value; {remedy} where it is not "
                 "known, or give another name"
             )
+
+
+def _find_file(name: str, folder: Path, where: str, is_file: _IsFile, *, allow_outside: bool) -> Path:
+    """Return the path of the first spelling of a name that a file has; of the name as it is where none has."""
+    for spelling in _spellings(name):
+        if is_file(path := _audio_path(spelling, folder, where, allow_outside=allow_outside)):
+            return path
+    return _audio_path(name, folder, where, allow_outside=allow_outside)
+
+
+def _spellings(name: str) -> Iterator[str]:
+    for text in (name, name if _WINDOWS_ROOT.match(name) else name.replace("\\", "/")):
+        yield text
+        for form in ("NFC", "NFD"):
+            yield unicodedata.normalize(form, text)
 
 
 def _audio_path(name: str, folder: Path, where: str, *, allow_outside: bool) -> Path:
@@ -232,11 +255,23 @@ def _one_of(row: dict[str, str], name: str, allowed: dict[str, str | None], wher
     return allowed[value.lower()]
 
 
-def _check_files(path: Path, rows: list[tuple[int, dict[str, Any]]]) -> None:
-    is_there = {audio: os.path.isfile(audio) for audio in {row["path"] for _, row in rows}}  # noqa: PTH113  (any length of name)
-    missing = [f"{row['path']} (line {line})" for line, row in rows if not is_there[row["path"]]]
+def _check_files(path: Path, rows: list[tuple[int, dict[str, Any]]], is_file: _IsFile) -> None:
+    missing = [(line, row["path"]) for line, row in rows if not is_file(row["path"])]
     if missing:
+        names = [f"{audio} (line {line})" for line, audio in missing[:3]] + ["..."] * (len(missing) > 3)
         raise InputError(
-            f"{path}: {len(missing)} of {len(rows)} audio files are missing: {', '.join(missing[:3])}"
-            f"{', ...' if len(missing) > 3 else ''}; paths are relative to {path.parent}"
+            f"{path}: {len(missing)} of {len(rows)} audio files are missing: {', '.join(names)}; paths are relative to "
+            f"{path.parent}{_about_windows([audio for _, audio in missing], path.parent)}"
         )
+
+
+def _about_windows(missing: list[Path], folder: Path) -> str:
+    """Say what is special about paths that were written on Windows, where this is another system."""
+    names = [str(audio.relative_to(folder)) for audio in missing if audio.is_relative_to(folder)]
+    if os.sep == "\\":
+        return ""
+    if any(map(_WINDOWS_ROOT.match, names)):
+        return "; paths that begin with a drive of Windows lead nowhere here: make them relative, such as wav/x.wav"
+    if any("\\" in name for name in names):
+        return "; their separators are those of Windows (\\), and / does not lead to a file either: correct the folders"
+    return ""
