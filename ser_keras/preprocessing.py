@@ -21,7 +21,15 @@ from ser_keras.errors import InputError
 from ser_keras.labels import order_emotions
 from ser_keras.padding import pad_clips
 from ser_keras.recordings import Recordings, Rejected, load_recordings
-from ser_keras.splits import Split, SplitAudit, audit_split, default_split, random_split, speaker_split
+from ser_keras.splits import (
+    Split,
+    SplitAudit,
+    audit_split,
+    default_split,
+    random_split,
+    require_two_emotions,
+    speaker_split,
+)
 from ser_keras.terminal import shown
 
 logger = logging.getLogger(__name__)
@@ -159,7 +167,8 @@ def split_utterances(utterances: Sequence[Utterance], config: DataConfig) -> Spl
     """Part utterances into train, validation and test as ``config.split`` says.
 
     Raises:
-        InputError: fewer than two emotions, or the split that was asked for is not possible.
+        InputError: fewer than two emotions, of all recordings or of those to train on, or the split that was asked for
+            is not possible.
     """
     emotions = {each.emotion for each in utterances}
     if len(emotions) < 2:
@@ -170,7 +179,7 @@ def split_utterances(utterances: Sequence[Utterance], config: DataConfig) -> Spl
         raise InputError(f"{unsplit[0].path}: no manifest gives its split; add the column or choose another split")
     split = {"speaker": speaker_split, "random": random_split}.get(config.split, default_split)
     fractions = {"val_fraction": config.val_fraction, "test_fraction": config.test_fraction}
-    return split(utterances, **fractions, seed=config.seed)
+    return require_two_emotions(split(utterances, **fractions, seed=config.seed))
 
 
 def make_splits(recordings: Recordings, split: Split, *, config: DataConfig | None = None) -> Splits:
@@ -180,8 +189,12 @@ def make_splits(recordings: Recordings, split: Split, *, config: DataConfig | No
         recordings: decoded audio of at least the utterances in `split`.
         split: which utterance goes to which side.
         config: batch size, crops and seed.
+
+    Raises:
+        InputError: fewer than two emotions to train on.
     """
     config = config or DataConfig()
+    require_two_emotions(split)
     emotions = order_emotions({each.emotion for each in recordings.utterances})
     audit = audit_split(split, fingerprints=recordings.fingerprints)
     side = partial(_Side, recordings, emotions=emotions)

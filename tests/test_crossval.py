@@ -101,6 +101,32 @@ def stop_after(monkeypatch, calls, number):
 # === what is trained and scored ===
 
 
+def spoken(recordings, **emotion_of):
+    """Return recordings in which each speaker has one emotion."""
+    utterances = tuple(replace(each, emotion=emotion_of[f"_{each.speaker}"]) for each in recordings.utterances)
+    fingerprints = dict.fromkeys(utterances, "x")
+    return replace(recordings, utterances=utterances, fingerprints=fingerprints)
+
+
+def test_a_fold_with_one_emotion_to_train_on_is_refused_before_the_first_is_trained(
+    corpus, tmp_path, stubbed, recordings, monkeypatch
+):
+    alike = spoken(recordings, _01="sad", _02="angry", _03="angry", _04="angry")
+    monkeypatch.setattr(crossval, "read_recordings", lambda *_, **__: alike)
+    with pytest.raises(InputError, match=r"1 emotion \(angry\).*2 \(angry, sad\)"):
+        cross_validate(corpus, tmp_path / "run", protocol="loso", seeds=(0,), **QUIET)
+    assert stubbed == []
+
+
+def test_an_emotion_that_a_fold_tests_and_does_not_train_on_is_told(
+    corpus, tmp_path, stubbed, recordings, monkeypatch, caplog
+):
+    rare = tuple(each for each in recordings.utterances if each.emotion != "neutral" or each.speaker == "02")
+    monkeypatch.setattr(crossval, "read_recordings", lambda *_, **__: replace(recordings, utterances=rare))
+    cross_validate(corpus, tmp_path / "run", protocol="loso", seeds=(0,), **QUIET)
+    assert "fold 2: no neutral clip in train" in caplog.text
+
+
 def test_every_clip_is_predicted_once_for_each_seed(corpus, tmp_path, stubbed):
     cross_validate(corpus, tmp_path / "run", seeds=(0, 7), **QUIET)
     rows = read_csv(tmp_path / "run" / "predictions.csv")

@@ -12,6 +12,7 @@ from ser_keras.config import DataConfig
 from ser_keras.errors import InputError
 from ser_keras.files import read_csv, write_csv
 from ser_keras.preprocessing import preprocess_data
+from ser_keras.splits import Split
 
 
 def clips(dataset):
@@ -59,6 +60,42 @@ def test_a_clip_with_two_labels_is_rejected_with_its_reason(contradictory):
 def test_a_clip_with_two_labels_is_an_error_where_all_is_strict(contradictory):
     with pytest.raises(InputError, match=r"conflicting.*bored"):
         preprocess_data(contradictory, allow_outside=True, strict=True)
+
+
+def one_speaker_an_emotion(folder, corpus, **columns):
+    """Write a manifest in which nobody speaks two emotions."""
+    rows = [
+        {"path": corpus / row["path"], "emotion": row["emotion"], "speaker": row["emotion"], **columns}
+        for row in read_csv(corpus / "manifest.csv")
+    ]
+    write_csv(folder / "manifest.csv", list(rows[0]), (row.values() for row in rows))
+    return folder / "manifest.csv"
+
+
+def test_a_training_set_of_one_emotion_is_refused_before_anything_is_decoded(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(preprocessing, "load_recordings", lambda *_, **__: pytest.fail("decoded"))
+    with pytest.raises(InputError, match=r"1 emotion .*3 \(angry, neutral, sad\).*several speakers"):
+        preprocess_data(one_speaker_an_emotion(tmp_path, corpus), allow_outside=True)
+
+
+def test_a_split_of_one_s_own_with_one_emotion_to_train_on_is_refused(corpus):
+    recordings = preprocessing.read_recordings(corpus)
+    sides = [
+        tuple(each for each in recordings.utterances if each.emotion == emotion)
+        for emotion in ("neutral", "sad", "angry")
+    ]
+    with pytest.raises(InputError, match=r"1 emotion \(neutral\)"):
+        preprocessing.make_splits(recordings, Split(*sides))
+
+
+def test_an_emotion_that_is_tested_and_not_trained_on_is_told(corpus, tmp_path, caplog):
+    rows = read_csv(corpus / "manifest.csv")
+    for row in rows:
+        row["path"] = corpus / row["path"]
+        row["split"] = "test" if row["emotion"] == "sad" else "val" if row["speaker"] == "04" else "train"
+    write_csv(tmp_path / "manifest.csv", list(rows[0]), (row.values() for row in rows))
+    preprocess_data(tmp_path, allow_outside=True)
+    assert "no sad clip in train and val: no model can learn it" in caplog.text
 
 
 def test_batches_have_the_model_s_form(splits):

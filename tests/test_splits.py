@@ -524,6 +524,12 @@ class TestAudit:
         assert finding not in audit.leaks and finding.sides == tuple(dict.fromkeys(sides))
         assert f"a.wav (sad, {sides[0]})" in finding.message and f"b.wav (happy, {sides[1]})" in finding.message
 
+    def test_an_emotion_that_training_lacks_comes_first_and_says_what_follows(self):
+        train, test = [utterance("s.wav", "angry", "s")], [utterance("t.wav", "proud", "t")]
+        finding, *_ = audit_split(self.split(train=train, test=test))
+        assert (finding.kind, finding.sides) == ("class", ("train", "val"))
+        assert "proud" in finding.message and "count as errors" in finding.message
+
     def test_unknown_speakers_are_a_finding_but_no_leak(self):
         split = self.split(val=[utterance("x.wav"), utterance("y.wav")])
         finding = self.only_finding(split)

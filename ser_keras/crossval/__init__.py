@@ -28,10 +28,19 @@ from ser_keras.preprocessing import Splits, make_splits, read_recordings
 from ser_keras.recordings import Recordings
 from ser_keras.refitting import refit_model
 from ser_keras.runs import CROSSVAL_CONFIGS, SET_BY_FOLDS, run_directory, settings_of, write_environment
-from ser_keras.splits import Split, fixed_folds, leave_one_speaker_out, random_folds, speaker_folds
+from ser_keras.splits import (
+    Split,
+    fixed_folds,
+    leave_one_speaker_out,
+    random_folds,
+    require_two_emotions,
+    speaker_folds,
+)
 from ser_keras.stored import stamp
 from ser_keras.terminal import tensorflow_logs
 from ser_keras.training import train_model
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["OPTIMISTIC", "CrossValidation", "FoldResult", "FoldRow", "cross_validate"]
 
@@ -154,15 +163,21 @@ def _make_folds(
     seed: int = 0,
     left_out: Collection[Path] = (),
 ) -> list[Split]:
-    """Return the splits of a protocol: all seeds test the same folds, each with its own validation side."""
+    """Return the splits of a protocol: all seeds test the same folds, each with its own validation set.
+
+    Raises:
+        InputError: the recordings do not admit the protocol, or leave fewer than two emotions to train a fold on.
+    """
     if len({each.emotion for each in utterances}) < 2:
         raise InputError(f"all {len(utterances)} recordings are labelled alike: a classifier needs at least 2 emotions")
     if config.protocol == "loso":
-        return leave_one_speaker_out(utterances, val_fraction=val_fraction, seed=seed)
-    if config.folds is not None:
-        return fixed_folds(utterances, config.folds, val_fraction=val_fraction, seed=seed, left_out=left_out)
-    folds = speaker_folds if config.protocol == "folds" else random_folds
-    return folds(utterances, num_folds=config.num_folds, val_fraction=val_fraction, val_seed=seed)
+        splits = leave_one_speaker_out(utterances, val_fraction=val_fraction, seed=seed)
+    elif config.folds is not None:
+        splits = fixed_folds(utterances, config.folds, val_fraction=val_fraction, seed=seed, left_out=left_out)
+    else:
+        folds = speaker_folds if config.protocol == "folds" else random_folds
+        splits = folds(utterances, num_folds=config.num_folds, val_fraction=val_fraction, val_seed=seed)
+    return [require_two_emotions(split) for split in splits]
 
 
 def _train_fold(
@@ -172,6 +187,9 @@ def _train_fold(
     started, (seed, fold) = time.monotonic(), number
     own_seed = _forget_what_ran_before(seed, fold)
     splits = make_splits(recordings, split, config=configs["data"].replace(seed=own_seed))
+    for finding in splits.audit:
+        if finding.kind == "class" and "train" in finding.sides:
+            logger.warning("seed %d, fold %d: %s", seed, fold, finding.message)
     model = ParallelModel(
         len(splits.emotions), emotions=splits.emotions, audio=configs["audio"], config=configs["model"]
     )

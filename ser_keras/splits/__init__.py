@@ -9,7 +9,7 @@ utterances and the seed alone, not on the order in which the utterances were lis
 from ser_keras.splits.audit import LEAK_KINDS, Finding, SplitAudit, audit_split
 from ser_keras.splits.folds import PUBLISHED_FOLDS, fixed_folds, leave_one_speaker_out, random_folds, speaker_folds
 from ser_keras.splits.parts import default_split, random_split, speaker_split
-from ser_keras.splits.sides import SIDES, OptimisticScoreWarning, Split
+from ser_keras.splits.sides import SIDES, OptimisticScoreWarning, Split, require_two_emotions
 
 __all__ = [
     "LEAK_KINDS",
@@ -25,6 +25,7 @@ __all__ = [
     "leave_one_speaker_out",
     "random_folds",
     "random_split",
+    "require_two_emotions",
     "speaker_folds",
     "speaker_split",
 ]

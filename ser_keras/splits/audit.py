@@ -160,9 +160,14 @@ def _unknown_speakers(split: Split) -> Iterator[Finding]:
 
 def _missing_classes(split: Split) -> Iterator[Finding]:
     present = {side: {clip.emotion for clip in clips} for side, clips in zip(SIDES, split, strict=True)}
-    for emotion in sorted(set().union(*present.values())):
-        if sides := tuple(side for side in SIDES if emotion not in present[side]):
-            yield Finding("class", f"no {emotion} clip in {' and '.join(sides)}", sides)
+    absent = {
+        emotion: tuple(side for side in SIDES if emotion not in present[side])
+        for emotion in sorted(set().union(*present.values()))
+    }
+    for emotion, sides in sorted(absent.items(), key=lambda item: "train" not in item[1]):
+        if sides:
+            effect = ": no model can learn it there, so its clips elsewhere all count as errors" * ("train" in sides)
+            yield Finding("class", f"no {emotion} clip in {' and '.join(sides)}{effect}", sides)
 
 
 def _shared(split: Split, key: Callable[[Utterance], Hashable]) -> list[tuple[Hashable, dict[str, list[Utterance]]]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ser_keras.corpora import Utterance
+from ser_keras.errors import InputError
 
 SIDES = ("train", "val", "test")
 Utterances = tuple[Utterance, ...]
@@ -29,6 +30,23 @@ class Split(NamedTuple):
     train: Utterances
     val: Utterances
     test: Utterances
+
+
+def require_two_emotions(split: Split) -> Split:
+    """Return a split that can be trained on: the training set has two emotions or more.
+
+    Raises:
+        InputError: It has not.
+    """
+    trained_on = sorted({clip.emotion for clip in split.train})
+    if len(trained_on) < 2:
+        found = sorted({clip.emotion for side in split for clip in side})
+        raise InputError(
+            f"the training set has clips of {len(trained_on)} emotion ({', '.join(trained_on) or 'none'}), the data of "
+            f"{len(found)} ({', '.join(found)}): a classifier needs at least 2 to train on; record each emotion from "
+            "several speakers, or split in another way"
+        )
+    return split
 
 
 def sort_utterances(utterances: Iterable[Utterance]) -> Utterances:
