@@ -289,7 +289,7 @@ class CrossvalConfig(Config):
     )
     folds: str | None = _setting(
         None,
-        "for --protocol folds: a CSV file (speaker,fold or path,fold), or ravdess for the published ones",
+        "for the protocol folds: a CSV file (speaker,fold or path,fold), or ravdess for the published ones",
     )
     num_folds: int = _setting(5, "folds to make, for random, and for folds without a file")
     seeds: tuple[int, ...] = _setting((0, 1, 2), "each trains every fold once, from weights of its own")

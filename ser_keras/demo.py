@@ -128,7 +128,7 @@ def bind(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         reason = (error.strerror or str(error)).partition(" (while")[0]
-        raise InputError(f"{host}, port {port}: {reason}; give another --host or --port, 0 for a free one") from error
+        raise InputError(f"{host}, port {port}: {reason}; give another `host` or `port`, 0 for a free one") from error
 
 
 def demo_server(app: fastapi.FastAPI) -> uvicorn.Server:

@@ -117,7 +117,7 @@ def naming_lost_workers(strategy: tf.distribute.Strategy) -> Iterator[None]:
         if not has_workers(strategy) or not is_lost:
             raise
         raise WorkerLostError(
-            f"another worker was lost ({_reason(error)}); start all of them again, with --resume to go on "
+            f"another worker was lost ({_reason(error)}); start all of them again, with `resume=True` to go on "
             "after the last whole epoch"
         ) from error
 

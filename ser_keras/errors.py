@@ -5,8 +5,9 @@ class InputError(ValueError):
     """A mistake in what the user gave: a path, a label, a file, an option.
 
     The message is one line that says what was found, what was expected and what to do; where a file
-    is at fault its path is in it. The command line prints that line and exits with code 2; every
-    other exception is a fault of ours and keeps its traceback.
+    is at fault its path is in it. A setting or argument that would help is named in backquotes as Python has it,
+    `split='random'`; the command line names the flag of its verb instead. The command line prints that line and exits
+    with code 2; every other exception is a fault of ours and keeps its traceback.
     """
 
 

@@ -30,6 +30,7 @@ from ser_keras.splits import (
     require_two_emotions,
     speaker_split,
 )
+from ser_keras.splits.sides import offering
 from ser_keras.terminal import shown
 
 logger = logging.getLogger(__name__)
@@ -179,7 +180,8 @@ def split_utterances(utterances: Sequence[Utterance], config: DataConfig) -> Spl
         raise InputError(f"{unsplit[0].path}: no manifest gives its split; add the column or choose another split")
     split = {"speaker": speaker_split, "random": random_split}.get(config.split, default_split)
     fractions = {"val_fraction": config.val_fraction, "test_fraction": config.test_fraction}
-    return require_two_emotions(split(utterances, **fractions, seed=config.seed))
+    with offering("`split='random'`", unless=config.split == "random"):
+        return require_two_emotions(split(utterances, **fractions, seed=config.seed))
 
 
 def make_splits(recordings: Recordings, split: Split, *, config: DataConfig | None = None) -> Splits:

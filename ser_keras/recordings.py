@@ -129,7 +129,7 @@ def _in_parallel(decode: Callable[[Sequence[Utterance]], list[Clip]], utterances
 
 def _stop_if_strict(rejected: Rejected, config: DataConfig) -> None:
     if config.strict:
-        raise InputError(f"{rejected.path}: {rejected.reason}; mend or remove it, or leave out strict")
+        raise InputError(f"{rejected.path}: {rejected.reason}; mend or remove it")
 
 
 def _nothing_left(rejected: Sequence[Rejected]) -> str:

@@ -41,7 +41,7 @@ def new_directory(directory: str | Path) -> Iterator[Path]:
     """
     directory = Path(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise InputError(f"{directory}: exists already; a run is never overwritten, give another --output-dir")
+        raise InputError(f"{directory}: exists already; a run is never overwritten, give another `output_dir`")
     made = [each for each in (directory, *directory.parents) if not each.exists()]
     directory.mkdir(parents=True, exist_ok=True)
     try:
@@ -71,7 +71,7 @@ def run_directory(directory: str | Path, *, resume: bool) -> Iterator[Path]:
         return
     names = {each.name for each in directory.iterdir() if not each.name.startswith(".")}
     if names - {SYNTHETIC_CORPUS} and "config.json" not in names:
-        raise InputError(f"{directory}: holds no run that could be resumed; give another --output-dir")
+        raise InputError(f"{directory}: holds no run that could be resumed; give another `output_dir`")
     with _alone_in(directory):
         remove_parts(directory)
         yield directory

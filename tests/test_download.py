@@ -250,7 +250,7 @@ class TestCorpus:
         assert [each.name for each in (tmp_path / "corpora").iterdir()] == ["emodb"]
 
     def test_nothing_is_fetched_before_the_licence_is_accepted(self, source, site, tmp_path):
-        with pytest.raises(InputError, match="EmoDB: CC0; read the terms at http://page and accept them with --accept"):
+        with pytest.raises(InputError, match=r"EmoDB: CC0; read the terms at http://page .*`accept_licence=True`"):
             download_corpus("emodb", tmp_path)
         assert site.requests == []
 
@@ -343,7 +343,7 @@ class TestCorpus:
         with pytest.raises(InputError, match=f"EmoDB: {module} is not installed; pip install"):
             download_corpus("emodb", tmp_path, accept_licence=True, origin=origin)
         change(monkeypatch, source, audb=None, tfds=None)
-        with pytest.raises(InputError, match=f"leave out --source {origin}"):
+        with pytest.raises(InputError, match=f"leave out `origin='{origin}'`"):
             download_corpus("emodb", tmp_path, accept_licence=True, origin=origin)
 
 

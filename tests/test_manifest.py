@@ -307,7 +307,7 @@ def lead(folder, path, **fields):
 )
 def test_a_manifest_does_not_lead_out_of_its_folder(shelf, path):
     with pytest.raises(
-        InputError, match=r"manifest\.jsonl, line 2: .* lies outside .*corpus; .* --allow-outside"
+        InputError, match=r"manifest\.jsonl, line 2: .* lies outside .*corpus; .* `allow_outside=True`"
     ) as error:
         read_corpus(lead(shelf, path))
     assert os.path.normpath(path) in str(error.value)

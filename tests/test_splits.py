@@ -157,9 +157,7 @@ class TestSpeakerSplit:
 
     @pytest.mark.parametrize("num_speakers", [0, 1, 2])
     def test_too_few_speakers_are_counted_and_the_remedy_is_named(self, num_speakers):
-        with pytest.raises(
-            InputError, match=rf"{num_speakers} found .* 3 needed .*record more speakers.*--split random"
-        ):
+        with pytest.raises(InputError, match=rf"{num_speakers} found .* 3 needed .*record more speakers"):
             speaker_split(balanced(num_speakers))
 
     def test_a_clip_without_a_speaker_is_named(self):

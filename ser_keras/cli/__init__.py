@@ -13,11 +13,13 @@ import signal
 import sys
 import threading
 import warnings
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ser_keras import __version__
 from ser_keras.cli import convert, crossval, demo, download, evaluate, export, predict, train
+from ser_keras.cli.flags import name_flags
 from ser_keras.cli.output import Outcome, output_of, paint, print_result
 from ser_keras.cli.parser import EXIT_CODES, SHELLS, Parser, PrintCompletion, add_common_flags
 from ser_keras.errors import InputError, WorkerLostError
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code, see `EXIT_CODES`. A fault of the program itself keeps its traceback.
     """
     options = build_parser().parse_args(arguments)
-    _quieten_libraries()
+    _quieten_libraries(options)
     try:
         with _terminable(), output_of(options):
             if sys.version_info >= (3, 13) and VERBS[options.verb] is not download:
@@ -64,19 +66,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (InputError, OSError) as error:
-        _complain(options.verb, _one_line(error))
+        _complain(options, _one_line(error))
         return 2
     except WorkerLostError as error:
-        _complain(options.verb, shown(error))
+        _complain(options, shown(error))
         return 75  # EX_TEMPFAIL of sysexits.h
     except Exception as error:
         cause = _USERS_ERROR.search(str(error))
         if cause is None:
             raise
-        _complain(options.verb, shown(cause[1] or cause[2]))
+        _complain(options, shown(cause[1] or cause[2]))
         return 2
     except KeyboardInterrupt as stop:
-        _complain(options.verb, str(stop) or "interrupted")
+        _complain(options, str(stop) or "interrupted")
         return 130
 
 
@@ -93,6 +95,7 @@ def build_parser() -> Parser:
         verb = verbs.add_parser(name, help=summary, description=summary)
         module.add_flags(verb)
         add_common_flags(verb)
+        verb.set_defaults(parser=verb)
     return parser
 
 
@@ -109,18 +112,19 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _complain(verb: str, message: str) -> None:
-    print(f"{paint(f'ser-keras {verb}:', 'red', sys.stderr)} {message}", file=sys.stderr)
+def _complain(options: Namespace, message: str) -> None:
+    verb = paint(f"ser-keras {options.verb}:", "red", sys.stderr)
+    print(f"{verb} {name_flags(message, options.parser)}", file=sys.stderr)
 
 
-def _quieten_libraries() -> None:
+def _quieten_libraries(options: Namespace) -> None:
     """Leave the terminal to our own lines: TensorFlow reports missing GPUs at length otherwise."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     handler = logging.StreamHandler()
-    handler.setFormatter(_Formatter("%(message)s"))
+    handler.setFormatter(_Formatter(options.parser))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     warnings.formatwarning = lambda message, *_, **__: (
-        f"{paint('warning:', 'yellow', sys.stderr)} {shown_lines(message)}\n"
+        f"{paint('warning:', 'yellow', sys.stderr)} {name_flags(shown_lines(message), options.parser)}\n"
     )
 
 
@@ -147,7 +151,11 @@ def _one_line(error: Exception) -> str:
 
 
 class _Formatter(logging.Formatter):
-    """Messages name files, and files may be named with anything."""
+    """Messages name files, which may be named with anything, and settings, for which the verb has flags."""
+
+    def __init__(self, parser: Parser):
+        super().__init__("%(message)s")
+        self._parser = parser
 
     def format(self, record: logging.LogRecord) -> str:
-        return shown_lines(super().format(record))
+        return name_flags(shown_lines(super().format(record)), self._parser)

@@ -22,6 +22,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--accept-licence", action="store_true", help="you have read the licence and keep to it")
     parser.add_argument(
         "--source",
+        dest="origin",
         choices=("publisher", "audb", "tfds"),
         default="publisher",
         help="audb and tfds need `pip install audb` and `tensorflow-datasets` (default: publisher)",
@@ -40,7 +41,7 @@ def run(options: argparse.Namespace) -> Outcome:
         raise InputError("no NAME of a corpus; --list shows what there is")
     source = find_source(options.name)
     print(f"{source.title}   {source.licence}   {source.page}", flush=True)
-    folder = download_corpus(options.name, options.to, accept_licence=options.accept_licence, origin=options.source)
+    folder = download_corpus(options.name, options.to, accept_licence=options.accept_licence, origin=options.origin)
     print(f"{folder}   ser-keras train --dataset-path {folder}")
     return Outcome({"name": source.name, "folder": folder, "licence": source.licence, "page": source.page})
 

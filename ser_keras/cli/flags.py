@@ -2,6 +2,8 @@
 
 import argparse
 import dataclasses
+import re
+import shlex
 import types
 import typing
 from collections.abc import Collection
@@ -10,6 +12,11 @@ from typing import Any, TypeVar
 from ser_keras.config import Config
 
 ConfigType = TypeVar("ConfigType", bound=Config)
+
+SETTING = re.compile(r"`(\w+)(?:=([^`]*))?`")
+"""A setting or argument that a message names, with its value or without."""
+
+_QUOTES = "'\""
 
 COMMON = {
     *("split", "batch_size", "cache", "strict", "seed"),
@@ -47,6 +54,37 @@ def add_config_flags(
         help_text = (field.metadata["help"] + _shown(field.default)).replace("%", "%%")
         action = group.add_argument(flag, default=field.default, help=help_text, **_parsing(hints[field.name], field))
         action.minor = field.name not in COMMON
+
+
+def name_flags(message: str, parser: argparse.ArgumentParser) -> str:
+    """Return a message with the flags of a verb in place of the settings and arguments that it names in backquotes.
+
+    What the verb has no flag for stays as it is.
+
+    Args:
+        message: of an error or a warning.
+        parser: of the verb.
+
+    Example:
+        >>> from ser_keras.config import DataConfig
+        >>> parser = argparse.ArgumentParser()
+        >>> add_config_flags(parser, DataConfig, "data")
+        >>> name_flags("choose `split='random'`, `strict=False` or another `cache`", parser)
+        'choose --split random, --no-strict or another --cache'
+    """
+    actions = {action.dest: action for action in parser._actions if action.option_strings}
+
+    def flag_of(named: re.Match[str]) -> str:
+        name, value = named.groups()
+        if name not in actions:
+            return named[0]
+        flag = "--" + name.replace("_", "-")
+        flag = flag if flag in actions[name].option_strings else actions[name].option_strings[0]
+        if value is None or actions[name].nargs == 0:
+            return flag if value != "False" else f"--no-{flag.removeprefix('--')}"
+        return f"{flag} {shlex.quote(value.strip(_QUOTES))}"
+
+    return SETTING.sub(flag_of, message)
 
 
 def config_from_flags(config_class: type[ConfigType], options: argparse.Namespace) -> ConfigType:

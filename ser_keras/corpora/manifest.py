@@ -221,8 +221,7 @@ def _audio_path(name: str, folder: Path, where: str, *, allow_outside: bool) -> 
     is_inside = path.is_relative_to(root) if path.is_absolute() else ".." not in path.parts
     if not (is_inside or allow_outside):
         raise InputError(
-            f"{where}: {path} lies outside {root}; move the file or the manifest, or allow it with "
-            "--allow-outside (allow_outside=True)"
+            f"{where}: {path} lies outside {root}; move the file or the manifest, or allow it with `allow_outside=True`"
         )
     return folder / path
 

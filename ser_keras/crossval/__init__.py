@@ -36,6 +36,7 @@ from ser_keras.splits import (
     require_two_emotions,
     speaker_folds,
 )
+from ser_keras.splits.sides import offering
 from ser_keras.stored import stamp
 from ser_keras.terminal import tensorflow_logs
 from ser_keras.training import train_model
@@ -170,14 +171,15 @@ def _make_folds(
     """
     if len({each.emotion for each in utterances}) < 2:
         raise InputError(f"all {len(utterances)} recordings are labelled alike: a classifier needs at least 2 emotions")
-    if config.protocol == "loso":
-        splits = leave_one_speaker_out(utterances, val_fraction=val_fraction, seed=seed)
-    elif config.folds is not None:
-        splits = fixed_folds(utterances, config.folds, val_fraction=val_fraction, seed=seed, left_out=left_out)
-    else:
-        folds = speaker_folds if config.protocol == "folds" else random_folds
-        splits = folds(utterances, num_folds=config.num_folds, val_fraction=val_fraction, val_seed=seed)
-    return [require_two_emotions(split) for split in splits]
+    with offering("`protocol='random'`", unless=config.protocol == "random"):
+        if config.protocol == "loso":
+            splits = leave_one_speaker_out(utterances, val_fraction=val_fraction, seed=seed)
+        elif config.folds is not None:
+            splits = fixed_folds(utterances, config.folds, val_fraction=val_fraction, seed=seed, left_out=left_out)
+        else:
+            folds = speaker_folds if config.protocol == "folds" else random_folds
+            splits = folds(utterances, num_folds=config.num_folds, val_fraction=val_fraction, val_seed=seed)
+        return [require_two_emotions(split) for split in splits]
 
 
 def _train_fold(

@@ -24,7 +24,7 @@ from ser_keras.splits import Split
 from ser_keras.stored import read_json, refuse_changes
 
 _FOLD_COLUMNS = ("path", "start_seconds", "end_seconds", "emotion", "speaker", "fold", "fingerprint")
-_EXPECTED = "a directory of `ser-keras crossval`; give another --output-dir"
+_EXPECTED = "a directory of `ser-keras crossval`; give another `output_dir`"
 
 
 class Journal:

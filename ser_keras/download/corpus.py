@@ -72,7 +72,8 @@ def download_corpus(
 def _check_licence(source: Source, accept_licence: bool) -> None:
     if not accept_licence:
         raise InputError(
-            f"{source.title}: {source.licence}; read the terms at {source.page} and accept them with --accept-licence"
+            f"{source.title}: {source.licence}; read the terms at {source.page} and accept them with "
+            "`accept_licence=True`"
         )
 
 

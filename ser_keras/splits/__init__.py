@@ -9,7 +9,13 @@ utterances and the seed alone, not on the order in which the utterances were lis
 from ser_keras.splits.audit import LEAK_KINDS, Finding, SplitAudit, audit_split
 from ser_keras.splits.folds import PUBLISHED_FOLDS, fixed_folds, leave_one_speaker_out, random_folds, speaker_folds
 from ser_keras.splits.parts import default_split, random_split, speaker_split
-from ser_keras.splits.sides import SIDES, OptimisticScoreWarning, Split, require_two_emotions
+from ser_keras.splits.sides import (
+    SIDES,
+    OptimisticScoreWarning,
+    SpeakerSplitError,
+    Split,
+    require_two_emotions,
+)
 
 __all__ = [
     "LEAK_KINDS",
@@ -17,6 +23,7 @@ __all__ = [
     "SIDES",
     "Finding",
     "OptimisticScoreWarning",
+    "SpeakerSplitError",
     "Split",
     "SplitAudit",
     "audit_split",

@@ -9,7 +9,15 @@ import numpy as np
 
 from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
-from ser_keras.splits.sides import SIDES, OptimisticScoreWarning, Split, Utterances, origins_of, sort_utterances
+from ser_keras.splits.sides import (
+    SIDES,
+    OptimisticScoreWarning,
+    SpeakerSplitError,
+    Split,
+    Utterances,
+    origins_of,
+    sort_utterances,
+)
 
 _NUM_CANDIDATES = 512
 
@@ -165,18 +173,14 @@ def group_by_speaker(utterances: Iterable[Utterance], *, at_least: int) -> dict[
     groups = defaultdict(list)
     for clip in sort_utterances(utterances):
         if clip.speaker_id is None:
-            raise InputError(
-                f"{clip.path} names no speaker: name every clip's speaker in the manifest, or choose "
-                "the random split (--split random), whose score is optimistic"
-            )
+            raise SpeakerSplitError(f"{clip.path} names no speaker: name every clip's speaker in the manifest")
         groups[clip.speaker_key].append(clip)
     groups = {clips[0].speaker_id: tuple(clips) for clips in groups.values()}
     if len(groups) < at_least:
         found = f"{len(groups)} found ({', '.join(sorted(groups)) or 'none'})"
-        raise InputError(
-            f"too few speakers: {found}, {at_least} needed "
-            "for parts that share no speaker; record more speakers, name them in a manifest, or choose "
-            "the random split (--split random), whose score is optimistic"
+        raise SpeakerSplitError(
+            f"too few speakers: {found}, {at_least} needed for sets that share no speaker; record more speakers, or "
+            "name them in a manifest"
         )
     return dict(sorted(groups.items()))
 

@@ -2,7 +2,8 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,12 +25,34 @@ class OptimisticScoreWarning(UserWarning):
     """The split cannot keep speakers apart, so its score will be better than on new speakers."""
 
 
+class SpeakerSplitError(InputError):
+    """The recordings cannot be split by speaker: a random split is another way out, for callers who can choose it."""
+
+
 class Split(NamedTuple):
     """The utterances of the three sides, each sorted by path."""
 
     train: Utterances
     val: Utterances
     test: Utterances
+
+
+@contextmanager
+def offering(remedy: str, *, unless: bool) -> Iterator[None]:
+    """Add a remedy to the error that recordings cannot be split by speaker.
+
+    Splits do not know by which setting they were chosen; whoever read the setting names it.
+
+    Args:
+        remedy: what to choose instead.
+        unless: whether that is chosen already.
+    """
+    try:
+        yield
+    except SpeakerSplitError as error:
+        if unless:
+            raise
+        raise InputError(f"{error}, or choose {remedy}, whose score is optimistic") from error
 
 
 def require_two_emotions(split: Split) -> Split:
@@ -41,7 +64,7 @@ def require_two_emotions(split: Split) -> Split:
     trained_on = sorted({clip.emotion for clip in split.train})
     if len(trained_on) < 2:
         found = sorted({clip.emotion for side in split for clip in side})
-        raise InputError(
+        raise SpeakerSplitError(
             f"the training set has clips of {len(trained_on)} emotion ({', '.join(trained_on) or 'none'}), the data of "
             f"{len(found)} ({', '.join(found)}): a classifier needs at least 2 to train on; record each emotion from "
             "several speakers, or split in another way"
