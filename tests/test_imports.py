@@ -15,7 +15,8 @@ HEAVY = {"tensorflow", "tensorflow_io", "keras", "librosa", "matplotlib", "scipy
 ORDER = (
     *("__init__", "errors", "terminal", "files", "stored", "rendering", "labels", "config", "sound_files"),
     *("display", "prediction", "answer_formats", "outputs", "protocol", "transports", "client"),
-    *("corpora.utterance", "corpora.listing", "corpora.naming", "corpora.table", "corpora.recognition"),
+    *("corpora.utterance", "corpora.kinds", "corpora.listing", "corpora.naming"),
+    *("corpora.table", "corpora.recognition"),
     *("corpora.iemocap", "corpora.published", "corpora.manifest", "corpora.reading", "corpora"),
     *(
         "download.sources",

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ser_keras.corpora.listing import group_by_folder, list_files, no_audio_message
+from ser_keras.corpora.listing import ARCHIVE_REASON, Listing, group_by_folder, list_files, no_audio_message
 from ser_keras.corpora.manifest import find_manifest, read_manifest
 from ser_keras.corpora.naming import squash
 from ser_keras.corpora.published import read_plan
@@ -105,13 +105,18 @@ def _scan_path(root: Path, name: str | None, *, allow_outside: bool) -> CorpusSc
     if manifest:
         rows = read_manifest(manifest, allow_outside=allow_outside)
         return CorpusScan(tuple(Utterance(**row) for row in rows))
-    audio, others = list_files(root)
-    if not audio:
-        raise InputError(no_audio_message(root, others))
+    files = list_files(root)
+    if not files.audio:
+        raise InputError(no_audio_message(root, files))
+    archives = CorpusScan((), tuple((root / file, ARCHIVE_REASON) for file in files.archives))
+    return join_scans([_scan_files(root, files, name), archives])
+
+
+def _scan_files(root: Path, files: Listing, name: str | None) -> CorpusScan:
     if name == "folders":
-        return _read_folders(root, audio)
-    plan = [Guess(CORPORA_BY_NAME[name], audio, len(audio))] if name else plan_corpora(root, audio)
-    return read_plan(root, audio, others, plan) if plan else _read_folders(root, audio)
+        return _read_folders(root, files.audio)
+    plan = [Guess(CORPORA_BY_NAME[name], files.audio, len(files.audio))] if name else plan_corpora(root, files.audio)
+    return read_plan(root, files.audio, files.others, plan) if plan else _read_folders(root, files.audio)
 
 
 def _read_folders(root: Path, audio: list[str]) -> CorpusScan:
