@@ -25,6 +25,7 @@ NAMES = {
         ("BanglaSER/Actor 34/03-01-05-01-02-01-34.wav", "neutral", "34", "female", "s02"),
         ("BanglaSER/Actor 33/03-01-04-02-01-02-33.wav", "surprised", "33", "male", "s01"),
         ("BanglaSER/Actor 20/03-01-03-02-01-03-20.wav", "angry", "20", "female", "s01"),
+        ("BanglaSER/Actor 15/01-01-04-02-03-03-15.wav", "surprised", "15", "male", "s03"),
     ],
     "emodb": [
         ("wav/03a01Fa.wav", "happy", "03", "male", "a01"),
@@ -257,6 +258,18 @@ def test_second_copies_of_a_published_file_are_left_out_and_lossless_is_kept(tmp
     assert [each.path for each in scan.utterances] == [root / "AudioWAV/1001_DFA_ANG_XX.wav"]
     assert len(scan.left_out) == 2
     assert all(reason == f"another copy of {scan.utterances[0].path}" for _, reason in scan.left_out)
+
+
+def test_a_video_of_a_recording_is_a_copy_of_it(tmp_path):
+    root = make(tmp_path, *(f"Actor_07/{name}-01-06-02-01-01-07.mp4" for name in ("01", "02")))
+    assert [each.path.name[:2] for each in read_corpus(root)] == ["01"]
+    make(root, "Speech/Actor_07/03-01-06-02-01-01-07.wav", "Actor_07/01-02-06-02-01-01-07.mp4")
+    assert [each.path.name[:5] for each in read_corpus(root)] == ["01-02", "03-01"]
+
+
+def test_videos_of_ravdess_are_told_from_banglaser_by_their_codes(tmp_path):
+    root = make(tmp_path / "data", *(f"Actor_01/01-01-0{code}-01-01-01-01.mp4" for code in range(1, 9)))
+    assert {each.corpus for each in read_corpus(root)} == {"ravdess"}
 
 
 def test_strays_are_left_out_with_one_warning(tmp_path, caplog):
