@@ -280,7 +280,7 @@ def test_strays_are_left_out_with_one_warning(tmp_path, caplog):
     assert len(read_corpus(root)) == 7
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert "2 audio files left out" in record.getMessage()
+    assert "2 files rejected" in record.getMessage()
     assert "talk.mp3" in record.getMessage()
 
 
@@ -309,13 +309,13 @@ def test_the_immediate_subfolders_are_the_emotions(tmp_path):
 
 def test_files_beside_the_emotions_folders_are_left_out(tmp_path):
     scan = scan_corpus(make(tmp_path, "happy/a.wav", "b.wav"))
-    assert scan.left_out == ((tmp_path / "b.wav", "in no emotion's folder"),)
+    assert scan.left_out == ((tmp_path / "b.wav", "not in a folder as the layout {emotion}/* says"),)
 
 
 def test_folders_that_name_no_emotion_are_read_with_a_warning(tmp_path, caplog):
     root = make(tmp_path, "client_a/a.wav", "client_b/b.wav")
     assert [utterance.emotion for utterance in read_corpus(root)] == ["client_a", "client_b"]
-    assert "no subfolder is named after an emotion" in caplog.text
+    assert "no folder is named after an emotion" in caplog.text
     assert "client_a, client_b" in caplog.text
 
 

@@ -16,8 +16,8 @@ ORDER = (
     *("__init__", "errors", "terminal", "files", "stored", "rendering", "labels", "config", "sound_files"),
     *("display", "prediction", "answer_formats", "outputs", "protocol", "transports", "client"),
     *("corpora.utterance", "corpora.kinds", "corpora.listing", "corpora.naming"),
-    *("corpora.table", "corpora.recognition"),
-    *("corpora.iemocap", "corpora.published", "corpora.manifest", "corpora.reading", "corpora"),
+    *("corpora.levels", "corpora.layout", "corpora.agreement", "corpora.table", "corpora.recognition"),
+    *("corpora.iemocap", "corpora.published", "corpora.folders", "corpora.manifest", "corpora.reading", "corpora"),
     *(
         "download.sources",
         "download.fetching",

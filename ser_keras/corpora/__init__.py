@@ -1,7 +1,7 @@
 """A folder of audio -> a sorted list of `Utterance(path, emotion, speaker, ...)`.
 
 A published corpus is recognised by its publisher's file names (`CORPORA`, one row a corpus). Own
-recordings are read from a folder per emotion ("folders") or from a table ("manifest").
+recordings are read by the names of their folders ("folders") or from a table ("manifest").
 """
 
 from ser_keras.corpora.naming import Corpus
