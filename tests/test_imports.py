@@ -17,7 +17,15 @@ ORDER = (
     *("display", "prediction", "answer_formats", "outputs", "protocol", "transports", "client"),
     *("corpora.utterance", "corpora.kinds", "corpora.listing", "corpora.naming"),
     *("corpora.levels", "corpora.layout", "corpora.agreement", "corpora.table", "corpora.recognition"),
-    *("corpora.iemocap", "corpora.published", "corpora.folders", "corpora.manifest", "corpora.reading", "corpora"),
+    *(
+        "corpora.iemocap",
+        "corpora.published",
+        "corpora.folders",
+        "corpora.audiofolder",
+        "corpora.manifest",
+        "corpora.reading",
+        "corpora",
+    ),
     *(
         "download.sources",
         "download.fetching",

@@ -4,9 +4,11 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from ser_keras.corpora.folders import read_folders
+from ser_keras.corpora.audiofolder import find_metadata
+from ser_keras.corpora.folders import read_folders, splits_by_folder
 from ser_keras.corpora.layout import Layout
 from ser_keras.corpora.listing import ARCHIVE_REASON, Listing, list_files, no_audio_message
 from ser_keras.corpora.manifest import find_manifest, read_manifest
@@ -29,7 +31,8 @@ def read_corpus(
 ) -> list[Utterance]:
     """List the utterances of a folder, a manifest, or several of them.
 
-    A `manifest.csv` or `manifest.jsonl` in the folder is read where there is one. Else published corpora
+    A `manifest.csv`, a `manifest.jsonl` or the `metadata.csv` of Hugging Face's audiofolder is read where there is
+    one. Else published corpora
     are recognised by their file names, also side by side in subfolders; else the names of folders tell the
     emotion, the speaker and the split. One logged line says what was understood. Files that fit nowhere, and
     second copies of a published file, are counted in one logged warning; `scan_corpus` lists them.
@@ -119,16 +122,30 @@ def _corpus_name(corpus: str | None) -> str | None:
 def _scan_path(root: Path, name: str | None, layout: Layout | None, *, allow_outside: bool) -> CorpusScan:
     if not root.exists():
         raise InputError(f"{root}: does not exist; expected a folder of audio files or a manifest")
-    manifest = find_manifest(root, name)
-    if manifest:
-        rows = read_manifest(manifest, allow_outside=allow_outside)
-        _logger.info("%s: %d recordings by %s", root, len(rows), manifest.name)
-        return CorpusScan(tuple(Utterance(**row) for row in rows))
+    if manifest := find_manifest(root, name):
+        return _scan_tables(root, [manifest], allow_outside=allow_outside)
     files = list_files(root)
+    if name in (None, "manifest") and (tables := find_metadata(root, files.others)):
+        return _scan_tables(root, tables, allow_outside=allow_outside)
+    if name == "manifest":
+        raise InputError(
+            f"{root}: no manifest; expected manifest.csv or manifest.jsonl in it, metadata.csv, or its own path"
+        )
     if not files.audio:
         raise InputError(no_audio_message(root, files))
     archives = CorpusScan((), tuple((root / file, ARCHIVE_REASON) for file in files.archives))
     return join_scans([_scan_files(root, files, name, layout), archives])
+
+
+def _scan_tables(root: Path, tables: Sequence[Path], *, allow_outside: bool) -> CorpusScan:
+    """Read a manifest, or the tables of an audiofolder, whose folders may be named after splits."""
+    rows = [Utterance(**row) for table in tables for row in read_manifest(table, allow_outside=allow_outside)]
+    if tables[0].stem == "metadata" and not any(each.split for each in rows):
+        splits = splits_by_folder([Path(os.path.relpath(each.path, root)).as_posix() for each in rows])
+        rows = [replace(each, split=split) for each, split in zip(rows, splits, strict=True)]
+    names = " and ".join(str(table.relative_to(root)) if table != root else table.name for table in tables)
+    _logger.info("%s: %d recordings by %s", root, len(rows), names)
+    return join_scans([CorpusScan(tuple(rows))])
 
 
 def _scan_files(root: Path, files: Listing, name: str | None, layout: Layout | None) -> CorpusScan:
