@@ -298,6 +298,82 @@ def test_a_linked_folder_is_read_once_and_a_circle_ends(tmp_path):
     assert [utterance.path.name for utterance in read_corpus(root)] == ["08b09Wb.wav", "03a01Fa.wav"]
 
 
+# --- the user's own folders ---
+
+RAVDESS_CODES = {"neutral": "01", "calm": "02", "happy": "03", "sad": "04", "angry": "05"}
+SIDES = {"neutral": "positive", "calm": "positive", "happy": "positive", "sad": "negative", "angry": "negative"}
+
+
+def sort_ravdess(root, folder_of):
+    """Make files of RAVDESS in the folders that a function of emotion, actor and repetition says."""
+    return make(
+        root,
+        *(
+            f"{folder_of(emotion, actor, take)}/03-01-{code}-01-01-{take:02}-{actor:02}.wav"
+            for emotion, code in RAVDESS_CODES.items()
+            for actor in (1, 2, 3)
+            for take in (1, 2)
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    "folder_of",
+    [
+        lambda emotion, actor, take: SIDES[emotion],
+        lambda emotion, actor, take: f"Actor_{actor:02}/{SIDES[emotion]}",
+        lambda emotion, actor, take: f"{SIDES[emotion]}/Actor_{actor:02}",
+        lambda emotion, actor, take: f"class {'01'[SIDES[emotion] == 'positive']}",
+        lambda emotion, actor, take: "ab"[SIDES[emotion] == "positive" or (actor, take) == (1, 1)],
+        lambda emotion, actor, take: {"calm": "neutral"}.get(emotion, emotion),
+        lambda emotion, actor, take: "happy" if (emotion, actor) == ("sad", 2) else emotion,
+        lambda emotion, actor, take: emotion if emotion in ("happy", "angry") else "other",
+    ],
+    ids=["classes", "in actors", "around actors", "numbers", "by ear", "merged", "one in another", "a rest"],
+)
+def test_folders_that_contradict_published_names_are_refused_with_both_choices(tmp_path, folder_of):
+    root = sort_ravdess(tmp_path, folder_of)
+    with pytest.raises(InputError, match=r"\.wav: .*--corpus ravdess .*--corpus folders"):
+        read_corpus(root)
+    assert {each.emotion for each in read_corpus(root, "ravdess")} == set(RAVDESS_CODES)
+    assert {each.corpus for each in read_corpus(root, "folders")} == {"folders"}
+
+
+@pytest.mark.parametrize(
+    "folder_of",
+    [
+        lambda emotion, actor, take: f"Actor_{actor:02}",
+        lambda emotion, actor, take: {"sad": "Sadness", "angry": "ANGER", "happy": "joy"}.get(emotion, emotion),
+        lambda emotion, actor, take: {"sad": "Trauer", "angry": "Wut"}.get(emotion, emotion[::-1]),
+        lambda emotion, actor, take: f"{RAVDESS_CODES[emotion]}_{emotion}/female" if actor == 2 else f"x_{emotion}",
+        lambda emotion, actor, take: ("train", "test")[take == 2],
+        lambda emotion, actor, take: ("train", "test")[actor == 2] + f"/{emotion}",
+        lambda emotion, actor, take: ("batch a", "batch b")[take == 2],
+        lambda emotion, actor, take: ("male", "female")[actor == 2],
+        lambda emotion, actor, take: "wav",
+    ],
+    ids=["actors", "words", "own words", "finer", "split", "split and words", "batches", "gender", "one"],
+)
+def test_folders_that_agree_with_published_names_or_say_nothing_change_nothing(tmp_path, folder_of):
+    found = read_corpus(sort_ravdess(tmp_path, folder_of))
+    assert {(each.corpus, each.emotion) for each in found} == {("ravdess", emotion) for emotion in RAVDESS_CODES}
+
+
+def test_turns_of_iemocap_in_folders_of_emotions_are_refused_with_both_choices(tmp_path):
+    root = make(tmp_path, "happy/Ses01F_impro01_F000.wav", "sad/Ses01F_impro01_F001.wav")
+    with pytest.raises(InputError, match=r"--corpus iemocap\).*--corpus folders"):
+        read_corpus(root)
+    assert [each.emotion for each in read_corpus(root, "folders")] == ["happy", "sad"]
+
+
+@pytest.mark.parametrize(("corpus", "how"), [(None, "recognised by their file names"), ("emodb", "--corpus")])
+def test_one_line_says_which_corpus_was_recognised_and_how(tmp_path, caplog, corpus, how):
+    with caplog.at_level(logging.INFO):
+        read_corpus(make(tmp_path, "wav/03a01Fa.wav", "wav/08a01Wa.wav"), corpus)
+    (record,) = caplog.records
+    assert all(each in record.getMessage() for each in (str(tmp_path), "2 recordings of EmoDB", how))
+
+
 # --- a folder per emotion ---
 
 

@@ -1,6 +1,7 @@
 """Which folder is the emotion, which the speaker, which the split: found by the names, or given as a layout."""
 
 import logging
+import os
 
 import pytest
 
@@ -99,6 +100,12 @@ def test_a_level_named_after_speakers_is_the_speaker_among_others(tmp_path):
 def test_a_folder_for_each_file_is_no_speaker(tmp_path):
     root = make(tmp_path, *(f"{emotion}/clip_{emotion}_{n}/audio.wav" for emotion in EMOTIONS for n in range(3)))
     assert told(read_corpus(root)) == {(emotion, None, None, None) for emotion in EMOTIONS}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_a_speaker_with_characters_that_are_no_text_is_refused(tmp_path):
+    with pytest.raises(InputError, match="characters that are no text"):
+        read_corpus(make(tmp_path, "a\x1b[2J/sad/1.wav", "b/sad/1.wav", "b/joy/1.wav"))
 
 
 def test_own_labels_may_be_among_the_emotions(tmp_path):

@@ -13,6 +13,7 @@ from ser_keras.corpora.table import CORPORA_BY_NAME
 from ser_keras.corpora.utterance import CorpusScan, Utterance, join_scans
 from ser_keras.errors import InputError
 from ser_keras.labels import EMOTIONS, canonical_emotion
+from ser_keras.terminal import UNPRINTABLE
 
 _logger = logging.getLogger(__name__)
 
@@ -61,6 +62,8 @@ def splits_by_folder(files: Sequence[str]) -> list[str | None]:
 
 
 def _utterance(path: Path, fields: dict[str, str], splits: dict[str, str]) -> Utterance:
+    if UNPRINTABLE.search(fields.get("speaker", "")):
+        raise InputError(f"{path}: the speaker's folder has characters that are no text; rename it in UTF-8")
     return Utterance(
         path=path,
         emotion=canonical_emotion(fields["emotion"]),

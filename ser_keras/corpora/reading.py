@@ -157,7 +157,7 @@ def _scan_files(root: Path, files: Listing, name: str | None, layout: Layout | N
         scan, understood = read_folders(root, files.audio, layout)
         _logger.info("%s: %d recordings by their folders; %s", root, len(scan.utterances), understood)
         return scan
-    scan = read_plan(root, files.audio, files.others, plan)
+    scan = read_plan(root, files.audio, files.others, plan, is_chosen=name is not None)
     counts = Counter(CORPORA_BY_NAME[each.corpus].title for each in scan.utterances)
     corpora = ", ".join(f"{number} recordings of {title}" for title, number in counts.items())
     _logger.info("%s: %s, %s", root, corpora, "as --corpus says" if name else "recognised by their file names")
