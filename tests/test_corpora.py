@@ -434,8 +434,10 @@ def test_a_folder_of_texts_is_named_with_what_was_found_and_what_was_expected(tm
         read_corpus(make(tmp_path, "a.txt", "b/c.md"))
 
 
-def test_nameless_audio_is_refused_with_the_three_ways_to_give_labels(tmp_path):
-    with pytest.raises(InputError, match=r"first: a\.wav.*folder of its name.*manifest\.csv.*published corpus"):
+def test_nameless_audio_is_refused_with_the_four_ways_to_give_labels(tmp_path):
+    with pytest.raises(
+        InputError, match=r"first: a\.wav.*folder of its name.*--layout.*manifest\.csv.*published corpus"
+    ):
         read_corpus(make(tmp_path, "a.wav", "b.wav"))
 
 

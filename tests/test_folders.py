@@ -131,6 +131,13 @@ def test_one_line_says_what_was_understood(tmp_path, caplog):
     assert "emotion: second folder (angry, happy, neutral, sad), speaker: first folder (anna, ben, carla)" in line
 
 
+def test_the_line_says_which_split_a_folder_became(tmp_path, caplog):
+    root = make(tmp_path, *(f"{split}/{emotion}/1.wav" for split in ("train", "dev") for emotion in EMOTIONS))
+    with caplog.at_level(logging.INFO):
+        assert {each.split for each in read_corpus(root)} == {"train", "test"}
+    assert "split: first folder (dev as test, train)" in caplog.text
+
+
 def test_files_beside_the_folders_are_rejected(tmp_path):
     root = make(tree(tmp_path, "{speaker}/{emotion}/{take}.wav"), "anna/noise.wav", "x.wav")
     assert {path.name for path, _ in scan_corpus(root).left_out} == {"noise.wav", "x.wav"}

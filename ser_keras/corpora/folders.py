@@ -17,6 +17,8 @@ from ser_keras.terminal import UNPRINTABLE
 
 _logger = logging.getLogger(__name__)
 
+_SAMPLE = 1_000
+
 
 def read_folders(root: Path, audio: list[str], layout: Layout | None = None) -> tuple[CorpusScan, str]:
     """Label recordings by the names of their folders, or by words in their own names.
@@ -48,7 +50,7 @@ def read_folders(root: Path, audio: list[str], layout: Layout | None = None) -> 
         tree.check(layout, utterances)
     reason = f"not in a folder as the layout {layout.pattern} says"
     rejected = tuple((root / file, reason) for file in audio if file not in found)
-    return join_scans([CorpusScan(utterances, rejected)]), layout.describe(list(found.values()))
+    return join_scans([CorpusScan(utterances, rejected)]), layout.describe(list(found.values()), splits)
 
 
 def splits_by_folder(files: Sequence[str]) -> list[str | None]:
@@ -72,6 +74,12 @@ def _utterance(path: Path, fields: dict[str, str], splits: dict[str, str]) -> Ut
         gender=GENDER_OF.get(fields.get("gender", "").strip().lower()),
         split=splits[fields["split"]] if "split" in fields else None,
     )
+
+
+def _emotions_in(files: Sequence[str], name: str) -> list[str | None]:
+    """Return for each file the known emotion that its name holds, by a pattern of the name."""
+    read = Layout(name).read
+    return [known_emotion((read(file.rpartition("/")[2]) or {}).get("emotion", "")) for file in files]
 
 
 class _Tree:
@@ -151,13 +159,9 @@ class _Tree:
     def _find_name(self) -> tuple[str, int]:
         """Return the pattern by which most file names hold a known emotion, and how many do."""
         patterns = [each for mark in "_- " for each in (f"*{mark}{{emotion}}", f"{{emotion}}{mark}*")]
-        counts = {name: sum(emotion is not None for emotion in self._emotions(name)) for name in patterns}
-        best = max(patterns, key=counts.__getitem__)
-        return best, counts[best]
-
-    def _emotions(self, name: str) -> list[str | None]:
-        read = Layout(name).read
-        return [known_emotion((read(file.rpartition("/")[2]) or {}).get("emotion", "")) for file in self._audio]
+        sample = self._audio[:: len(self._audio) // _SAMPLE + 1]  # so that large datasets are searched quickly
+        best = max(patterns, key=lambda name: len(sample) - _emotions_in(sample, name).count(None))
+        return best, len(self._audio) - _emotions_in(self._audio, best).count(None)
 
     def _unnamed_speakers(self, fields: dict[int, str]) -> list[int]:
         """Return levels whose names say nothing, but a folder for each file is no speaker."""
@@ -177,7 +181,7 @@ class _Tree:
         name, num_known = self._find_name()
         if num_known < len(self._audio):
             return
-        emotions = dict(zip(self._audio, self._emotions(name), strict=True))
+        emotions = dict(zip(self._audio, _emotions_in(self._audio, name), strict=True))
         for each in utterances:
             file = each.path.relative_to(self._root).as_posix()
             if emotions[file] != each.emotion:
@@ -199,8 +203,9 @@ class _Tree:
         if not self._levels and name == "*":
             raise InputError(
                 f"{self._root}: {len(self._audio)} audio files whose names tell no emotion (first: {self._audio[0]}); "
-                "put each emotion's files in a folder of its name, or write manifest.csv with the columns path and"
-                f" emotion, or keep the file names of a published corpus ({', '.join(CORPORA_BY_NAME)})"
+                "put each emotion's files in a folder of its name, or say where the names hold it, as in --layout "
+                "'*_{emotion}_*', or write manifest.csv with the columns path and emotion, or keep "
+                f"the file names of a published corpus ({', '.join(CORPORA_BY_NAME)})"
             )
         seen = [f"{ordinal(depth)} folder: {few(names)}" for depth, names in enumerate(self._levels)]
         seen = "; ".join([*seen, f"first file: {self._audio[0]}"])

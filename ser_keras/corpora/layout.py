@@ -3,7 +3,7 @@
 import functools
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ser_keras.errors import InputError
@@ -57,13 +57,17 @@ class Layout:
         match = self._regex.fullmatch(os.path.splitext(file)[0])  # noqa: PTH122  (100,000 files)
         return match.groupdict() if match else None
 
-    def describe(self, found: Sequence[dict[str, str]]) -> str:
-        """Say which part is what, with examples of what was found there."""
-        return ", ".join(
-            f"{field}: {_place(self.parts, field)} ({few({each[field] for each in found})})"
-            for field in _FIELDS
-            if field in found[0]
-        )
+    def describe(self, found: Sequence[dict[str, str]], splits: Mapping[str, str]) -> str:
+        """Say which part is what, with examples of what was found there.
+
+        Args:
+            found: What `read` returned for the files that fit.
+            splits: The split of each name in the place of ``{split}``.
+        """
+        names = {field: {each[field] for each in found} for field in _FIELDS if field in found[0]}
+        if "split" in names:
+            names["split"] = {name if name == splits[name] else f"{name} as {splits[name]}" for name in names["split"]}
+        return ", ".join(f"{field}: {_place(self.parts, field)} ({few(each)})" for field, each in names.items())
 
 
 def ordinal(depth: int) -> str:
