@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from ser_keras.batches import as_inputs
 from ser_keras.corpora import Utterance
-from ser_keras.corpora.listing import list_files, no_audio_message
+from ser_keras.corpora.listing import find_recordings
 from ser_keras.errors import InputError
 from ser_keras.linear_model import centre_statistics
 from ser_keras.model import ParallelModel
@@ -107,12 +107,7 @@ def _load(paths: Sequence[str | Path], sample_rate: int) -> Iterator[np.ndarray]
 def _files_of(path: Path) -> list[Path]:
     if not path.exists():
         raise InputError(f"{path}: does not exist; expected a folder of recordings or an audio file")
-    if not path.is_dir():
-        return [path]
-    audio, others = list_files(path)
-    if not audio:
-        raise InputError(no_audio_message(path, others))
-    return [path / name for name in audio]
+    return find_recordings(path) if path.is_dir() else [path]
 
 
 def _checked(waveform: Any) -> np.ndarray:

@@ -102,6 +102,9 @@ class DataConfig(Config):
     """How a folder of recordings becomes batches of waveforms."""
 
     corpus: str | None = _setting(None, "name of the corpus, where it should not be recognised by itself")
+    layout: str | None = _setting(
+        None, "which folder is what, where that should not be found by their names, such as '{speaker}/{emotion}/*'"
+    )
     allow_outside: bool = _setting(False, "let a manifest name files outside its own folder")
     split: str = _setting("auto", "how to part the recordings; auto: the manifest's own, else by speaker", SPLITS)
     val_fraction: float = _setting(0.1, "part of the recordings for validation, 0 to 1")

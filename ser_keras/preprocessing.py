@@ -151,7 +151,7 @@ def read_recordings(
         FileNotFoundError: `dataset_path` does not exist.
     """
     config, audio = config or DataConfig(), audio or AudioConfig()
-    scan = scan_corpus(dataset_path, config.corpus, allow_outside=config.allow_outside)
+    scan = scan_corpus(dataset_path, config.corpus, layout=config.layout, allow_outside=config.allow_outside)
     strays = tuple(Rejected(path, reason) for path, reason in scan.left_out)
     if strays and config.strict:
         raise InputError(f"{strays[0].path}: {strays[0].reason}; correct it or take it away")

@@ -124,9 +124,10 @@ def test_every_form_of_recordings_gives_the_same(model, clips, adapted, tmp_path
 
 def test_files_that_cannot_be_used_are_named_and_left_out(model, clips, tmp_path, caplog):
     soundfile.write(tmp_path / "good.wav", clips[0], 16_000)
-    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    for name in ("broken.wav", "unknown.xyz"):
+        (tmp_path / name).write_bytes(b"RIFF\0")
     assert adapt_normalization(model, tmp_path).adaptation["num_recordings"] == 1
-    assert "broken.wav" in caplog.text
+    assert "broken.wav" in caplog.text and "unknown.xyz" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -52,6 +53,14 @@ def test_quiet_leaves_out_remarks_and_keeps_what_was_asked_for(verb, capsys):
     with pytest.warns(UserWarning, match="beware"):
         assert verb(talk, "--quiet") == 1
     assert capsys.readouterr().out == "the answer\n"
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"], ["--quiet"]])
+def test_what_was_understood_of_the_data_is_logged_unless_quiet(verb, caplog, flags):
+    logger = logging.getLogger("ser_keras.corpora.reading")
+    assert verb(lambda options: logger.info("twelve recordings"), *flags) == 0
+    assert ("twelve recordings" in caplog.text) == (flags != ["--quiet"])
+    assert not logger.isEnabledFor(logging.INFO)  # as it was
 
 
 @pytest.mark.parametrize("quiet", [[], ["--quiet"]])

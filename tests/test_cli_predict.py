@@ -50,6 +50,21 @@ def test_folders_are_read_in_order_and_a_broken_file_is_told(folder, predict):
     assert errors.startswith(f"ser-keras predict: 1 of 3 files failed; {folder / 'broken.wav'}: not audio")
 
 
+def test_every_file_that_may_hold_sound_has_a_row_whatever_its_name_ends_in(folder, predict, wav_bytes, noise):
+    for name in ("a/three.take1", "a/four"):
+        (folder / name).write_bytes(wav_bytes(noise(16_000)))
+    for name in ("five.m4a", "six.zip", "seven.bin"):
+        (folder / name).write_bytes(b"\0junk")
+    (folder / "notes").write_text("hello")
+    code, printed, _ = predict(folder, "--format", "json")
+    errors = {os.path.relpath(each["file"], folder): bool(each["error"]) for each in json.loads(printed)}
+    good = ("a/four", "a/one.wav", "a/three.take1", "b/two.flac")
+    assert errors == dict.fromkeys(good, False) | dict.fromkeys(
+        ("broken.wav", "five.m4a", "seven.bin", "six.zip"), True
+    )
+    assert code == 1
+
+
 def test_exit_code_0_when_all_were_answered(folder, predict):
     code, printed, errors = predict(folder / "a", folder / "b" / "two.flac")
     assert (code, errors) == (0, "") and len(printed.splitlines()) == 3

@@ -25,6 +25,7 @@ NAMES = {
         ("BanglaSER/Actor 34/03-01-05-01-02-01-34.wav", "neutral", "34", "female", "s02"),
         ("BanglaSER/Actor 33/03-01-04-02-01-02-33.wav", "surprised", "33", "male", "s01"),
         ("BanglaSER/Actor 20/03-01-03-02-01-03-20.wav", "angry", "20", "female", "s01"),
+        ("BanglaSER/Actor 15/01-01-04-02-03-03-15.wav", "surprised", "15", "male", "s03"),
     ],
     "emodb": [
         ("wav/03a01Fa.wav", "happy", "03", "male", "a01"),
@@ -120,8 +121,8 @@ def test_a_single_name_is_read_under_its_corpus(tmp_path, corpus, file, emotion,
     assert utterance.speaker_id == f"{corpus}/{speaker}"
 
 
-@pytest.mark.parametrize("suffix", [".WAV", ".flac", ".Mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc"])
-def test_any_audio_extension_in_any_case_is_read(tmp_path, suffix):
+@pytest.mark.parametrize("suffix", [".WAV", ".flac", ".Mp3", ".ogg", ".opus", ".aiff", ".m4a", ".webm", ".amr", ".xyz"])
+def test_a_published_file_is_read_in_any_format(tmp_path, suffix):
     assert len(read_corpus(make(tmp_path, f"03a01Fa{suffix}"))) == 1
 
 
@@ -259,6 +260,18 @@ def test_second_copies_of_a_published_file_are_left_out_and_lossless_is_kept(tmp
     assert all(reason == f"another copy of {scan.utterances[0].path}" for _, reason in scan.left_out)
 
 
+def test_a_video_of_a_recording_is_a_copy_of_it(tmp_path):
+    root = make(tmp_path, *(f"Actor_07/{name}-01-06-02-01-01-07.mp4" for name in ("01", "02")))
+    assert [each.path.name[:2] for each in read_corpus(root)] == ["01"]
+    make(root, "Speech/Actor_07/03-01-06-02-01-01-07.wav", "Actor_07/01-02-06-02-01-01-07.mp4")
+    assert [each.path.name[:5] for each in read_corpus(root)] == ["01-02", "03-01"]
+
+
+def test_videos_of_ravdess_are_told_from_banglaser_by_their_codes(tmp_path):
+    root = make(tmp_path / "data", *(f"Actor_01/01-01-0{code}-01-01-01-01.mp4" for code in range(1, 9)))
+    assert {each.corpus for each in read_corpus(root)} == {"ravdess"}
+
+
 def test_strays_are_left_out_with_one_warning(tmp_path, caplog):
     root = make(tmp_path, *(case[0] for case in NAMES["emodb"]), "wav/noise.wav", "talk.mp3")
     scan = scan_corpus(root)
@@ -267,7 +280,7 @@ def test_strays_are_left_out_with_one_warning(tmp_path, caplog):
     assert len(read_corpus(root)) == 7
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert "2 audio files left out" in record.getMessage()
+    assert "2 files rejected" in record.getMessage()
     assert "talk.mp3" in record.getMessage()
 
 
@@ -285,6 +298,82 @@ def test_a_linked_folder_is_read_once_and_a_circle_ends(tmp_path):
     assert [utterance.path.name for utterance in read_corpus(root)] == ["08b09Wb.wav", "03a01Fa.wav"]
 
 
+# --- the user's own folders ---
+
+RAVDESS_CODES = {"neutral": "01", "calm": "02", "happy": "03", "sad": "04", "angry": "05"}
+SIDES = {"neutral": "positive", "calm": "positive", "happy": "positive", "sad": "negative", "angry": "negative"}
+
+
+def sort_ravdess(root, folder_of):
+    """Make files of RAVDESS in the folders that a function of emotion, actor and repetition says."""
+    return make(
+        root,
+        *(
+            f"{folder_of(emotion, actor, take)}/03-01-{code}-01-01-{take:02}-{actor:02}.wav"
+            for emotion, code in RAVDESS_CODES.items()
+            for actor in (1, 2, 3)
+            for take in (1, 2)
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    "folder_of",
+    [
+        lambda emotion, actor, take: SIDES[emotion],
+        lambda emotion, actor, take: f"Actor_{actor:02}/{SIDES[emotion]}",
+        lambda emotion, actor, take: f"{SIDES[emotion]}/Actor_{actor:02}",
+        lambda emotion, actor, take: f"class {'01'[SIDES[emotion] == 'positive']}",
+        lambda emotion, actor, take: "ab"[SIDES[emotion] == "positive" or (actor, take) == (1, 1)],
+        lambda emotion, actor, take: {"calm": "neutral"}.get(emotion, emotion),
+        lambda emotion, actor, take: "happy" if (emotion, actor) == ("sad", 2) else emotion,
+        lambda emotion, actor, take: emotion if emotion in ("happy", "angry") else "other",
+    ],
+    ids=["classes", "in actors", "around actors", "numbers", "by ear", "merged", "one in another", "a rest"],
+)
+def test_folders_that_contradict_published_names_are_refused_with_both_choices(tmp_path, folder_of):
+    root = sort_ravdess(tmp_path, folder_of)
+    with pytest.raises(InputError, match=r"\.wav: .*`corpus='ravdess'` .*`corpus='folders'`"):
+        read_corpus(root)
+    assert {each.emotion for each in read_corpus(root, "ravdess")} == set(RAVDESS_CODES)
+    assert {each.corpus for each in read_corpus(root, "folders")} == {"folders"}
+
+
+@pytest.mark.parametrize(
+    "folder_of",
+    [
+        lambda emotion, actor, take: f"Actor_{actor:02}",
+        lambda emotion, actor, take: {"sad": "Sadness", "angry": "ANGER", "happy": "joy"}.get(emotion, emotion),
+        lambda emotion, actor, take: {"sad": "Trauer", "angry": "Wut"}.get(emotion, emotion[::-1]),
+        lambda emotion, actor, take: f"{RAVDESS_CODES[emotion]}_{emotion}/female" if actor == 2 else f"x_{emotion}",
+        lambda emotion, actor, take: ("train", "test")[take == 2],
+        lambda emotion, actor, take: ("train", "test")[actor == 2] + f"/{emotion}",
+        lambda emotion, actor, take: ("batch a", "batch b")[take == 2],
+        lambda emotion, actor, take: ("male", "female")[actor == 2],
+        lambda emotion, actor, take: "wav",
+    ],
+    ids=["actors", "words", "own words", "finer", "split", "split and words", "batches", "gender", "one"],
+)
+def test_folders_that_agree_with_published_names_or_say_nothing_change_nothing(tmp_path, folder_of):
+    found = read_corpus(sort_ravdess(tmp_path, folder_of))
+    assert {(each.corpus, each.emotion) for each in found} == {("ravdess", emotion) for emotion in RAVDESS_CODES}
+
+
+def test_turns_of_iemocap_in_folders_of_emotions_are_refused_with_both_choices(tmp_path):
+    root = make(tmp_path, "happy/Ses01F_impro01_F000.wav", "sad/Ses01F_impro01_F001.wav")
+    with pytest.raises(InputError, match=r"`corpus='iemocap'`\).*`corpus='folders'`"):
+        read_corpus(root)
+    assert [each.emotion for each in read_corpus(root, "folders")] == ["happy", "sad"]
+
+
+@pytest.mark.parametrize(("corpus", "how"), [(None, "recognised by their file names"), ("emodb", "as chosen")])
+def test_one_line_says_which_corpus_was_recognised_and_how(tmp_path, caplog, corpus, how):
+    with caplog.at_level(logging.INFO):
+        read_corpus(make(tmp_path, "wav/03a01Fa.wav", "wav/08a01Wa.wav"), corpus)
+    (record,) = caplog.records
+    assert all(each in record.getMessage() for each in (str(tmp_path), "2 recordings of EmoDB", how))
+
+
 # --- a folder per emotion ---
 
 
@@ -296,13 +385,13 @@ def test_the_immediate_subfolders_are_the_emotions(tmp_path):
 
 def test_files_beside_the_emotions_folders_are_left_out(tmp_path):
     scan = scan_corpus(make(tmp_path, "happy/a.wav", "b.wav"))
-    assert scan.left_out == ((tmp_path / "b.wav", "in no emotion's folder"),)
+    assert scan.left_out == ((tmp_path / "b.wav", "not in a folder as the layout {emotion}/* says"),)
 
 
 def test_folders_that_name_no_emotion_are_read_with_a_warning(tmp_path, caplog):
     root = make(tmp_path, "client_a/a.wav", "client_b/b.wav")
     assert [utterance.emotion for utterance in read_corpus(root)] == ["client_a", "client_b"]
-    assert "no subfolder is named after an emotion" in caplog.text
+    assert "no folder is named after an emotion" in caplog.text
     assert "client_a, client_b" in caplog.text
 
 
@@ -339,12 +428,16 @@ def test_an_empty_folder_is_named(tmp_path):
 
 
 def test_a_folder_of_texts_is_named_with_what_was_found_and_what_was_expected(tmp_path):
-    with pytest.raises(InputError, match=r"2 files, none of them audio \(found \.md, \.txt\); expected .*\.flac"):
+    with pytest.raises(
+        InputError, match=r"2 files, none of them audio \(found \.md, \.txt\); expected audio files .*FLAC"
+    ):
         read_corpus(make(tmp_path, "a.txt", "b/c.md"))
 
 
-def test_nameless_audio_is_refused_with_the_three_ways_to_give_labels(tmp_path):
-    with pytest.raises(InputError, match=r"first: a\.wav.*folder of its name.*manifest\.csv.*published corpus"):
+def test_nameless_audio_is_refused_with_the_four_ways_to_give_labels(tmp_path):
+    with pytest.raises(
+        InputError, match=r"first: a\.wav.*folder of its name.*`layout=.*manifest\.csv.*published corpus"
+    ):
         read_corpus(make(tmp_path, "a.wav", "b.wav"))
 
 

@@ -1,12 +1,14 @@
 """What a verb prints, and where: one rule for all.
 
 A verb prints its remarks to standard output, and what it was asked for (the answers of `predict`, a list) to
-`options.results`. With `--quiet` the remarks are left out; with `--json` they go to standard error, and the
-result that the verb returns is printed as one JSON value, alone on standard output.
+`options.results`. What was understood of the data, the package's log at the level INFO, goes to standard error. With
+`--quiet` neither remarks nor this log are printed; with `--json` the remarks go to standard error too, and the result
+that the verb returns is printed as one JSON value, alone on standard output.
 """
 
 import contextlib
 import json
+import logging
 import math
 import os
 import sys
@@ -34,6 +36,7 @@ def output_of(options: Namespace) -> Iterator[None]:
     """Lead what a verb prints to where it belongs; `options.results` becomes the stream of its answers."""
     options.results = sys.stdout
     with ExitStack() as stack:
+        stack.enter_context(_log_level(logging.WARNING if options.quiet else logging.INFO))
         if options.quiet:
             stack.enter_context(contextlib.redirect_stdout(stack.enter_context(Path(os.devnull).open("w"))))
             stack.enter_context(contextlib.redirect_stderr(_NoTerminal(sys.stderr)))
@@ -74,6 +77,17 @@ def paint(text: str, colour: str, stream: TextIO) -> str:
     """
     is_wanted = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return f"\x1b[{ {'red': 31, 'yellow': 33}[colour] }m{text}\x1b[0m" if is_wanted else text
+
+
+@contextlib.contextmanager
+def _log_level(level: int) -> Iterator[None]:
+    logger = logging.getLogger("ser_keras")
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 class _NoTerminal:

@@ -98,21 +98,15 @@ def _is_filed(options: argparse.Namespace) -> bool:
 
 def _recordings(paths: Iterable[Path]) -> dict[Path, Path]:
     """Return the files, those of folders in order, each with its path below the folder that was given."""
-    from ser_keras.corpora.listing import list_files, no_audio_message
+    from ser_keras.corpora.listing import find_recordings
 
     found: dict[Path, Path] = {}
     paths = list(paths)
     if not any(path.exists() for path in paths):  # one that is missing among others has its row
         raise InputError(f"{paths[0]}: does not exist; expected audio files or folders")
     for path in paths:
-        if not path.is_dir():
-            found.setdefault(path, Path(path.name))
-            continue
-        audio, others = list_files(path)
-        if not audio:
-            raise InputError(no_audio_message(path, others))
-        for name in audio:
-            found.setdefault(path / name, Path(name))
+        for file in find_recordings(path) if path.is_dir() else [path]:
+            found.setdefault(file, file.relative_to(path if path.is_dir() else path.parent))
     return found
 
 

@@ -37,7 +37,8 @@ def read_iemocap_labels(root: Path, others: list[str]) -> dict[str, str]:
     labels = read_evaluations(root / file for file in others if _EVALUATION_FILE.fullmatch(file))
     if not labels:
         raise InputError(
-            f"{root}: IEMOCAP's labels are missing; expected Session1/dialog/EmoEvaluation/*.txt and so on,"
-            " so give the folder that holds Session1 to Session5"
+            f"{root}: files named as in IEMOCAP, whose labels are missing; expected Session1/dialog/EmoEvaluation/*.txt"
+            " and so on: give the folder that holds Session1 to Session5 (`corpus='iemocap'`), or choose "
+            "`corpus='folders'` for the labels of the folders that the files are in"
         )
     return {turn.lower(): label for turn, label in labels.items()}

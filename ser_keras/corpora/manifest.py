@@ -24,6 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ser_keras.corpora.audiofolder import standard_columns
 from ser_keras.errors import InputError
 from ser_keras.labels import canonical_emotion
 from ser_keras.spelling import is_missing, tidy
@@ -79,8 +80,6 @@ def find_manifest(root: Path, name: str | None) -> Path | None:
             return root
         raise InputError(f"{root}: a file; expected a folder of audio files, or a manifest (.csv or .jsonl)")
     found = [root / file for file in _MANIFESTS if (root / file).is_file()]
-    if name == "manifest" and not found:
-        raise InputError(f"{root}: no manifest; expected {' or '.join(_MANIFESTS)} in it, or its own path")
     if name in (None, "manifest") and len(found) > 1:
         raise InputError(f"{root}: two manifests, {' and '.join(_MANIFESTS)}; give the path of the right one")
     return found[0] if found and name in (None, "manifest") else None
@@ -89,7 +88,8 @@ def find_manifest(root: Path, name: str | None) -> Path | None:
 def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     reader = csv.DictReader(io.StringIO(_read_text(path), newline=""), strict=True)
     try:
-        _check_columns(path, reader.fieldnames or [])
+        reader.fieldnames = standard_columns(reader.fieldnames or [])
+        _check_columns(path, reader.fieldnames)
         for row in reader:
             yield reader.line_num, _tidy(row, path, reader.line_num)
     except csv.Error as error:
@@ -100,7 +100,8 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     for number, line in enumerate(_read_text(path).split("\n"), start=1):
         if line.strip():
-            yield number, _tidy(_json_object(path, number, line), path, number)
+            row = _json_object(path, number, line)
+            yield number, _tidy(dict(zip(standard_columns(list(row)), row.values(), strict=True)), path, number)
 
 
 def _read_text(path: Path) -> str:

@@ -24,6 +24,7 @@ class Corpus:
         example: A file as the publisher names it.
         naming: A pattern of the name without extension (and its folder, where the folder matters),
             with the groups `speaker`, `emotion`, `text` and `gender` as far as the name tells them.
+        medium: A pattern of what comes before the naming, and differs between copies of one recording.
         codes: The emotion of each code; None for labels that are left out by design.
         gender: The gender, from the pattern's groups.
         speaker: A template of the speaker's code.
@@ -38,6 +39,7 @@ class Corpus:
     example: str
     naming: str
     codes: dict[str, str | None]
+    medium: str = ""
     gender: Callable[[Groups], str | None] = _not_told
     speaker: str = "{speaker}"
     speaker_case: Callable[[str], str] = str.upper
@@ -47,7 +49,7 @@ class Corpus:
     @cached_property
     def pattern(self) -> re.Pattern[str]:
         """The compiled naming: matches `folder/name`, in any case."""
-        return re.compile(rf"(?:[^/]*/)?(?P<key>{self.naming})", re.IGNORECASE)
+        return re.compile(rf"(?:[^/]*/)?{self.medium}(?P<key>{self.naming})", re.IGNORECASE)
 
     @cached_property
     def emotions(self) -> dict[str, str | None]:

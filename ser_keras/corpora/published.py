@@ -2,8 +2,10 @@
 
 import logging
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
+from ser_keras.corpora.agreement import own_classes
 from ser_keras.corpora.iemocap import read_iemocap_labels
 from ser_keras.corpora.listing import best_copy_first
 from ser_keras.corpora.naming import Corpus, Groups, emotion_code, folder_and_name, recording_key
@@ -15,21 +17,48 @@ from ser_keras.errors import InputError
 _logger = logging.getLogger(__name__)
 
 
-def read_plan(root: Path, audio: list[str], others: list[str], plan: list[Guess]) -> CorpusScan:
-    """Read each corpus by the names of its files; files outside the plan are left out."""
+def read_plan(
+    root: Path, audio: list[str], others: list[str], plan: list[Guess], *, is_chosen: bool = False
+) -> CorpusScan:
+    """Read each corpus by the names of its files; files outside the plan are rejected.
+
+    Args:
+        root: The dataset's folder.
+        audio: The recordings below it.
+        others: The other files below it.
+        plan: Which recordings are of which corpus.
+        is_chosen: Whether the user named the corpus, so that the names count whatever the folders say.
+
+    Raises:
+        InputError: A label is unknown or missing, or the folders say something else than the files' names.
+    """
     files_of: dict[str, list[str]] = {}
     for guess in plan:
         _warn_of_rivals(root, guess)
         files_of.setdefault(guess.corpus.name, []).extend(guess.audio)
     scans = [_read_named(root, files, others, CORPORA_BY_NAME[name]) for name, files in files_of.items()]
+    if not is_chosen:
+        for scan in scans:
+            _refuse_clash(root, scan.utterances)
     rest = set(audio).difference(*files_of.values())
     scans.append(CorpusScan((), tuple((root / file, "outside the corpora's folders") for file in rest)))
     return join_scans(scans)
 
 
+def _refuse_clash(root: Path, utterances: Sequence[Utterance]) -> None:
+    if clash := own_classes(root, utterances):
+        file, folder = clash
+        corpus = CORPORA_BY_NAME[file.corpus]
+        raise InputError(
+            f"{file.path}: by its name, as {corpus.title} names files, it is {file.emotion!r}, and its folder says "
+            f"{folder!r}; choose `corpus={corpus.name!r}` for the labels of the names, or `corpus='folders'` for those of the "
+            "folders"
+        )
+
+
 def _warn_of_rivals(root: Path, guess: Guess) -> None:
     if guess.rivals and not guess.is_named:
-        text = "%s: files named as in %s and in %s; read as %s, pass corpus= if that is wrong"
+        text = "%s: files named as in %s and in %s; read as %s; choose another `corpus` if that is wrong"
         title = guess.corpus.title
         _logger.warning(text, root, title, " and ".join(guess.rivals), title)
 
@@ -62,7 +91,7 @@ def _why_not(corpus: Corpus, match: re.Match[str] | None, labels: dict[str, str]
     if code.lower() not in corpus.emotions:
         raise InputError(
             f"{path}: unknown label {code!r}; {corpus.title} knows {', '.join(corpus.codes)};"
-            " correct the name, take the file away, or pass corpus= if it is another corpus"
+            " correct the name, take the file away, or choose another `corpus`"
         )
     if corpus.emotions[code.lower()] is None:
         return f"labelled {code!r}, which is left out by design"

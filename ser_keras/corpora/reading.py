@@ -2,11 +2,16 @@
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from ser_keras.corpora.audiofolder import find_metadata
 from ser_keras.corpora.consistency import reconcile
-from ser_keras.corpora.listing import group_by_folder, list_files, no_audio_message
+from ser_keras.corpora.folders import read_folders, splits_by_folder
+from ser_keras.corpora.layout import Layout
+from ser_keras.corpora.listing import ARCHIVE_REASON, Listing, list_files, no_audio_message
 from ser_keras.corpora.manifest import find_manifest, read_manifest
 from ser_keras.corpora.naming import squash
 from ser_keras.corpora.published import read_plan
@@ -14,31 +19,37 @@ from ser_keras.corpora.recognition import Guess, plan_corpora
 from ser_keras.corpora.table import CORPORA, CORPORA_BY_NAME
 from ser_keras.corpora.utterance import CorpusScan, Utterance, join_scans
 from ser_keras.errors import InputError
-from ser_keras.labels import EMOTIONS, canonical_emotion
 
 _logger = logging.getLogger(__name__)
 
 
 def read_corpus(
-    path: str | Path | Sequence[str | Path], corpus: str | None = None, *, allow_outside: bool = False
+    path: str | Path | Sequence[str | Path],
+    corpus: str | None = None,
+    *,
+    layout: str | None = None,
+    allow_outside: bool = False,
 ) -> list[Utterance]:
     """List the utterances of a folder, a manifest, or several of them.
 
-    A `manifest.csv` or `manifest.jsonl` in the folder is read where there is one. Else published corpora
-    are recognised by their file names, also side by side in subfolders; else the immediate subfolders'
-    names are the emotions. Audio files that fit nowhere, and second copies of a published file, are
-    counted in one logged warning; `scan_corpus` lists them.
+    A `manifest.csv`, a `manifest.jsonl` or the `metadata.csv` of Hugging Face's audiofolder is read where there is
+    one. Else published corpora
+    are recognised by their file names, also side by side in subfolders; else the names of folders tell the
+    emotion, the speaker and the split. One logged line says what was understood. Files that fit nowhere, and
+    second copies of a published file, are counted in one logged warning; `scan_corpus` lists them.
 
     Args:
         path: A folder or a manifest, or a list of such paths.
         corpus: Overrules the recognition: a name of `CORPORA`, "folders" or "manifest".
+        layout: Which folder is what, such as "{speaker}/{emotion}/*" (see `Layout`); implies "folders".
         allow_outside: Whether a manifest's paths may lead out of its folder.
 
     Returns:
         The utterances, sorted by path.
 
     Raises:
-        InputError: Nothing usable is there, a label is unknown, or a manifest is wrong.
+        InputError: Nothing usable is there, a label is unknown, a manifest is wrong, or it is not clear which
+            folder is the emotion.
 
     Example:
         >>> import tempfile
@@ -48,28 +59,34 @@ def read_corpus(
         >>> [(u.emotion, u.speaker_id, u.gender, u.text) for u in read_corpus(folder)]
         [('happy', 'emodb/03', 'male', 'a01'), ('angry', 'emodb/08', 'female', 'b02')]
     """
-    scan = scan_corpus(path, corpus, allow_outside=allow_outside)
+    scan = scan_corpus(path, corpus, layout=layout, allow_outside=allow_outside)
     if scan.left_out:
         first = "; ".join(f"{file} ({reason})" for file, reason in scan.left_out[:3])
-        _logger.warning("%s: %d audio files left out, first: %s", path, len(scan.left_out), first)
+        _logger.warning("%s: %d files rejected, first: %s", path, len(scan.left_out), first)
     return list(scan.utterances)
 
 
 def scan_corpus(
-    path: str | Path | Sequence[str | Path], corpus: str | None = None, *, allow_outside: bool = False
+    path: str | Path | Sequence[str | Path],
+    corpus: str | None = None,
+    *,
+    layout: str | None = None,
+    allow_outside: bool = False,
 ) -> CorpusScan:
-    """Do what `read_corpus` does, and list the audio files that were left out.
+    """Do what `read_corpus` does, and list the files that were rejected.
 
     Args:
         path: A folder or a manifest, or a list of such paths.
         corpus: Overrules the recognition: a name of `CORPORA`, "folders" or "manifest".
+        layout: Which folder is what, such as "{speaker}/{emotion}/*" (see `Layout`); implies "folders".
         allow_outside: Whether a manifest's paths may lead out of its folder.
 
     Returns:
-        The utterances, and each audio file left out with the reason, both sorted by path.
+        The utterances, and each rejected file with the reason, both sorted by path.
 
     Raises:
-        InputError: Nothing usable is there, a label is unknown, or a manifest is wrong.
+        InputError: Nothing usable is there, a label is unknown, a manifest is wrong, or it is not clear which
+            folder is the emotion.
 
     Example:
         >>> import tempfile
@@ -82,9 +99,12 @@ def scan_corpus(
     paths = [path] if isinstance(path, str | os.PathLike) else list(path)
     if not paths:
         raise InputError("an empty list of paths; expected at least one folder or manifest")
-    name = _corpus_name(corpus)
-    scans = (_scan_path(Path(each).expanduser(), name, allow_outside=allow_outside) for each in paths)
-    return reconcile(join_scans(scans))
+    name, layout = _corpus_name(corpus), None if layout is None else Layout(layout)
+    if layout and name not in (None, "folders"):
+        raise InputError(f"layout {layout.pattern!r} with corpus {corpus!r}: give one of them; a layout is for folders")
+    roots = [Path(each).expanduser() for each in paths]
+    name = "folders" if layout else name
+    return reconcile(join_scans(_scan_path(root, name, layout, allow_outside=allow_outside) for root in roots))
 
 
 def _corpus_name(corpus: str | None) -> str | None:
@@ -100,36 +120,46 @@ def _corpus_name(corpus: str | None) -> str | None:
     return names[squash(corpus)]
 
 
-def _scan_path(root: Path, name: str | None, *, allow_outside: bool) -> CorpusScan:
+def _scan_path(root: Path, name: str | None, layout: Layout | None, *, allow_outside: bool) -> CorpusScan:
     if not root.exists():
         raise InputError(f"{root}: does not exist; expected a folder of audio files or a manifest")
-    manifest = find_manifest(root, name)
-    if manifest:
-        rows = read_manifest(manifest, allow_outside=allow_outside)
-        return CorpusScan(tuple(Utterance(**row) for row in rows))
-    audio, others = list_files(root)
-    if not audio:
-        raise InputError(no_audio_message(root, others))
-    if name == "folders":
-        return _read_folders(root, audio)
-    plan = [Guess(CORPORA_BY_NAME[name], audio, len(audio))] if name else plan_corpora(root, audio)
-    return read_plan(root, audio, others, plan) if plan else _read_folders(root, audio)
-
-
-def _read_folders(root: Path, audio: list[str]) -> CorpusScan:
-    folders = group_by_folder(audio, depth=0)
-    if not folders:
+    if manifest := find_manifest(root, name):
+        return _scan_tables(root, [manifest], allow_outside=allow_outside)
+    files = list_files(root)
+    if name in (None, "manifest") and (tables := find_metadata(root, files.others)):
+        return _scan_tables(root, tables, allow_outside=allow_outside)
+    if name == "manifest":
         raise InputError(
-            f"{root}: {len(audio)} audio files whose names tell no emotion (first: {audio[0]}); put each"
-            " emotion's files in a folder of its name, or write manifest.csv with the columns path and"
-            f" emotion, or keep the file names of a published corpus ({', '.join(CORPORA_BY_NAME)})"
+            f"{root}: no manifest; expected manifest.csv or manifest.jsonl in it, metadata.csv, or its own path"
         )
-    emotions = {folder: canonical_emotion(folder) for folder in folders}
-    if not set(emotions.values()).intersection(EMOTIONS):
-        text = "%s: no subfolder is named after an emotion; the labels are taken from the subfolders' names: %s"
-        _logger.warning(text, root, ", ".join(sorted(emotions.values())))
-    utterances = (
-        Utterance(root / file, emotions[folder], None, "folders") for folder in folders for file in folders[folder]
-    )
-    left_out = ((root / file, "in no emotion's folder") for file in audio if "/" not in file)
-    return join_scans([CorpusScan(tuple(utterances), tuple(left_out))])
+    if not files.audio:
+        raise InputError(no_audio_message(root, files))
+    archives = CorpusScan((), tuple((root / file, ARCHIVE_REASON) for file in files.archives))
+    return join_scans([_scan_files(root, files, name, layout), archives])
+
+
+def _scan_tables(root: Path, tables: Sequence[Path], *, allow_outside: bool) -> CorpusScan:
+    """Read a manifest, or the tables of an audiofolder, whose folders may be named after splits."""
+    rows = [Utterance(**row) for table in tables for row in read_manifest(table, allow_outside=allow_outside)]
+    if tables[0].stem == "metadata" and not any(each.split for each in rows):
+        splits = splits_by_folder([Path(os.path.relpath(each.path, root)).as_posix() for each in rows])
+        rows = [replace(each, split=split) for each, split in zip(rows, splits, strict=True)]
+    names = " and ".join(str(table.relative_to(root)) if table != root else table.name for table in tables)
+    _logger.info("%s: %d recordings by %s", root, len(rows), names)
+    return join_scans([CorpusScan(tuple(rows))])
+
+
+def _scan_files(root: Path, files: Listing, name: str | None, layout: Layout | None) -> CorpusScan:
+    if name in CORPORA_BY_NAME:
+        plan = [Guess(CORPORA_BY_NAME[name], files.audio, len(files.audio))]
+    else:
+        plan = [] if name == "folders" else plan_corpora(root, files.audio)
+    if not plan:
+        scan, understood = read_folders(root, files.audio, layout)
+        _logger.info("%s: %d recordings by their folders; %s", root, len(scan.utterances), understood)
+        return scan
+    scan = read_plan(root, files.audio, files.others, plan, is_chosen=name is not None)
+    counts = Counter(CORPORA_BY_NAME[each.corpus].title for each in scan.utterances)
+    corpora = ", ".join(f"{number} recordings of {title}" for title, number in counts.items())
+    _logger.info("%s: %s, %s", root, corpora, "as chosen" if name else "recognised by their file names")
+    return scan

@@ -28,8 +28,10 @@ CORPORA: tuple[Corpus, ...] = (
         title="RAVDESS",
         source="Livingstone and Russo 2018, https://zenodo.org/records/1188976",
         example="Actor_12/03-01-06-01-02-01-12.wav",
-        # modality, channel (01 speech, 02 song), emotion, intensity, statement, repetition, actor
-        naming=r"0[1-3]-0[12]-(?P<emotion>\d\d)-0[12]-(?P<text>0[12])-0[12]-(?P<speaker>0[1-9]|1\d|2[0-4])",
+        # modality (01 video with sound, 02 without, 03 sound), channel (01 speech, 02 song), emotion, intensity,
+        # statement, repetition, actor
+        medium=r"0[1-3]-",
+        naming=r"0[12]-(?P<emotion>\d\d)-0[12]-(?P<text>0[12])-0[12]-(?P<speaker>0[1-9]|1\d|2[0-4])",
         codes=_codes("01=neutral 02=calm 03=happy 04=sad 05=angry 06=fearful 07=disgust 08=surprised"),
         gender=_odd_is_male,
         text="s{text}",
@@ -39,8 +41,9 @@ CORPORA: tuple[Corpus, ...] = (
         title="BanglaSER",
         source="Das et al. 2022, https://data.mendeley.com/datasets/t9h6p943xy/5",
         example="03-01-05-01-03-03-34.wav",
-        # RAVDESS' seven parts with other emotion codes, 3 statements, 3 repetitions and 34 actors
-        naming=r"03-01-(?P<emotion>\d\d)-0[12]-(?P<text>0[1-3])-0[1-3]-(?P<speaker>0[1-9]|[12]\d|3[0-4])",
+        # RAVDESS' seven parts with other emotion codes, 3 statements, 3 repetitions and 34 actors; three published
+        # files of actor 15 have 01 as the first part
+        naming=r"0[13]-01-(?P<emotion>\d\d)-0[12]-(?P<text>0[1-3])-0[1-3]-(?P<speaker>0[1-9]|[12]\d|3[0-4])",
         codes=_codes("01=happy 02=sad 03=angry 04=surprised 05=neutral"),
         gender=_odd_is_male,
         text="s{text}",

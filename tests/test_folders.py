@@ -1,0 +1,263 @@
+"""Which folder is the emotion, which the speaker, which the split: found by the names, or given as a layout."""
+
+import logging
+import os
+
+import pytest
+
+from ser_keras.cli import main
+from ser_keras.corpora import read_corpus, scan_corpus
+from ser_keras.corpora.layout import Layout
+from ser_keras.corpora.levels import role_of, splits_of
+from ser_keras.errors import InputError
+
+EMOTIONS = ("angry", "happy", "neutral", "sad")
+SPEAKERS = ("anna", "ben", "carla")
+
+
+def make(root, *names):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def tree(root, pattern, **values):
+    """Make a file for each pair of emotion and speaker, at the place that the pattern says."""
+    files = [
+        pattern.format(
+            emotion=emotion,
+            speaker=speaker,
+            split=("train", "valid", "test")[index],
+            ESD=("train", "evaluation", "test")[index],
+            gender=("female", "male", "female")[index],
+            number=f"{index + 11:04}",
+            take=take,
+        )
+        for emotion in EMOTIONS
+        for index, speaker in enumerate(SPEAKERS)
+        for take in range(2)
+    ]
+    return make(root, *files)
+
+
+def told(utterances):
+    return {(each.emotion, each.speaker, each.split, each.gender) for each in utterances}
+
+
+def test_the_only_level_is_the_emotion(tmp_path):
+    assert told(read_corpus(tree(tmp_path, "{emotion}/{speaker}{take}.wav"))) == {
+        (emotion, None, None, None) for emotion in EMOTIONS
+    }
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "{speaker}/{emotion}/{take}.wav",
+        "{emotion}/{speaker}/{take}.wav",
+        "data/{speaker}/{emotion}/{take}.wav",
+        "a/b/{emotion}/c/{speaker}/{take}.wav",
+        "{speaker}/{take}_{emotion}.wav",
+        "{speaker}/{emotion}-{take}.wav",
+        "{speaker}/long/{take}_x_{emotion}.wav",
+    ],
+)
+def test_the_level_of_emotions_is_found_and_the_other_one_is_the_speaker(tmp_path, pattern):
+    assert told(read_corpus(tree(tmp_path, pattern))) == {
+        (emotion, speaker, None, None) for emotion in EMOTIONS for speaker in SPEAKERS
+    }
+
+
+@pytest.mark.parametrize(
+    "pattern", ["{split}/{emotion}/{speaker}{take}.wav", "x/{split}/{take}{speaker}_{emotion}.wav"]
+)
+def test_a_level_of_splits_is_the_split(tmp_path, pattern):
+    assert told(read_corpus(tree(tmp_path, pattern))) == {
+        (emotion, None, split, None) for emotion in EMOTIONS for split in ("train", "val", "test")
+    }
+
+
+def test_speaker_emotion_and_split_are_read_as_in_esd(tmp_path):
+    root = tree(tmp_path, "{number}/{emotion}/{ESD}/{speaker}_{take}.wav")
+    sides = {"0011": "train", "0012": "val", "0013": "test"}
+    assert told(read_corpus(root)) == {(e, speaker, side, None) for e in EMOTIONS for speaker, side in sides.items()}
+
+
+def test_women_and_men_are_no_speakers(tmp_path):
+    found = told(read_corpus(tree(tmp_path, "{gender}/{speaker}/{emotion}/{take}.wav")))
+    assert {(speaker, gender) for _, speaker, _, gender in found} == {
+        *(("anna", "female"), ("ben", "male"), ("carla", "female"))
+    }
+
+
+def test_a_level_named_after_speakers_is_the_speaker_among_others(tmp_path):
+    root = make(tmp_path, *(f"{city}/spk{n}/{e}/a.wav" for city in ("rome", "oslo") for n in "12" for e in EMOTIONS))
+    assert {each.speaker for each in read_corpus(root)} == {"spk1", "spk2"}
+
+
+def test_a_folder_for_each_file_is_no_speaker(tmp_path):
+    root = make(tmp_path, *(f"{emotion}/clip_{emotion}_{n}/audio.wav" for emotion in EMOTIONS for n in range(3)))
+    assert told(read_corpus(root)) == {(emotion, None, None, None) for emotion in EMOTIONS}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_a_speaker_with_characters_that_are_no_text_is_refused(tmp_path):
+    with pytest.raises(InputError, match="characters that are no text"):
+        read_corpus(make(tmp_path, "a\x1b[2J/sad/1.wav", "b/sad/1.wav", "b/joy/1.wav"))
+
+
+def test_own_labels_may_be_among_the_emotions(tmp_path):
+    root = make(tmp_path, *(f"{s}/{e}/1.wav" for s in ("bea", "sam") for e in ("Amused", "Angry", "Neutral", "Sleepy")))
+    assert {each.emotion for each in read_corpus(root)} == {"amused", "angry", "neutral", "sleepy"}
+
+
+@pytest.mark.parametrize("pattern", ["{own}/{n}.wav", "all/{own}/{n}.wav", "{split}/{own}/{n}.wav"])
+def test_classes_that_are_no_emotions_are_read_where_nothing_else_could_be_meant(tmp_path, caplog, pattern):
+    names = [
+        pattern.format(own=own, split=s, n=n) for own in ("calming", "tense") for s in ("train", "test") for n in "12"
+    ]
+    assert {each.emotion for each in read_corpus(make(tmp_path, *names))} == {"calming", "tense"}
+    assert "no folder is named after an emotion" in caplog.text
+
+
+def test_one_line_says_what_was_understood(tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        read_corpus(tree(tmp_path, "{speaker}/{emotion}/{take}.wav"))
+    (record,) = caplog.records
+    line = record.getMessage()
+    assert "24 recordings" in line and str(tmp_path) in line
+    assert "emotion: second folder (angry, happy, neutral, sad), speaker: first folder (anna, ben, carla)" in line
+
+
+def test_the_line_says_which_split_a_folder_became(tmp_path, caplog):
+    root = make(tmp_path, *(f"{split}/{emotion}/1.wav" for split in ("train", "dev") for emotion in EMOTIONS))
+    with caplog.at_level(logging.INFO):
+        assert {each.split for each in read_corpus(root)} == {"train", "test"}
+    assert "split: first folder (dev as test, train)" in caplog.text
+
+
+def test_files_beside_the_folders_are_rejected(tmp_path):
+    root = make(tree(tmp_path, "{speaker}/{emotion}/{take}.wav"), "anna/noise.wav", "x.wav")
+    assert {path.name for path, _ in scan_corpus(root).left_out} == {"noise.wav", "x.wav"}
+
+
+# --- what is not clear ---
+
+
+@pytest.mark.parametrize(
+    ("files", "named"),
+    [
+        (["a/x/1.wav", "a/y/1.wav", "b/x/1.wav"], ["x, y", "a, b", "{speaker}/{emotion}/*", "{emotion}/{speaker}/*"]),
+        (["spk1/a.wav", "spk2/b.wav"], ["spk1, spk2"]),
+        (["0011/a.wav", "0012/b.wav"], ["0011, 0012"]),
+        (["train/a.wav", "test/b.wav"], ["test, train"]),
+        (["o/a/sad/1.wav", "o/b/sad/1.wav", "p/a/joy/1.wav", "p/b/joy/2.wav"], ["o, p", "a, b", "joy, sad"]),
+        (["sad/a/1.wav", "sad/a/2.wav", "joy/b/1.wav", "joy/2.wav"], ["a, b", "{emotion}/*"]),
+        (["1_sad.wav", "2_angry.wav", "3_sarcastic.wav"], ["*_{emotion}"]),
+        (["sad/angry/1.wav", "sad/joy/1.wav", "joy/angry/1.wav", "joy/joy/2.wav"], ["{emotion}/*", "*/{emotion}/*"]),
+    ],
+)  # fmt: skip
+def test_what_is_not_clear_is_refused_with_the_levels_and_the_flag(tmp_path, files, named):
+    with pytest.raises(InputError, match="`layout=") as error:
+        read_corpus(make(tmp_path, *files))
+    assert all(each in str(error.value) for each in (*named, str(tmp_path))), error.value
+    assert "\n" not in str(error.value)
+
+
+def test_folders_that_are_no_speakers_for_the_words_in_file_names_are_refused(tmp_path):
+    sides = {"angry": "negative", "sad": "negative", "happy": "positive", "neutral": "positive"}
+    root = make(tmp_path, *(f"{side}/{n}_{emotion}.wav" for emotion, side in sides.items() for n in range(3)))
+    with pytest.raises(InputError, match=r"`layout='\{emotion\}/\*'`.*`layout='.*\*_\{emotion\}'`"):
+        read_corpus(root)
+
+
+def test_folders_and_words_in_file_names_that_name_other_emotions_are_refused(tmp_path):
+    root = make(tmp_path, "sad/1_sad.wav", "happy/2_happy.wav", "happy/3_angry.wav")
+    with pytest.raises(InputError, match=r"3_angry\.wav.*`layout='\{emotion\}/\*'`.*`layout='\*_\{emotion\}'`"):
+        read_corpus(root)
+
+
+# --- a layout that is given ---
+
+
+@pytest.mark.parametrize(
+    ("layout", "file", "expected"),
+    [
+        ("{speaker}_{emotion}/*", "bea_w_sad/1.wav", ("sad", "bea_w", None, None)),
+        ("*/{emotion}/*", "x/Joy/deep/er/1.wav", ("happy", None, None, None)),
+        ("{split}/{gender}/*_{emotion}_*", "dev/F/1_sad_2.wav", ("sad", None, "test", "female")),
+        ("{speaker}/{emotion}", "anna/sad.wav", ("sad", "anna", None, None)),
+        ("{emotion}/{speaker}/*", "own (1)/x.y/1.wav", ("own (1)", "x.y", None, None)),
+    ],
+)
+def test_a_layout_says_what_is_what(tmp_path, layout, file, expected):
+    assert told(read_corpus(make(tmp_path, file), layout=layout)) == {expected}
+
+
+def test_a_layout_overrules_names_and_manifests(tmp_path):
+    root = make(tmp_path, "x/sad/03a01Fa.wav", "y/sad/03a01Wa.wav")
+    (root / "manifest.csv").write_text("path,emotion\nx/sad/03a01Fa.wav,calm\n")
+    assert [each.emotion for each in read_corpus(root, layout="{emotion}/*/*")] == ["x", "y"]
+
+
+@pytest.mark.parametrize("layout", ["", "{speaker}/*", "{emotion}/{emotion}", "{emotion}/{who}/*", "speaker/emotion"])
+def test_a_layout_without_the_emotion_or_with_unknown_fields_is_refused(tmp_path, layout):
+    with pytest.raises(InputError, match=r"expected \{emotion\}"):
+        read_corpus(make(tmp_path, "a/b.wav"), layout=layout)
+
+
+def test_a_layout_that_fits_no_file_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"first: a/b\.wav.*whole path"):
+        read_corpus(make(tmp_path, "a/b.wav"), layout="{emotion}/{speaker}/*")
+
+
+def test_a_layout_with_a_folder_that_is_no_split_is_refused(tmp_path):
+    with pytest.raises(InputError, match="split 'mine' is unknown; expected one of train"):
+        read_corpus(make(tmp_path, "mine/sad/b.wav"), layout="{split}/{emotion}/*")
+
+
+def test_a_layout_is_no_layout_of_a_published_corpus(tmp_path):
+    with pytest.raises(InputError, match=r"\{emotion\}/\*.*ravdess"):
+        read_corpus(make(tmp_path, "a/b.wav"), "ravdess", layout="{emotion}/*")
+
+
+def test_the_layout_is_a_setting_of_the_command_line(tmp_path, capsys):
+    root = make(tmp_path, "a/x/1.wav", "a/y/1.wav", "b/x/1.wav", "b/y/1.wav")
+    arguments = ["train", "--dataset-path", str(root), "--output-dir", str(tmp_path / "run")]
+    assert main(arguments) == 2
+    assert "--layout" in capsys.readouterr().err
+    assert main([*arguments, "--layout", "{speaker}/{emotion}/*"]) == 2
+    assert "too few speakers" in capsys.readouterr().err
+
+
+# --- names ---
+
+
+@pytest.mark.parametrize(
+    ("names", "role"),
+    [
+        (("sad", "joy"), "emotion"),
+        (("sad", "joy", "fear", *"abcdefgh"), "emotion"),
+        (("sad", "anna", "ben"), None),
+        (("train", "Test"), "split"),
+        (("train", "other"), None),
+        (("female", "m"), "gender"),
+        (("Actor_01", "actor 2", "spk3"), "speaker"),
+        (("0001", "12"), "speaker"),
+        (("a\x07", "b"), None),
+        ((), None),
+    ],
+)
+def test_the_names_of_a_level_say_what_it_is(names, role):
+    assert role_of(names) == role
+
+
+def test_the_only_held_out_split_is_the_test():
+    assert splits_of(["train", "dev"]) == {"train": "train", "dev": "test"}
+    assert splits_of(["Training", "dev", "testing"]) == {"Training": "train", "dev": "val", "testing": "test"}
+
+
+def test_an_empty_level_is_no_part_of_a_path():
+    assert Layout("/{emotion}/*/").parts == ["{emotion}", "*"]
