@@ -100,6 +100,12 @@ def test_the_server_finds_the_model_where_its_configuration_says(exported):
     assert all((exported.parent / each.rpartition("/")[2]).is_file() for each in named)
 
 
+def test_the_server_is_reached_from_its_own_machine_alone(exported):
+    compose = yaml.safe_load((exported.parent / "docker-compose.yml").read_text())
+    ports = [port for service in compose["services"].values() for port in service["ports"]]
+    assert sorted(ports) == ["127.0.0.1:8500:8500", "127.0.0.1:8501:8501"]
+
+
 def test_monitoring_is_configured(exported):
     text = (exported.parent / "monitoring.config").read_text()
     config = text_format.Parse(text, MonitoringConfig())
