@@ -71,6 +71,8 @@ class ParallelModel(keras.Model):
             raise InputError(
                 f"dtype={kwargs['dtype']!r}: call keras.mixed_precision.set_global_policy before the model is built"
             )
+        if unknown := sorted(set(kwargs) - {"name", "trainable"}):  # Keras would ignore them
+            raise InputError(f"ParallelModel has no argument {', '.join(unknown)}: check the spelling")
         _check_classes(num_emotions, emotions)
         audio = AudioConfig.from_dict(audio) if isinstance(audio, dict) else audio or AudioConfig()
         config = ModelConfig.from_dict(config) if isinstance(config, dict) else config or ModelConfig()
