@@ -35,6 +35,7 @@ class Report:
         probabilities: what the model gave, float32 `(clips, emotions)`.
         speakers: speaker of each clip; empty where they are not known.
         utterances: recording of each clip; empty where they are not known.
+        caveats: what a reader of the score has to know, one sentence each; shown beside it everywhere.
 
     Example:
         >>> report = Report(("happy", "sad"), np.array([0, 0, 1]), np.array([[.9, .1], [.2, .8], [.3, .7]]))
@@ -47,6 +48,7 @@ class Report:
     probabilities: np.ndarray
     speakers: tuple[str, ...] = ()
     utterances: tuple[Utterance, ...] = ()
+    caveats: tuple[str, ...] = ()
 
     @property
     def predictions(self) -> np.ndarray:
@@ -131,6 +133,7 @@ class Report:
             "interval_95": list(self.interval),
             "interval_over": self.resampled,
             "accuracy": self.accuracy,
+            "caveats": list(self.caveats),
             "expected_calibration_error": self.expected_calibration_error,
             "num_clips": len(self.labels),
             "emotions": list(self.emotions),

@@ -8,7 +8,7 @@ alone, p(emotion | one of the shared ones) = p(emotion) / Σ p(shared), for thos
 """
 
 import csv
-import logging
+import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,8 +26,7 @@ from ser_keras.files import read_csv, write_csv, write_json
 from ser_keras.labels import order_emotions
 from ser_keras.model import ParallelModel
 from ser_keras.preprocessing import clip_batches, read_recordings
-
-logger = logging.getLogger(__name__)
+from ser_keras.recordings import Recordings
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,14 +37,14 @@ class CorpusScore:
         report: on the clips whose label the model knows; its emotions are the model's.
         utterances: those clips, in the report's order.
         left_out: for each label that the model does not know, its number of clips.
-        heard: speakers and files of the corpus that are on the training or validation side of the
-            model's run.
+        seen_in_training: how many of the clips the model's run had (see `seen_in_training`); None where that is not
+            known.
     """
 
     report: Report
     utterances: tuple[Utterance, ...]
     left_out: dict[str, int]
-    heard: tuple[str, ...] = ()
+    seen_in_training: dict[str, Any] | None = None
 
     @cached_property
     def shared(self) -> tuple[str, ...]:
@@ -74,7 +73,7 @@ class CorpusScore:
             "shared_emotions": list(self.shared),
             "absent_emotions": list(self.absent),
             "left_out": self.left_out,
-            "heard_in_training": list(self.heard),
+            "seen_in_training": self.seen_in_training,
             "among_shared": {
                 "unweighted_average_recall": self.among_shared.unweighted_average_recall,
                 "interval_95": list(self.among_shared.interval),
@@ -119,7 +118,7 @@ def score_corpus(
     Args:
         model: trained model that knows its emotions.
         dataset_path: as `preprocess_data` takes it.
-        run: directory of the model's training, whose ``split.csv`` tells whom it has heard.
+        run: directory of the model's training, whose ``split.csv`` tells which clips it had.
         config: how to read the corpus; its split has no say.
 
     Returns:
@@ -140,14 +139,10 @@ def score_corpus(
     known = tuple(each for each in recordings.utterances if each.emotion in emotions)
     check(recordings.utterances)
     left_out = Counter(each.emotion for each in recordings.utterances if each.emotion not in model.emotions)
-    heard = heard_in_training(run, known)
-    if heard:
-        logger.warning(
-            "%s has heard %d of these speakers or files, so the score can be better than on new ones: %s",
-            *(run, len(heard), ", ".join(heard[:12]) + (", ..." if len(heard) > 12 else "")),
-        )
+    seen = seen_in_training(run, recordings, known)
     report = evaluate_model(model, clip_batches(recordings, known, model.emotions, batch_size=config.batch_size))
-    return CorpusScore(report, known, {label: left_out[label] for label in order_emotions(left_out)}, heard)
+    report = dataclasses.replace(report, caveats=_caveats(len(known), seen))
+    return CorpusScore(report, known, {label: left_out[label] for label in order_emotions(left_out)}, seen)
 
 
 def _check_shared(model: ParallelModel, dataset_path: Any, utterances: Sequence[Utterance]) -> None:
@@ -160,22 +155,52 @@ def _check_shared(model: ParallelModel, dataset_path: Any, utterances: Sequence[
         )
 
 
-def heard_in_training(run: str | Path | None, utterances: Sequence[Utterance]) -> tuple[str, ...]:
-    """Return the speakers, and files of unknown speakers, that a run trained on or chose its weights by.
+def seen_in_training(
+    run: str | Path | None, recordings: Recordings, utterances: Sequence[Utterance]
+) -> dict[str, Any] | None:
+    """Count the clips that a run had, by equal sound, whatever files and speakers are called.
+
+    A recording that was cut or encoded in another way is another sound.
 
     Args:
-        run: its directory; where it has no ``split.csv``, nothing is known.
+        run: its directory.
+        recordings: decoded audio of at least `utterances`, at the rate of the run.
         utterances: of another corpus, or of the same.
+
+    Returns:
+        ``train``, ``val`` and ``test``: how many of the clips are in these sets of the run; ``num_clips``: how many
+        are in the first two, by which its weights were found; ``speakers``: of those. None where there is no
+        ``split.csv``.
 
     Raises:
         InputError: ``split.csv`` is damaged.
     """
     path = Path(run or "", "split.csv")
     if run is None or not path.is_file():
-        return ()
+        return None
     try:
-        rows = [row for row in read_csv(path) if row["side"] != "test"]
-        names = {row["speaker"] or str(Path(row["path"]).resolve()) for row in rows}
+        rows = [(row["fingerprint"], row["side"]) for row in read_csv(path)]
     except (KeyError, TypeError, csv.Error) as error:
         raise InputError(f"{path}: is damaged ({error!r}); expected what `ser-keras train` wrote") from error
-    return tuple(sorted(names & {each.speaker_id or str(each.path.resolve()) for each in utterances}))
+    subset_of = {key: subset for each in ("test", "val", "train") for key, subset in rows if subset == each}
+    found = [(subset_of.get(recordings.fingerprints[each]), each.speaker_id) for each in utterances]
+    counts = Counter(subset for subset, _ in found)
+    return {
+        "num_clips": counts["train"] + counts["val"],
+        **{subset: counts[subset] for subset in ("train", "val", "test")},
+        "speakers": sorted({speaker for subset, speaker in found if subset in ("train", "val") and speaker}),
+    }
+
+
+def _caveats(num_clips: int, seen: dict[str, Any] | None) -> tuple[str, ...]:
+    """Return what has to be known of a score, a sentence each."""
+    caveats = []
+    if seen is None:
+        caveats.append("it is not known which clips were in training: give the run directory, with its split.csv")
+    elif seen["num_clips"]:
+        names = ", ".join(seen["speakers"][:12]) + (", ..." if len(seen["speakers"]) > 12 else "")
+        caveats.append(
+            f"{seen['num_clips']} of the {num_clips} clips were in training (train {seen['train']}, val {seen['val']}"
+            f"{'; speakers ' if names else ''}{names}), so the score can be better than on new speakers"
+        )
+    return tuple(caveats)

@@ -1,6 +1,8 @@
 """A trained model on another corpus: which clips count, which do not, and what is said of both."""
 
 import csv
+import dataclasses
+import io
 import json
 from pathlib import Path
 
@@ -10,13 +12,15 @@ import pytest
 import soundfile
 
 from ser_keras.cli import main
+from ser_keras.clips import fingerprint
 from ser_keras.config import DataConfig
 from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
 from ser_keras.evaluation import Report, evaluate_model
+from ser_keras.files import write_csv
 from ser_keras.model import save_model
-from ser_keras.preprocessing import preprocess_data
-from ser_keras.scoring import CorpusScore, heard_in_training, score_corpus
+from ser_keras.preprocessing import preprocess_data, read_recordings
+from ser_keras.scoring import CorpusScore, score_corpus, seen_in_training
 
 
 def make_corpus(folder, labels, noise, speakers="xy"):
@@ -38,14 +42,17 @@ def other(noise, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(restless_model, tmp_path_factory):
+def run(restless_model, noise, tmp_path_factory):
     """A run directory with what an evaluation reads of it."""
     directory = tmp_path_factory.mktemp("run")
     save_model(restless_model, directory / "model.keras")
-    lines = ["path,start_seconds,end_seconds,emotion,speaker,side"]
-    lines += ["a.wav,,,sad,manifest/x,train", "b.wav,,,sad,manifest/v,val", "c.wav,,,sad,manifest/y,test"]
-    (directory / "split.csv").write_text("\n".join(lines))
+    write_split(directory, [("train", noise(8_000, seed=1))])
     return directory
+
+
+@pytest.fixture(scope="module")
+def recordings(other):
+    return read_recordings(other)
 
 
 @pytest.fixture(scope="module")
@@ -100,26 +107,61 @@ def test_the_score_on_the_test_side_is_that_of_evaluate_model(restless_model, co
     assert score.left_out == {} and "shared emotions" not in str(score)
 
 
-def test_speakers_of_training_and_validation_are_named(score, restless_model, other, run, caplog):
-    assert score.heard == ("manifest/x",)  # y was on the test side
-    score_corpus(restless_model, other, run=run)
-    assert "has heard 1 of these speakers or files" in caplog.text and "manifest/x" in caplog.text
+def write_split(run, rows):
+    """Write the split.csv of a run from pairs of a set and the samples of a clip."""
+    clips = [(f"{n}.wav", "sad", f"x/{n}", side, sound_of(samples)) for n, (side, samples) in enumerate(rows)]
+    write_csv(run / "split.csv", ("path", "emotion", "speaker", "side", "fingerprint"), clips)
 
 
-def test_files_are_known_again_where_no_speaker_is_named(tmp_path):
-    (tmp_path / "split.csv").write_text(f"path,emotion,speaker,side\n{tmp_path}/deep/../a.wav,sad,,train\n")
-    clips = [Utterance(tmp_path / name, "sad", None, "folders") for name in ("a.wav", "b.wav")]
-    assert heard_in_training(tmp_path, clips) == (str((tmp_path / "a.wav").resolve()),)
+def sound_of(samples):
+    """The fingerprint of samples that went through a WAV file of 16 bits."""
+    file = io.BytesIO()
+    soundfile.write(file, samples, 16_000, format="WAV")
+    file.seek(0)
+    return fingerprint(soundfile.read(file, dtype="int16")[0])
 
 
-def test_without_a_split_nothing_is_known(tmp_path):
-    assert heard_in_training(tmp_path, []) == heard_in_training(None, []) == ()
+def test_clips_that_were_in_training_are_counted_by_their_sound(restless_model, other, noise, tmp_path):
+    """Two clips of speaker x and one of y, which the run had under other names and from other speakers."""
+    write_split(tmp_path, [(side, noise(8_000, seed)) for side, seed in (("train", 1), ("val", 2), ("test", 11))])
+    score = score_corpus(restless_model, other, run=tmp_path)
+    assert score.seen_in_training == {"num_clips": 2, "train": 1, "val": 1, "test": 1, "speakers": ["manifest/x"]}
+    assert "2 of the 8 clips were in training (train 1, val 1; speakers manifest/x)" in str(score)
 
 
-def test_a_damaged_split_is_refused(tmp_path):
-    (tmp_path / "split.csv").write_text("path\nb.wav\n")
+def test_speakers_of_the_same_name_are_not_taken_for_each_other(recordings, noise, tmp_path):
+    columns = ("path", "emotion", "speaker", "side", "fingerprint")
+    row = ("x_0.wav", "sad", "manifest/x", "train", sound_of(noise(8_000, seed=77)))
+    write_csv(tmp_path / "split.csv", columns, [row])
+    seen = seen_in_training(tmp_path, recordings, recordings.utterances)
+    assert seen == {"num_clips": 0, "train": 0, "val": 0, "test": 0, "speakers": []}
+
+
+def test_a_sound_that_was_in_two_sets_counts_as_trained_on(recordings, noise, tmp_path):
+    write_split(tmp_path, [(side, noise(8_000, seed=1)) for side in ("test", "train", "val")])
+    seen = seen_in_training(tmp_path, recordings, recordings.utterances)
+    assert (seen["train"], seen["val"], seen["test"]) == (1, 0, 0)
+
+
+def test_clips_of_unknown_speakers_are_compared_as_well(recordings, noise, tmp_path):
+    write_split(tmp_path, [("train", noise(8_000, seed=1))])
+    nameless = {dataclasses.replace(each, speaker=None): value for each, value in recordings.fingerprints.items()}
+    seen = seen_in_training(tmp_path, dataclasses.replace(recordings, fingerprints=nameless), tuple(nameless))
+    assert seen["num_clips"] == 1 and seen["speakers"] == []
+
+
+def test_without_a_split_it_is_said_that_nothing_is_known(restless_model, other, recordings, tmp_path):
+    assert seen_in_training(tmp_path, recordings, recordings.utterances) is None
+    score = score_corpus(restless_model, other)
+    assert score.seen_in_training is None and score.to_dict()["seen_in_training"] is None
+    assert "it is not known which clips were in training" in str(score)
+
+
+@pytest.mark.parametrize("content", ["path\nb.wav\n", "path,emotion,speaker,side\nb.wav,sad,x,train\n"])
+def test_a_damaged_split_is_refused(recordings, tmp_path, content):
+    (tmp_path / "split.csv").write_text(content)
     with pytest.raises(InputError, match=r"split\.csv: is damaged"):
-        heard_in_training(tmp_path, [])
+        seen_in_training(tmp_path, recordings, recordings.utterances)
 
 
 def test_fewer_than_two_shared_labels_are_refused(restless_model, tmp_path, noise):
@@ -140,7 +182,7 @@ def test_evaluate_writes_every_figure_and_prediction(run, other, tmp_path, capsy
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["unweighted_average_recall"] == pytest.approx(score.report.unweighted_average_recall)
     assert metrics["left_out"] == {"happy": 4, "bored": 8} and metrics["absent_emotions"] == ["neutral"]
-    assert metrics["heard_in_training"] == ["manifest/x"]
+    assert metrics["seen_in_training"]["speakers"] == ["manifest/x"]
     with (out / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 8 and {row["label"] for row in rows} == {"sad", "angry"}
