@@ -150,6 +150,7 @@ def _facts(model: ParallelModel, config: ExportConfig, name: str) -> dict[str, A
 
 def _figures(run: str | Path | None, report: "Report | None") -> dict[str, Any]:
     figures = {"data": None, "metrics": None} if run is None else read_run(run)
+    figures["is_score_of_run"] = run is not None and report is None
     return figures if report is None else {**figures, "metrics": report.to_dict()}
 
 

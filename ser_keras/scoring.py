@@ -10,7 +10,7 @@ alone, p(emotion | one of the shared ones) = p(emotion) / Σ p(shared), for thos
 import csv
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ser_keras.clips import fingerprint
 from ser_keras.config import DataConfig
 from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
@@ -26,7 +27,7 @@ from ser_keras.files import read_csv, write_csv, write_json
 from ser_keras.labels import order_emotions
 from ser_keras.model import ParallelModel
 from ser_keras.preprocessing import clip_batches, read_recordings
-from ser_keras.recordings import Recordings
+from ser_keras.recordings import Recordings, load_recordings
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +40,15 @@ class CorpusScore:
         left_out: for each label that the model does not know, its number of clips.
         seen_in_training: how many of the clips the model's run had (see `seen_in_training`); None where that is not
             known.
+        adapted_to: the recordings that the model was adapted to, and how many of the clips are among them (see
+            `adapted_to`); None where it was not adapted.
     """
 
     report: Report
     utterances: tuple[Utterance, ...]
     left_out: dict[str, int]
     seen_in_training: dict[str, Any] | None = None
+    adapted_to: dict[str, Any] | None = None
 
     @cached_property
     def shared(self) -> tuple[str, ...]:
@@ -74,6 +78,7 @@ class CorpusScore:
             "absent_emotions": list(self.absent),
             "left_out": self.left_out,
             "seen_in_training": self.seen_in_training,
+            "adapted_to": self.adapted_to,
             "among_shared": {
                 "unweighted_average_recall": self.among_shared.unweighted_average_recall,
                 "interval_95": list(self.among_shared.interval),
@@ -140,9 +145,10 @@ def score_corpus(
     check(recordings.utterances)
     left_out = Counter(each.emotion for each in recordings.utterances if each.emotion not in model.emotions)
     seen = seen_in_training(run, recordings, known)
+    adapted = adapted_to(model, recordings, known)
     report = evaluate_model(model, clip_batches(recordings, known, model.emotions, batch_size=config.batch_size))
-    report = dataclasses.replace(report, caveats=_caveats(len(known), seen))
-    return CorpusScore(report, known, {label: left_out[label] for label in order_emotions(left_out)}, seen)
+    report = dataclasses.replace(report, caveats=_caveats(len(known), seen, adapted))
+    return CorpusScore(report, known, {label: left_out[label] for label in order_emotions(left_out)}, seen, adapted)
 
 
 def _check_shared(model: ParallelModel, dataset_path: Any, utterances: Sequence[Utterance]) -> None:
@@ -192,9 +198,48 @@ def seen_in_training(
     }
 
 
-def _caveats(num_clips: int, seen: dict[str, Any] | None) -> tuple[str, ...]:
+def adapted_to(model: ParallelModel, recordings: Recordings, utterances: Sequence[Utterance]) -> dict[str, Any] | None:
+    """Say which recordings a model was adapted to, and compare them with clips by their sound.
+
+    Args:
+        model: of `adapt_normalization`, or another.
+        recordings: decoded audio of at least `utterances`.
+        utterances: the clips that are scored.
+
+    Returns:
+        ``num_recordings`` and their ``weight`` against the training data, ``fingerprint``, one hash of all of them,
+        ``num_scored``: how many of the clips are among them or are parts of them, and ``transductive``: whether
+        any is. None where the model was not adapted.
+    """
+    if model.adaptation is None:
+        return None
+    known = set(model.adaptation["fingerprints"])
+    parts = [each for each in utterances if each.start_seconds is not None or each.end_seconds is not None]
+    files = _fingerprints_of_files({each.path for each in parts}, recordings.sample_rate)
+    num_scored = sum(recordings.fingerprints[each] in known or files.get(each.path) in known for each in utterances)
+    return {
+        "num_recordings": model.adaptation["num_recordings"],
+        "weight": model.adaptation["weight"],
+        "fingerprint": fingerprint("\n".join(sorted(known)).encode()),
+        "num_scored": num_scored,
+        "transductive": num_scored > 0,
+    }
+
+
+def _fingerprints_of_files(paths: Collection[Path], sample_rate: int) -> dict[Path, str]:
+    if not paths:
+        return {}
+    loaded = load_recordings([Utterance(path, "", None, "") for path in paths], sample_rate=sample_rate)
+    return {each.path: loaded.fingerprints[each] for each in loaded.utterances}
+
+
+def _caveats(num_clips: int, seen: dict[str, Any] | None, adapted: dict[str, Any] | None) -> tuple[str, ...]:
     """Return what has to be known of a score, a sentence each."""
     caveats = []
+    if adapted is not None:
+        among = f"{adapted['num_scored']} of the {num_clips} scored clips are among them"
+        kind = "transductive" if adapted["transductive"] else "adapted"
+        caveats.append(f"{kind}: the model was adapted to {adapted['num_recordings']} recordings, and {among}")
     if seen is None:
         caveats.append("it is not known which clips were in training: give the run directory, with its split.csv")
     elif seen["num_clips"]:

@@ -1,5 +1,6 @@
 """export_model: what is written, that it is checked, that nothing is lost."""
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -16,6 +17,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from ser_keras import export, export_check
+from ser_keras.adaptation import adapt_normalization
 from ser_keras.errors import InputError
 from ser_keras.evaluation import evaluate_model
 from ser_keras.export import export_model
@@ -234,6 +236,16 @@ def test_the_model_card_shows_a_report(restless_model, splits, unchecked, tmp_pa
     assert f"| sad | {report.classes['sad']['recall']:.3f} |" in card
     is_rough = report.resampled == "speakers" and len(report.per_speaker) < 5
     assert ("too few for a sure interval" in card) == is_rough
+
+
+def test_the_model_card_shows_the_caveats_of_a_score(restless_model, splits, unchecked, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "_save", lambda module, facts, part: (part / "assets.extra").mkdir())
+    adapted = adapt_normalization(restless_model, splits.test)
+    report = dataclasses.replace(evaluate_model(adapted, splits.test), caveats=("transductive: adapted",))
+    card = (export_model(adapted, tmp_path / "ser", report=report) / "README.md").read_text()
+    assert "**Caveat:** transductive: adapted." in card
+    assert f"adapted to {len(report.labels)} recordings" in card and "A score on these recordings" in card
+    assert "before it was adapted" not in card  # that would be the score of a run
 
 
 @pytest.mark.parametrize("name", ["a b", "../ser", "", "ser:1"])

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import shutil
 from pathlib import Path
 
 import keras
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from ser_keras.adaptation import adapt_normalization
 from ser_keras.cli import main
 from ser_keras.clips import fingerprint
 from ser_keras.config import DataConfig
@@ -18,9 +20,9 @@ from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
 from ser_keras.evaluation import Report, evaluate_model
 from ser_keras.files import write_csv
-from ser_keras.model import save_model
+from ser_keras.model import load_model, save_model
 from ser_keras.preprocessing import preprocess_data, read_recordings
-from ser_keras.scoring import CorpusScore, score_corpus, seen_in_training
+from ser_keras.scoring import CorpusScore, adapted_to, score_corpus, seen_in_training
 
 
 def make_corpus(folder, labels, noise, speakers="xy"):
@@ -164,6 +166,53 @@ def test_a_damaged_split_is_refused(recordings, tmp_path, content):
         seen_in_training(tmp_path, recordings, recordings.utterances)
 
 
+# === adapted models ===
+
+
+def test_a_model_that_was_adapted_to_scored_clips_is_transductive(restless_model, other, run):
+    adapted = adapt_normalization(restless_model, [other / "x_0.wav", other / "y_1.wav", other / "x_2.wav"])
+    score = score_corpus(adapted, other, run=run)
+    assert {name: score.adapted_to[name] for name in ("num_recordings", "num_scored", "transductive")} == {
+        "num_recordings": 3,
+        "num_scored": 2,  # the label of the third is not the model's
+        "transductive": True,
+    }
+    assert "transductive: the model was adapted to 3 recordings, and 2 of the 8 scored" in str(score)
+
+
+def test_copies_under_other_names_and_arrays_are_known_again(restless_model, other, recordings, tmp_path):
+    shutil.copy(other / "x_0.wav", tmp_path / "copy.wav")
+    waveform, _ = soundfile.read(other / "x_0.wav", dtype="float32")
+    for sound in (tmp_path, [waveform]):
+        about = adapted_to(adapt_normalization(restless_model, sound), recordings, recordings.utterances)
+        assert about["num_scored"] == 1 and about["transductive"]
+
+
+def test_parts_of_a_recording_that_was_adapted_to_are_known_again(restless_model, noise, tmp_path):
+    soundfile.write(tmp_path / "talk.wav", noise(16_000), 16_000)
+    rows = [("talk.wav", "sad", 0.0, 0.5), ("talk.wav", "angry", 0.5, 1.0)]
+    write_csv(tmp_path / "manifest.csv", ("path", "emotion", "start_seconds", "end_seconds"), rows)
+    parts = read_recordings(tmp_path)
+    assert adapted_to(adapt_normalization(restless_model, tmp_path), parts, parts.utterances)["num_scored"] == 2
+
+
+def test_a_model_that_was_adapted_to_other_recordings_is_not_transductive(restless_model, other, run, noise):
+    score = score_corpus(adapt_normalization(restless_model, [noise(8_000, seed=99)]), other, run=run)
+    assert not score.adapted_to["transductive"] and score.adapted_to["num_scored"] == 0
+    assert "transductive" not in str(score) and "adapted to 1 recordings, and 0 of the 8" in str(score)
+
+
+def test_a_model_that_was_not_adapted_has_no_such_caveat(score):
+    assert score.adapted_to is None and score.to_dict()["adapted_to"] is None
+    assert not any("adapted" in caveat for caveat in score.report.caveats)
+
+
+def test_an_adapted_model_remembers_after_it_was_saved(restless_model, other, recordings, tmp_path):
+    save_model(adapt_normalization(restless_model, other), tmp_path / "model.keras")
+    about = adapted_to(load_model(tmp_path / "model.keras"), recordings, recordings.utterances)
+    assert about["transductive"] and about["num_scored"] == len(recordings.utterances)
+
+
 def test_fewer_than_two_shared_labels_are_refused(restless_model, tmp_path, noise):
     make_corpus(tmp_path, ["sad", "bored"], noise)
     message = r"its labels are sad, bored, the model's neutral, sad, angry; 1 shared, at least 2 are needed"
@@ -182,7 +231,7 @@ def test_evaluate_writes_every_figure_and_prediction(run, other, tmp_path, capsy
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["unweighted_average_recall"] == pytest.approx(score.report.unweighted_average_recall)
     assert metrics["left_out"] == {"happy": 4, "bored": 8} and metrics["absent_emotions"] == ["neutral"]
-    assert metrics["seen_in_training"]["speakers"] == ["manifest/x"]
+    assert metrics["seen_in_training"]["speakers"] == ["manifest/x"] and metrics["adapted_to"] is None
     with (out / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 8 and {row["label"] for row in rows} == {"sad", "angry"}
@@ -210,6 +259,9 @@ def test_evaluate_adapts_into_a_new_directory(run, other, tmp_path, capsys):
     report = score_corpus(adapted, other).report
     assert metrics["unweighted_average_recall"] == pytest.approx(report.unweighted_average_recall)
     assert json.loads((out / "config.json").read_text())["adaptation"] == adapted.adaptation
+    assert metrics["adapted_to"]["num_recordings"] == 20 and metrics["adapted_to"]["num_scored"] == 8
+    assert any(caveat.startswith("transductive") for caveat in metrics["caveats"])
+    assert "<strong>Caveat:</strong> transductive: the model was adapted to 20" in (out / "report.html").read_text()
 
 
 def test_evaluate_refuses_in_one_line_and_leaves_nothing(run, tmp_path, noise, capsys):
