@@ -35,6 +35,7 @@ ORDER = (
         "descriptors",
         "long_term",
         "batch_norm",
+        "lstm",
         "epochs",
         "batches",
         "padding",
