@@ -109,7 +109,7 @@ def export_model(
             batch_sizes=config.batch_sizes,
             sample_rate=model.audio.sample_rate,
         )
-        check_export(model, part)
+        facts["agreement"] = check_export(model, part)
         _write_server_files(base, facts)
         return _publish(part, base, version, facts)
 
