@@ -139,7 +139,11 @@ class ParallelModel(keras.Model):
         return {name: ops.reshape(each, (1,)) for name, each in logs.items()}
 
     def _maybe_symbolic_build(self, *arguments: Any, **named: Any) -> None:
-        """Leave out, once all is built, what Keras cannot do with parts of a batch that are not of one shape."""
+        """Skip, once all is built, what Keras cannot do with parts of a batch that are not of one shape.
+
+        Keras averages the first batch over the replicas before it looks whether anything has to be built, and has no
+        public way to leave that out (https://github.com/keras-team/keras/issues/20585).
+        """
         if self.optimizer is None or not self.optimizer.built:
             super()._maybe_symbolic_build(*arguments, **named)
 
