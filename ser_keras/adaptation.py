@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from ser_keras.batches import as_inputs
+from ser_keras.clips import fingerprint
 from ser_keras.corpora import Utterance
 from ser_keras.corpora.listing import find_recordings
 from ser_keras.errors import InputError
@@ -16,6 +17,7 @@ from ser_keras.linear_model import centre_statistics
 from ser_keras.model import ParallelModel
 from ser_keras.preprocessing import rejection_table
 from ser_keras.recordings import load_recordings
+from ser_keras.sound_files import as_int16_if_exact
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +56,8 @@ def adapt_normalization(model: ParallelModel, recordings: Any) -> ParallelModel:
 
     Returns:
         The adapted copy. Its `adaptation` says with how many recordings it was made (``num_recordings``),
-        and which weight they have against the training data (``weight``, 0 to 1); it is saved with it.
+        which weight they have against the training data (``weight``, 0 to 1), and by which hash of their sound each
+        is known again (``fingerprints``, as `ser_keras.clips.fingerprint`); it is saved with it.
 
     Raises:
         InputError: there is no recording that can be used (those that cannot are logged and left out), or the model
@@ -76,7 +79,12 @@ def adapt_normalization(model: ParallelModel, recordings: Any) -> ParallelModel:
     if not num_recordings:
         raise InputError("there is no recording to adapt to: give at least one")
     weight = num_recordings / (num_recordings + PRIOR_CLIPS)
-    about = {"num_recordings": num_recordings, "prior_clips": PRIOR_CLIPS, "weight": weight}
+    about = {
+        "num_recordings": num_recordings,
+        "prior_clips": PRIOR_CLIPS,
+        "weight": weight,
+        "fingerprints": [fingerprint(as_int16_if_exact(each)) for each in _waveforms(batches)],
+    }
     adapted = model.copy(adaptation=about)
     centre_statistics(adapted, batches, weight=weight)
     return adapted
@@ -93,6 +101,13 @@ def _batches(recordings: Any, sample_rate: int) -> Iterator[dict[str, Any]]:
         raise InputError("a list of paths and arrays: give either")
     for waveform in _load(paths, sample_rate) if any(is_path) else map(_checked, paths):
         yield {"waveform": waveform[None], "num_samples": np.array([len(waveform)], np.int32)}
+
+
+def _waveforms(batches: Sequence[dict[str, Any]]) -> Iterator[np.ndarray]:
+    """Yield each clip of some batches, without its padding."""
+    for inputs in batches:
+        for waveform, size in zip(np.asarray(inputs["waveform"]), np.asarray(inputs["num_samples"]), strict=True):
+            yield waveform[:size]
 
 
 def _load(paths: Sequence[str | Path], sample_rate: int) -> Iterator[np.ndarray]:

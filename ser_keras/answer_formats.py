@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
-from ser_keras.files import without_formula
 from ser_keras.prediction import Prediction, Timeline, Window
 from ser_keras.terminal import shown
 
@@ -184,8 +183,8 @@ def _columns(row: Prediction | Window, emotions: Sequence[str]) -> list[Any]:
 
 def _csv_line(values: Sequence[Any]) -> str:
     lines: list[str] = []
-    csv.writer(_Lines(lines), lineterminator="\n").writerow(map(without_formula, values))
-    return lines[0]
+    csv.writer(_Lines(lines), lineterminator="\r\n").writerow(values)  # before Python 3.13 "\r" is quoted only then
+    return lines[0].removesuffix("\r\n") + "\n"
 
 
 class _Lines:

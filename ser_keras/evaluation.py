@@ -41,6 +41,7 @@ class Report:
         probabilities: what the model gave, float32 `(clips, emotions)`.
         speakers: speaker of each clip; empty where they are not known.
         utterances: recording of each clip; empty where they are not known.
+        caveats: what a reader of the score has to know, one sentence each; shown beside it everywhere.
 
     Example:
         >>> report = Report(("happy", "sad"), np.array([0, 0, 1]), np.array([[.9, .1], [.2, .8], [.3, .7]]))
@@ -53,6 +54,7 @@ class Report:
     probabilities: np.ndarray
     speakers: tuple[str, ...] = ()
     utterances: tuple[Utterance, ...] = ()
+    caveats: tuple[str, ...] = ()
 
     @property
     def predictions(self) -> np.ndarray:
@@ -133,6 +135,7 @@ class Report:
             "interval_95": None if self.interval is None else list(self.interval),
             "interval_note": self.interval_note,
             "accuracy": self.accuracy,
+            "caveats": list(self.caveats),
             "expected_calibration_error": self.expected_calibration_error,
             "num_clips": len(self.labels),
             "emotions": list(self.emotions),

@@ -109,7 +109,7 @@ def export_model(
             batch_sizes=config.batch_sizes,
             sample_rate=model.audio.sample_rate,
         )
-        check_export(model, part)
+        facts["agreement"] = check_export(model, part)
         _write_server_files(base, facts)
         return _publish(part, base, version, facts)
 
@@ -150,6 +150,7 @@ def _facts(model: ParallelModel, config: ExportConfig, name: str) -> dict[str, A
 
 def _figures(run: str | Path | None, report: "Report | None") -> dict[str, Any]:
     figures = {"data": None, "metrics": None} if run is None else read_run(run)
+    figures["is_score_of_run"] = run is not None and report is None
     return figures if report is None else {**figures, "metrics": report.to_dict()}
 
 

@@ -24,8 +24,9 @@ class LogMelSpectrogram(keras.layers.Layer):
 
     The numbers are those of `librosa.feature.melspectrogram` with ``center=True``,
     ``pad_mode="constant"``, ``htk=False`` and ``norm="slaney"`` (mel scale and filters of equal area as
-    in Slaney, Auditory Toolbox, 1998). They are float32 whatever the precision policy: float16 costs
-    more than 1 dB.
+    in Slaney, Auditory Toolbox, 1998). They are float32 whatever the precision policy, as float16
+    costs more than 1 dB, and whatever `tf.config.experimental.enable_tensor_float_32_execution` says: the
+    product with the filters is taken in float64, which a GPU does not round to TF32.
 
     Args:
         sample_rate: in Hz.
@@ -37,7 +38,7 @@ class LogMelSpectrogram(keras.layers.Layer):
         max_hz: upper edge of the highest band, in Hz.
         log_offset: added to the mel power before the logarithm.
         fourier: how the spectrum is computed: "fft", or "convolution" with a cosine and a sine for each
-            bin, the same to 1e-3 dB, which runs where there is no FFT (ONNX) and takes longer.
+            bin, the same to 1e-3 dB on a CPU, which runs where there is no FFT (ONNX) and takes longer.
 
     Raises:
         InputError: the recipe cannot work, or `fourier` is neither.
@@ -96,8 +97,12 @@ class LogMelSpectrogram(keras.layers.Layer):
         inside = tf.sequence_mask(num_samples, tf.shape(waveform)[1])
         waveform = tf.where(inside, tf.cast(waveform, tf.float32), 0.0)
         power = _POWER[self.fourier](waveform, window, self.recipe)  # (batch, frames, fft_length / 2 + 1)
-        mel = tf.matmul(power, mel_weights)  # (batch, frames, mels)
+        mel = self._multiply(power, mel_weights)  # (batch, frames, mels)
         return _to_decibels(mel + log_offset)
+
+    def _multiply(self, power, mel_weights):
+        product = tf.matmul(tf.cast(power, tf.float64), tf.cast(mel_weights, tf.float64))
+        return tf.cast(product, tf.float32)
 
     def compute_output_shape(self, waveform_shape, num_samples_shape=None):
         """Return `(batch, frames, mels)`; the frames are None where the samples are."""

@@ -1,31 +1,22 @@
 """Write files whole or not at all: a reader never meets a half-written one.
 
-Tables go through `write_csv` and come back through `read_csv`. A spreadsheet takes a cell that begins with
-``=``, ``+``, ``-`` or ``@`` for a formula, and runs it: a file name or a label could then do what its author
-likes. So each text that begins so, as a whole or behind a ``;``, a tab or a line break (where some
-spreadsheets begin a new cell), gets an apostrophe in front, and so does one that begins with an apostrophe.
-`read_csv` takes one apostrophe from each of these places, and every text is as it was. Numbers stay as they
-are, the negative ones too.
+Tables are CSV as RFC 4180 defines it, and every cell holds the true value, so that any program finds a path
+again by what is in the table. A spreadsheet runs a cell that begins with ``=``, ``+``, ``-`` or ``@`` as a
+formula: docs/reliability.md says how to open a table of unknown file names safely.
 """
 
 import csv
 import io
 import json
 import os
-import re
 import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from numbers import Number
 from pathlib import Path
 from typing import Any
 
 from ser_keras.errors import InputError
-
-_CELL_START = r"(?<![^;\t\r\n])"  # of a text, or behind what parts cells in some country's spreadsheet
-_FORMULA = re.compile(_CELL_START + "(?=['=+@\\-\uff1d\uff0b\uff20\uff0d])")  # the last four are those signs, wide
-_APOSTROPHE = re.compile(_CELL_START + "'")
 
 
 @contextmanager
@@ -112,7 +103,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a table as CSV with a header line; no cell of it is a formula to a spreadsheet.
+    """Write a table as CSV (RFC 4180) with a header line.
 
     Args:
         path: the file to make or replace.
@@ -121,26 +112,21 @@ def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[
     """
     text = io.StringIO()
     writer = csv.writer(text)  # lines end with "\r\n": before Python 3.13 a lone "\r" is quoted only then
-    writer.writerows([without_formula(cell) for cell in row] for row in (columns, *rows))
+    writer.writerows((columns, *rows))
     write_bytes(path, text.getvalue().encode(errors="surrogateescape"))
 
 
 def read_csv(path: str | Path) -> list[dict[str, str]]:
-    """Return the rows of a table that `write_csv` wrote, every text as it was given there.
+    """Return the rows of a CSV table with a header line, each cell as text.
 
     Raises:
         OSError: there is no such file, or no right to read it.
         InputError: a row has more or fewer cells than the header.
     """
     with Path(path).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        columns, *rows = [[_APOSTROPHE.sub("", cell) for cell in row] for row in csv.reader(file)] or [[]]
+        columns, *rows = list(csv.reader(file)) or [[]]
     if wrong := next((number for number, row in enumerate(rows, start=1) if len(row) != len(columns)), None):
         raise InputError(
             f"{path}: row {wrong} has {len(rows[wrong - 1])} cells, the header {len(columns)}; write the file anew"
         )
     return [dict(zip(columns, row, strict=True)) for row in rows]
-
-
-def without_formula(cell: Any) -> Any:
-    """Return a cell of a table with an apostrophe in front where a spreadsheet would take it for a formula."""
-    return cell if cell is None or isinstance(cell, Number) else _FORMULA.sub("'", str(cell))

@@ -1,6 +1,6 @@
 """ParallelModel: convolutions and a recurrent layer side by side over one log-mel spectrogram."""
 
-import zipfile
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +17,7 @@ from ser_keras.errors import InputError
 from ser_keras.files import whole_file
 from ser_keras.long_term import LateFusion
 from ser_keras.masking import StatisticsPooling
-from ser_keras.model_file import check_model_file
+from ser_keras.model_file import unpack_model_file
 from ser_keras.stored import read_json
 
 
@@ -72,6 +72,8 @@ class ParallelModel(keras.Model):
             raise InputError(
                 f"dtype={kwargs['dtype']!r}: call keras.mixed_precision.set_global_policy before the model is built"
             )
+        if unknown := sorted(set(kwargs) - {"name", "trainable"}):  # Keras would ignore them
+            raise InputError(f"ParallelModel has no argument {', '.join(unknown)}: check the spelling")
         _check_classes(num_emotions, emotions)
         audio = AudioConfig.from_dict(audio) if isinstance(audio, dict) else audio or AudioConfig()
         config = ModelConfig.from_dict(config) if isinstance(config, dict) else config or ModelConfig()
@@ -139,7 +141,11 @@ class ParallelModel(keras.Model):
         return {name: ops.reshape(each, (1,)) for name, each in logs.items()}
 
     def _maybe_symbolic_build(self, *arguments: Any, **named: Any) -> None:
-        """Leave out, once all is built, what Keras cannot do with parts of a batch that are not of one shape."""
+        """Skip, once all is built, what Keras cannot do with parts of a batch that are not of one shape.
+
+        Keras averages the first batch over the replicas before it looks whether anything has to be built, and has no
+        public way to leave that out (https://github.com/keras-team/keras/issues/20585).
+        """
         if self.optimizer is None or not self.optimizer.built:
             super()._maybe_symbolic_build(*arguments, **named)
 
@@ -256,14 +262,14 @@ def load_model(path: str | Path) -> ParallelModel:
         path = path / "model.keras"
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected a .keras file or a run directory of `ser-keras train`")
-    check_model_file(path)
-    try:
-        model = keras.models.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(f"{path}: cannot be loaded ({reason}); expected a model that save_model wrote") from error
-    if not isinstance(model, ParallelModel):
-        raise InputError(f"{path}: holds a {type(model).__name__}; expected a ParallelModel")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        settings, weights = unpack_model_file(path, Path(folder))
+        try:
+            model = ParallelModel.from_config(settings)
+            model.load_weights(weights)
+        except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+            reason = str(error).strip().split("\n")[0]
+            raise InputError(f"{path}: cannot be loaded ({reason}); expected a model that save_model wrote") from error
     return model
 
 

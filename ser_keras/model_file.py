@@ -1,8 +1,10 @@
-"""What a `.keras` file may hold, looked at before Keras opens it.
+"""What is read from a `.keras` file: plain settings and arrays, and nothing else.
 
 Such a file is a ZIP archive: settings from which Keras builds objects by the names of their classes, and an
-array for each weight. Keras refuses Python code in it by itself (`safe_mode`). This look is a second lock: of
-what Keras could build from a file, only our own registered classes and Keras's plain parts are let through.
+array for each weight. `keras.models.load_model` builds whatever the settings name, and some of Keras's own layers
+read other files. Here nothing is built by name: the settings have to be those of a `ParallelModel`, which are plain
+values, and `ser_keras.model.load_model` passes them to its `from_config`. What the file says of its compilation is
+ignored.
 """
 
 import json
@@ -14,32 +16,34 @@ from typing import Any
 
 from ser_keras.errors import InputError
 
-_MEMBERS = ["config.json", "metadata.json", "model.weights.h5"]
-_PACKAGE = "ser_keras>"
-_KERAS_MODULES = {"keras", *(f"keras.{name}" for name in ("layers", "optimizers", "losses", "metrics", "initializers"))}
-_KERAS_MODULES |= {f"keras.{name}" for name in ("activations", "constraints", "regularizers", "optimizers.schedules")}
+_MODEL = "ser_keras>ParallelModel"
+_WEIGHTS = "model.weights.h5"
+_MEMBERS = ["config.json", "metadata.json", _WEIGHTS]
+_NAMES = ("class_name", "registered_name", "module")
+"""What Keras finds a class by."""
 _LARGEST_RATIO = 20
 """Keras stores without compression; archives that others packed again shrink a little, bombs by 1,000."""
 
 
-def check_model_file(path: Path) -> None:
-    """Refuse a file that holds anything but the settings and weights of our models.
+def unpack_model_file(path: Path, folder: Path) -> tuple[dict[str, Any], Path]:
+    """Unpack a file that holds the settings and weights of one of our models.
+
+    Args:
+        path: the `.keras` file.
+        folder: gets the weights.
+
+    Returns:
+        The arguments of `ParallelModel.from_config`, and the path of the weights.
 
     Raises:
         InputError: it is no ZIP archive, has members of other names or impossible sizes, or its settings
-            name a class that is neither ours nor a plain part of Keras.
+            describe anything but a `ParallelModel` by plain values.
     """
-    for part in _parts(_read_config(path)):
-        if not _is_known(part):
-            name = f"{part.get('module')}.{part.get('class_name')}"
-            raise InputError(f"{path}: holds a {name[:100]}, which is no part of our models; it was not loaded")
-
-
-def _read_config(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             _check_members(path, archive.infolist())
-            return json.loads(archive.read("config.json"))
+            settings = _model_settings(path, json.loads(archive.read("config.json")))
+            return settings, Path(archive.extract(_WEIGHTS, folder))
     except InputError:
         raise
     except (OSError, ValueError, RuntimeError, EOFError, zlib.error, zipfile.BadZipFile) as error:
@@ -56,20 +60,34 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
         raise InputError(f"{path}: {size} bytes that claim to be {claimed}; it was not loaded")
 
 
-def _parts(config: Any) -> Iterator[dict[str, Any]]:
-    """Yield every description of an object, however deep; the settings are no deeper than JSON could be read."""
-    waiting = [config]
+def _model_settings(path: Path, description: Any) -> dict[str, Any]:
+    """Return the settings of a model that Keras described, after a look for descriptions of other objects in them."""
+    is_ours = isinstance(description, dict) and description.get("registered_name") == _MODEL
+    settings = description.get("config") if is_ours else None
+    if not isinstance(settings, dict):
+        raise InputError(f"{path}: holds a {_name(description)}; expected a ParallelModel; it was not loaded")
+    for value in _dictionaries(settings):
+        if any(name in value for name in _NAMES):
+            raise InputError(
+                f"{path}: its settings hold a {_name(value)}; those of a ParallelModel are plain values; "
+                "it was not loaded"
+            )
+    return settings
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, dict):
+        return type(value).__name__
+    return f"{value.get('module')}.{value.get('class_name')}"[:100]
+
+
+def _dictionaries(settings: Any) -> Iterator[dict[str, Any]]:
+    """Yield every dictionary, however deep; the settings are no deeper than JSON could be read."""
+    waiting = [settings]
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict):
+            yield value
             waiting += value.values()
-            if "class_name" in value or "registered_name" in value:
-                yield value
         elif isinstance(value, list):
             waiting += value
-
-
-def _is_known(part: dict[str, Any]) -> bool:
-    if str(part.get("registered_name")).startswith(_PACKAGE):
-        return str(part.get("module")).partition(".")[0] == "ser_keras"
-    return part.get("module") in _KERAS_MODULES and part.get("class_name") not in ("Lambda", "function")

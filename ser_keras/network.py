@@ -13,6 +13,7 @@ from ser_keras.config import AudioConfig, ModelConfig
 from ser_keras.descriptors import Cepstra, SpectralShape
 from ser_keras.features import FrameMask, LevelNormalization, LogMelSpectrogram
 from ser_keras.long_term import LongTermStatistics, Reliability
+from ser_keras.lstm import FusedLSTM
 from ser_keras.masking import MaskTime, MeanRemoval, PadTime, PoolMask, TrimSilence
 
 
@@ -77,8 +78,7 @@ def lstm_branch(x, mask, config: ModelConfig):
     """Return the pooled context `(batch, 2 * lstm_units)` of steps `(batch, steps, features)`, and the attention."""
     if not config.lstm_pool:
         x = layers.Dense(config.lstm_inputs, activation="relu", name="lstm_inputs")(x)
-    # The kernel of cuDNN exists on GPUs alone: a graph that was traced with it could be served nowhere else.
-    lstm = layers.LSTM(config.lstm_units, return_sequences=True, use_cudnn=False)
+    lstm = FusedLSTM(config.lstm_units, return_sequences=True, name="lstm")
     x = layers.Bidirectional(lstm, name="lstm")(x, mask=mask)  # (batch, steps, 2 * lstm_units)
     x = MaskTime(name="lstm_masked")(x, mask)
     query = layers.GlobalAveragePooling1D(keepdims=True, dtype="float32", name="lstm_mean")(x, mask=mask)

@@ -14,6 +14,7 @@ def report_text(report: Report) -> str:
             f"UAR       {report.unweighted_average_recall:.3f}   {report.interval_note}",
             f"accuracy  {report.accuracy:.3f}   {len(report.labels)} clips",
             f"ECE       {report.expected_calibration_error:.3f}   expected calibration error, 15 bins",
+            *(f"caveat    {caveat}" for caveat in report.caveats),
             "",
             *_table("emotion", ("recall", "precision", "f1", "clips"), report.classes),
             "",

@@ -8,9 +8,9 @@ alone, p(emotion | one of the shared ones) = p(emotion) / Σ p(shared), for thos
 """
 
 import csv
-import logging
+import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ser_keras.clips import fingerprint
 from ser_keras.config import DataConfig
 from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
@@ -26,8 +27,7 @@ from ser_keras.files import read_csv, write_csv, write_json
 from ser_keras.labels import order_emotions
 from ser_keras.model import ParallelModel
 from ser_keras.preprocessing import clip_batches, read_recordings
-
-logger = logging.getLogger(__name__)
+from ser_keras.recordings import Recordings, load_recordings
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,14 +38,17 @@ class CorpusScore:
         report: on the clips whose label the model knows; its emotions are the model's.
         utterances: those clips, in the report's order.
         left_out: for each label that the model does not know, its number of clips.
-        heard: speakers and files of the corpus that are on the training or validation side of the
-            model's run.
+        seen_in_training: how many of the clips the model's run had (see `seen_in_training`); None where that is not
+            known.
+        adapted_to: the recordings that the model was adapted to, and how many of the clips are among them (see
+            `adapted_to`); None where it was not adapted.
     """
 
     report: Report
     utterances: tuple[Utterance, ...]
     left_out: dict[str, int]
-    heard: tuple[str, ...] = ()
+    seen_in_training: dict[str, Any] | None = None
+    adapted_to: dict[str, Any] | None = None
 
     @cached_property
     def shared(self) -> tuple[str, ...]:
@@ -74,7 +77,8 @@ class CorpusScore:
             "shared_emotions": list(self.shared),
             "absent_emotions": list(self.absent),
             "left_out": self.left_out,
-            "heard_in_training": list(self.heard),
+            "seen_in_training": self.seen_in_training,
+            "adapted_to": self.adapted_to,
             "among_shared": {
                 "unweighted_average_recall": self.among_shared.unweighted_average_recall,
                 "interval_95": self.among_shared.interval and list(self.among_shared.interval),
@@ -120,7 +124,7 @@ def score_corpus(
     Args:
         model: trained model that knows its emotions.
         dataset_path: as `preprocess_data` takes it.
-        run: directory of the model's training, whose ``split.csv`` tells whom it has heard.
+        run: directory of the model's training, whose ``split.csv`` tells which clips it had.
         config: how to read the corpus; its split has no say.
 
     Returns:
@@ -141,14 +145,11 @@ def score_corpus(
     known = tuple(each for each in recordings.utterances if each.emotion in emotions)
     check(recordings.utterances)
     left_out = Counter(each.emotion for each in recordings.utterances if each.emotion not in model.emotions)
-    heard = heard_in_training(run, known)
-    if heard:
-        logger.warning(
-            "%s has heard %d of these speakers or files, so the score can be better than on new ones: %s",
-            *(run, len(heard), ", ".join(heard[:12]) + (", ..." if len(heard) > 12 else "")),
-        )
+    seen = seen_in_training(run, recordings, known)
+    adapted = adapted_to(model, recordings, known)
     report = evaluate_model(model, clip_batches(recordings, known, model.emotions, batch_size=config.batch_size))
-    return CorpusScore(report, known, {label: left_out[label] for label in order_emotions(left_out)}, heard)
+    report = dataclasses.replace(report, caveats=_caveats(len(known), seen, adapted))
+    return CorpusScore(report, known, {label: left_out[label] for label in order_emotions(left_out)}, seen, adapted)
 
 
 def _check_shared(model: ParallelModel, dataset_path: Any, utterances: Sequence[Utterance]) -> None:
@@ -161,22 +162,91 @@ def _check_shared(model: ParallelModel, dataset_path: Any, utterances: Sequence[
         )
 
 
-def heard_in_training(run: str | Path | None, utterances: Sequence[Utterance]) -> tuple[str, ...]:
-    """Return the speakers, and files of unknown speakers, that a run trained on or chose its weights by.
+def seen_in_training(
+    run: str | Path | None, recordings: Recordings, utterances: Sequence[Utterance]
+) -> dict[str, Any] | None:
+    """Count the clips that a run had, by equal sound, whatever files and speakers are called.
+
+    A recording that was cut or encoded in another way is another sound.
 
     Args:
-        run: its directory; where it has no ``split.csv``, nothing is known.
+        run: its directory.
+        recordings: decoded audio of at least `utterances`, at the rate of the run.
         utterances: of another corpus, or of the same.
+
+    Returns:
+        ``train``, ``val`` and ``test``: how many of the clips are in these sets of the run; ``num_clips``: how many
+        are in the first two, by which its weights were found; ``speakers``: of those. None where there is no
+        ``split.csv``.
 
     Raises:
         InputError: ``split.csv`` is damaged.
     """
     path = Path(run or "", "split.csv")
     if run is None or not path.is_file():
-        return ()
+        return None
     try:
-        rows = [row for row in read_csv(path) if row["side"] != "test"]
-        names = {row["speaker"] or str(Path(row["path"]).resolve()) for row in rows}
+        rows = [(row["fingerprint"], row["side"]) for row in read_csv(path)]
     except (KeyError, TypeError, csv.Error) as error:
         raise InputError(f"{path}: is damaged ({error!r}); expected what `ser-keras train` wrote") from error
-    return tuple(sorted(names & {each.speaker_id or str(each.path.resolve()) for each in utterances}))
+    subset_of = {key: subset for each in ("test", "val", "train") for key, subset in rows if subset == each}
+    found = [(subset_of.get(recordings.fingerprints[each]), each.speaker_id) for each in utterances]
+    counts = Counter(subset for subset, _ in found)
+    return {
+        "num_clips": counts["train"] + counts["val"],
+        **{subset: counts[subset] for subset in ("train", "val", "test")},
+        "speakers": sorted({speaker for subset, speaker in found if subset in ("train", "val") and speaker}),
+    }
+
+
+def adapted_to(model: ParallelModel, recordings: Recordings, utterances: Sequence[Utterance]) -> dict[str, Any] | None:
+    """Say which recordings a model was adapted to, and compare them with clips by their sound.
+
+    Args:
+        model: of `adapt_normalization`, or another.
+        recordings: decoded audio of at least `utterances`.
+        utterances: the clips that are scored.
+
+    Returns:
+        ``num_recordings`` and their ``weight`` against the training data, ``fingerprint``, one hash of all of them,
+        ``num_scored``: how many of the clips are among them or are parts of them, and ``transductive``: whether
+        any is. None where the model was not adapted.
+    """
+    if model.adaptation is None:
+        return None
+    known = set(model.adaptation["fingerprints"])
+    parts = [each for each in utterances if each.start_seconds is not None or each.end_seconds is not None]
+    files = _fingerprints_of_files({each.path for each in parts}, recordings.sample_rate)
+    num_scored = sum(recordings.fingerprints[each] in known or files.get(each.path) in known for each in utterances)
+    return {
+        "num_recordings": model.adaptation["num_recordings"],
+        "weight": model.adaptation["weight"],
+        "fingerprint": fingerprint("\n".join(sorted(known)).encode()),
+        "num_scored": num_scored,
+        "transductive": num_scored > 0,
+    }
+
+
+def _fingerprints_of_files(paths: Collection[Path], sample_rate: int) -> dict[Path, str]:
+    if not paths:
+        return {}
+    loaded = load_recordings([Utterance(path, "", None, "") for path in paths], sample_rate=sample_rate)
+    return {each.path: loaded.fingerprints[each] for each in loaded.utterances}
+
+
+def _caveats(num_clips: int, seen: dict[str, Any] | None, adapted: dict[str, Any] | None) -> tuple[str, ...]:
+    """Return what has to be known of a score, a sentence each."""
+    caveats = []
+    if adapted is not None:
+        among = f"{adapted['num_scored']} of the {num_clips} scored clips are among them"
+        kind = "transductive" if adapted["transductive"] else "adapted"
+        caveats.append(f"{kind}: the model was adapted to {adapted['num_recordings']} recordings, and {among}")
+    if seen is None:
+        caveats.append("it is not known which clips were in training: give the run directory, with its split.csv")
+    elif seen["num_clips"]:
+        names = ", ".join(seen["speakers"][:12]) + (", ..." if len(seen["speakers"]) > 12 else "")
+        caveats.append(
+            f"{seen['num_clips']} of the {num_clips} clips were in training (train {seen['train']}, val {seen['val']}"
+            f"{'; speakers ' if names else ''}{names}), so the score can be better than on new speakers"
+        )
+    return tuple(caveats)

@@ -115,7 +115,9 @@ def _distribute(
         return parts.prefetch(tf.data.AUTOTUNE)
 
     distributed = strategy.distribute_datasets_from_function(own_parts)
-    distributed._cardinality = num_steps  # for `fit`, which would not know where an epoch ends, and warn
+    # `fit` takes `cardinality`, which reads this, for the steps of an epoch. TensorFlow counts the parts of one worker,
+    # of which a step takes one for each replica; for a public way see https://github.com/keras-team/keras/issues/14907.
+    distributed._cardinality = num_steps
     return distributed
 
 

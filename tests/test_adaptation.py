@@ -9,6 +9,7 @@ from conftest import SMALL
 
 from ser_keras.adaptation import PRIOR_CLIPS, adapt_normalization
 from ser_keras.batches import labelled_batches
+from ser_keras.clips import fingerprint
 from ser_keras.errors import InputError
 from ser_keras.linear_model import fit_linear_model
 from ser_keras.model import ParallelModel, save_model
@@ -82,7 +83,12 @@ def test_the_answers_change(model, adapted, clips):
 def test_the_adapted_model_is_saved_with_what_it_was_made_from(adapted, clips, tmp_path):
     save_model(adapted, tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert loaded.adaptation == {"num_recordings": 6, "prior_clips": PRIOR_CLIPS, "weight": 6 / (6 + PRIOR_CLIPS)}
+    assert loaded.adaptation == {
+        "num_recordings": 6,
+        "prior_clips": PRIOR_CLIPS,
+        "weight": 6 / (6 + PRIOR_CLIPS),
+        "fingerprints": [fingerprint(clip) for clip in clips],
+    }
     inputs = {"waveform": clips[1][None], "num_samples": np.array([4_900], np.int32)}
     np.testing.assert_allclose(loaded(inputs), adapted(inputs), atol=1e-6)
 

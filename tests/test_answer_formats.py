@@ -22,13 +22,13 @@ TIMELINES = [
 
 
 def text_of(answers, form):
-    stream = io.StringIO()
+    stream = io.StringIO(newline="")
     write_answers(stream, answers, form, EMOTIONS)
     return stream.getvalue()
 
 
 def rows_of(answers, form):
-    return list(csv.DictReader(io.StringIO(text_of(answers, form))))
+    return list(csv.DictReader(io.StringIO(text_of(answers, form), newline="")))
 
 
 def test_json_is_one_list_with_the_same_names_in_every_object():
@@ -71,6 +71,13 @@ def test_csv_has_a_column_for_each_emotion_and_the_error():
         "error": "",
     }
     assert bad == dict.fromkeys(first, "") | {"file": "bad.wav", "error": 'no "audio"'}
+
+
+@pytest.mark.parametrize("form", ["csv", "audformat"])
+@pytest.mark.parametrize("source", ["-take1.wav", "=1+1.wav", "'a'.wav", "a;@b.wav", "a\rb.wav", "a\nb.wav"])
+def test_a_file_of_any_name_is_found_again_by_its_row(form, source):
+    row, _ = rows_of([Prediction(source, *FACTS), Prediction("b.wav", error="-")], form)
+    assert row["file"] == source
 
 
 def test_csv_of_a_timeline_has_a_row_a_window():

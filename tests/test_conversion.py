@@ -184,7 +184,7 @@ def test_nothing_is_left_where_nothing_converts(model, tmp_path, monkeypatch):
 
 def test_a_conversion_that_gives_something_else_is_no_conversion(small_model, tmp_path, monkeypatch):
     monkeypatch.setattr(conversion, "PRECISIONS", ("float32", "int8"))
-    other = {"tflite": lambda config: LogMelSpectrogram.from_config({**config, "log_offset": 1e-3})}
+    other = {"tflite": lambda config: graph._Float32LogMel.from_config({**config, "log_offset": 1e-3})}
     monkeypatch.setattr(graph, "_FRONT_ENDS", graph._FRONT_ENDS | other)
     _, float32, int8 = convert_model(small_model, tmp_path / "ser", formats=["tflite"])
     assert float32.error.startswith("its probabilities differ from the model's by 0.") and int8.max_difference > 1e-2

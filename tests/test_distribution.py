@@ -3,8 +3,10 @@
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,7 +15,8 @@ from test_cli import NETWORK, fails
 
 from ser_keras.distribution import make_strategy
 from ser_keras.errors import InputError
-from ser_keras.sharding import _equal_parts, _even_parts
+from ser_keras.model import ParallelModel
+from ser_keras.sharding import _distribute, _equal_parts, _even_parts
 
 QUICK = ["--epochs", "2", "--batch-size", "7", *NETWORK]  # 7 is no multiple of the replicas
 
@@ -75,6 +78,24 @@ def test_cutting_before_the_clips_are_read_gives_the_same_parts(splits):
         width = int(max(before[0]["num_samples"]))  # the others' clips may be longer
         np.testing.assert_array_equal(before[0]["waveform"], after[0]["waveform"][:, :width])
         np.testing.assert_array_equal(before[0]["num_samples"], after[0]["num_samples"])
+
+
+def test_fit_is_told_the_steps_of_an_epoch_of_distributed_data():
+    """It fails where TensorFlow renames the private attribute that `cardinality` reads."""
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    cut = partial(_even_parts, 20, 12)
+    parts = _distribute(strategy, None, lambda _: batches_of(20, 6), cut, num_steps=7)
+    assert int(parts.cardinality) == 7
+
+
+def test_fit_asks_the_model_before_it_averages_a_distributed_batch(small_model, monkeypatch):
+    """It fails where Keras renames the private method that `ParallelModel` overrides."""
+    asked = []
+    monkeypatch.setattr(ParallelModel, "_maybe_symbolic_build", lambda *_, **__: asked.append(True))
+    small_model.compile(loss="categorical_crossentropy")
+    inputs = {"waveform": np.zeros((2, 4_000), np.float32), "num_samples": np.full(2, 4_000, np.int32)}
+    small_model.fit(inputs, np.eye(3)[:2], verbose=0)
+    assert asked and callable(keras.Model._maybe_symbolic_build)
 
 
 def test_a_strategy_of_another_name_is_refused():

@@ -1,5 +1,6 @@
 """export_model: what is written, that it is checked, that nothing is lost."""
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -16,6 +17,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from ser_keras import export, export_check
+from ser_keras.adaptation import adapt_normalization
 from ser_keras.errors import InputError
 from ser_keras.evaluation import evaluate_model
 from ser_keras.export import export_model
@@ -36,7 +38,7 @@ np.save(sys.argv[2], served(audio_bytes=tf.constant(contents))["probabilities"].
 @pytest.fixture
 def unchecked(monkeypatch):
     """Leave out the look at what was written, which takes a process of its own."""
-    monkeypatch.setattr(export, "check_export", lambda model, directory: 0.0)
+    monkeypatch.setattr(export, "check_export", lambda *_: export_check.Agreement(0.0, 1e-5, "CPU"))
 
 
 def test_the_export_alone_gives_what_evaluate_model_gave(restless_model, exported, splits, tmp_path):
@@ -100,6 +102,12 @@ def test_the_server_finds_the_model_where_its_configuration_says(exported):
     assert all((exported.parent / each.rpartition("/")[2]).is_file() for each in named)
 
 
+def test_the_server_is_reached_from_its_own_machine_alone(exported):
+    compose = yaml.safe_load((exported.parent / "docker-compose.yml").read_text())
+    ports = [port for service in compose["services"].values() for port in service["ports"]]
+    assert sorted(ports) == ["127.0.0.1:8500:8500", "127.0.0.1:8501:8501"]
+
+
 def test_monitoring_is_configured(exported):
     text = (exported.parent / "monitoring.config").read_text()
     config = text_format.Parse(text, MonitoringConfig())
@@ -160,7 +168,9 @@ def test_an_export_that_gives_something_else_is_refused(restless_model, exported
 
 
 def test_an_export_within_the_tolerance_passes(restless_model, exported):
-    assert export_check.check_export(restless_model, exported) <= export_check.TOLERANCE
+    found = export_check.check_export(restless_model, exported)
+    assert found.difference <= found.tolerance and (found.tolerance, found.device) == (1e-5, "CPU")
+    assert "compared with the live model, in float32 on a CPU" in (exported / "README.md").read_text()
 
 
 @pytest.mark.parametrize(("window_seconds", "is_equal"), [(1.0, True), (0.5, False)])
@@ -171,10 +181,45 @@ def test_a_timeline_is_compared_by_its_first_window(restless_model, exported, mo
     monkeypatch.setattr(export_check, "_served", lambda *_: {"timeline": answers})
     monkeypatch.setattr(export_check, "read_recipe", lambda _: {"serving": {"window_seconds": window_seconds}})
     if is_equal:
-        assert export_check.check_export(model, exported) == 0
+        assert export_check.check_export(model, exported).difference == 0
     else:
         with pytest.raises(InputError, match=r"timeline of .* differs by"):
             export_check.check_export(model, exported)
+
+
+def differing_by(model, difference):
+    """Answers of an export that differ from the model's by so much."""
+    answers = np.stack([export_check._live(model, clip)[0] for clip in export_check.sample_clips(16_000).values()])
+    return {"waveform": answers + np.float32(difference)}
+
+
+@pytest.mark.parametrize(
+    ("has_gpu", "difference", "is_equal"), [(False, 5e-5, False), (True, 5e-5, True), (True, 5e-4, False)]
+)
+def test_the_check_knows_what_its_device_can_do(restless_model, exported, monkeypatch, has_gpu, difference, is_equal):
+    answers = differing_by(restless_model, difference)
+    monkeypatch.setattr(export_check, "_served", lambda *_: answers)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["one"] if has_gpu else [])
+    if is_equal:
+        found = export_check.check_export(restless_model, exported)
+        assert (found.tolerance, found.device) == (1e-4, "GPU")
+    else:
+        with pytest.raises(InputError, match=rf"at most .* is allowed on a {'GPU' if has_gpu else 'CPU'}"):
+            export_check.check_export(restless_model, exported)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_the_check_computes_in_full_float32_and_restores_the_setting(restless_model, exported, monkeypatch, before):
+    setting, used = tf.config.experimental.tensor_float_32_execution_enabled, []
+    live, answers = export_check._live, differing_by(restless_model, 0.0)
+    monkeypatch.setattr(export_check, "_live", lambda *arguments: used.append(setting()) or live(*arguments))
+    monkeypatch.setattr(export_check, "_served", lambda *_: answers)
+    tf.config.experimental.enable_tensor_float_32_execution(before)
+    try:
+        export_check.check_export(restless_model, exported)
+        assert set(used) == {False} and setting() == before
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(True)
 
 
 def test_an_export_that_fails_its_check_leaves_no_version(restless_model, tmp_path, monkeypatch):
@@ -226,6 +271,16 @@ def test_the_model_card_shows_a_report(restless_model, splits, unchecked, tmp_pa
     card = (export_model(restless_model, tmp_path / "ser", report=report) / "README.md").read_text()
     assert f"| {report.unweighted_average_recall:.3f} | {report.interval_note} |" in card
     assert f"| sad | {report.classes['sad']['recall']:.3f} |" in card
+
+
+def test_the_model_card_shows_the_caveats_of_a_score(restless_model, splits, unchecked, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "_save", lambda module, facts, part: (part / "assets.extra").mkdir())
+    adapted = adapt_normalization(restless_model, splits.test)
+    report = dataclasses.replace(evaluate_model(adapted, splits.test), caveats=("transductive: adapted",))
+    card = (export_model(adapted, tmp_path / "ser", report=report) / "README.md").read_text()
+    assert "**Caveat:** transductive: adapted." in card
+    assert f"adapted to {len(report.labels)} recordings" in card and "A score on these recordings" in card
+    assert "before it was adapted" not in card  # that would be the score of a run
 
 
 @pytest.mark.parametrize("name", ["a b", "../ser", "", "ser:1"])

@@ -119,6 +119,14 @@ def test_every_op_has_a_gpu_kernel():
     assert {op for op in ops if "GPU" not in devices[op]} == set()
 
 
+def test_no_product_is_one_that_a_gpu_rounds_to_tf32():
+    layer = LogMelSpectrogram()
+    function = tf.function(lambda waveform, num_samples: layer(waveform, num_samples))
+    graph = function.get_concrete_function(tf.TensorSpec([1, 16_000], tf.float32), tf.TensorSpec([1], tf.int32)).graph
+    products = [each for each in graph.get_operations() if "MatMul" in each.type or "Conv" in each.type]
+    assert products and all(each.get_attr("T") == tf.float64 for each in products)
+
+
 def test_config_round_trip(noise):
     layer = LogMelSpectrogram(num_mel_bins=40, log_offset=1e-5)
     again = LogMelSpectrogram.from_config(layer.get_config())

@@ -71,6 +71,31 @@ def test_a_model_that_was_built_beside_a_gpu_is_served_without_one(small_model, 
     assert "While" in ops and not ops - ALLOWED_OPS - {each.signature.name for each in graph.library.function}
 
 
+def ops_of(function):
+    graph = function.graph.as_graph_def()
+    return {node.op for part in (graph.node, *(each.node_def for each in graph.library.function)) for node in part}
+
+
+@pytest.mark.parametrize("sees_a_gpu", [True, False])
+def test_the_lstm_trains_by_cudnn_where_there_is_a_gpu_and_answers_without(small_model, monkeypatch, sees_a_gpu):
+    """Nothing is run: the graphs are looked at."""
+    rnn = importlib.import_module("keras.src.backend.tensorflow.rnn")
+    monkeypatch.setattr(rnn, "_is_gpu_available", lambda: sees_a_gpu)
+    inputs = {"waveform": tf.TensorSpec([2, 16_000]), "num_samples": tf.TensorSpec([2], tf.int32)}
+
+    def step(inputs):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(small_model(inputs, training=True))
+        return tape.gradient(loss, [each.value for each in small_model.trainable_variables])
+
+    def answer(inputs):
+        return small_model(inputs, training=False)
+
+    for _ in range(2):  # one graph does not leave its kernel to the next
+        assert ("CudnnRNNBackpropV3" in ops_of(tf.function(step).get_concrete_function(inputs))) == sees_a_gpu
+        assert not {op for op in ops_of(tf.function(answer).get_concrete_function(inputs)) if "Cudnn" in op}
+
+
 def test_every_export_holds_allowed_operations_only(exported):
     check_graph(exported)
     assert ALLOWED_OPS.isdisjoint(

@@ -44,6 +44,7 @@ ORDER = (
         "descriptors",
         "long_term",
         "batch_norm",
+        "lstm",
         "epochs",
         "batches",
         "padding",

@@ -118,6 +118,11 @@ def test_a_dtype_of_one_model_is_refused():
         ParallelModel(3, config=SMALL, dtype="mixed_float16")
 
 
+def test_an_argument_that_does_not_exist_is_refused():
+    with pytest.raises(InputError, match="ParallelModel has no argument emotion: check the spelling"):
+        ParallelModel(2, emotion=("sad", "angry"))
+
+
 def test_there_are_no_more_cepstra_than_bands():
     model = ParallelModel(3, config=SMALL, audio=AudioConfig(num_mel_bins=16))
     assert model.get_layer("cepstra").num_cepstra == 16

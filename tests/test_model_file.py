@@ -1,4 +1,4 @@
-"""Model files from somebody else: no code in them runs, and nothing but our own classes is built."""
+"""Model files from somebody else: no code in them runs, and nothing but a ParallelModel is built."""
 
 import io
 import json
@@ -9,11 +9,11 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from conftest import SMALL
 
 import ser_keras
 from ser_keras.errors import InputError
-from ser_keras.model import load_model, save_model
-from ser_keras.model_file import check_model_file
+from ser_keras.model import ParallelModel, load_model, save_model
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +42,36 @@ def settings_of(path):
         return json.loads(archive.read("config.json"))
 
 
-def test_a_model_comes_back_through_both_locks(saved, restless_model):
-    check_model_file(saved)
-    assert load_model(saved).emotions == restless_model.emotions
+def test_a_model_comes_back_as_it_was(saved, restless_model, noise):
+    loaded = load_model(saved)
+    assert loaded.get_config() == restless_model.get_config()
+    inputs = {"waveform": noise(16_000)[None], "num_samples": np.array([16_000], np.int32)}
+    np.testing.assert_array_equal(loaded(inputs), restless_model(inputs))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"lstm_pool": 4},
+        {"statistics_share": 0.0},
+        {"band_warp": 0.1, "time_warp": 0.1, "noise": 1.0, "room": 1.0},
+    ],
+)
+def test_the_settings_of_every_network_are_plain_values(tmp_path, config):
+    """A layer whose settings describe another object would have to be let through by `unpack_model_file`."""
+    model = ParallelModel(3, config=SMALL.replace(**config), adaptation={"num_recordings": 3, "weight": 0.5})
+    save_model(model, tmp_path / "model.keras")
+    assert load_model(tmp_path / "model.keras").get_config() == model.get_config()
+
+
+def test_a_model_that_its_user_compiled_comes_back(tmp_path, small_model):
+    small_model.compile(optimizer="adam", loss="categorical_crossentropy")
+    save_model(small_model, tmp_path / "model.keras")
+    loaded = load_model(tmp_path / "model.keras")
+    assert not loaded.compiled
+    for mine, theirs in zip(loaded.get_weights(), small_model.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 def test_a_lambda_layer_never_runs(tmp_path):
@@ -52,9 +79,37 @@ def test_a_lambda_layer_never_runs(tmp_path):
     run = eval(f"lambda x: __import__('pathlib').Path({str(flag)!r}).touch() or x")
     keras.Sequential([keras.Input((1,)), keras.layers.Lambda(run, output_shape=(1,))]).save(tmp_path / "model.keras")
     flag.unlink(missing_ok=True)
-    with pytest.raises(InputError, match=r"model\.keras: holds a keras\.layers\.Lambda, .*; it was not loaded"):
+    with pytest.raises(InputError, match=r"model\.keras: holds a keras\.Sequential; expected a ParallelModel"):
         load_model(tmp_path / "model.keras")
     assert not flag.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("TFSMLayer", {"filepath": "export", "call_endpoint": "serve"}),
+        ("TorchModuleWrapper", {"module": "aGVsbG8="}),
+        ("StringLookup", {"vocabulary": "/etc/passwd"}),
+        ("Lambda", {"function": {"class_name": "__lambda__", "config": {"value": "4wEAAAA="}}}),
+        ("Dense", {"units": 3, "kernel_initializer": {"module": "builtins", "class_name": "function"}}),
+    ],
+)
+@pytest.mark.parametrize("is_whole", [True, False], ids=["alone", "in a ParallelModel"])
+def test_no_layer_of_keras_is_built_from_a_file(forge, saved, monkeypatch, name, config, is_whole):
+    layer = {"module": "keras.layers", "class_name": name, "config": {"name": "x", **config}, "registered_name": None}
+    settings = settings_of(saved)
+    settings["config"]["adaptation"] = {"layers": [layer]}
+    monkeypatch.setattr(keras.saving, "deserialize_keras_object", lambda *_, **__: pytest.fail("built"))
+    with pytest.raises(InputError, match=rf"keras\.layers\.{name}.*ParallelModel.*; it was not loaded"):
+        load_model(forge(config_json=json.dumps(layer if is_whole else settings)))
+
+
+def test_what_a_file_says_of_its_compilation_is_never_built(forge, saved, tmp_path):
+    settings = settings_of(saved)
+    settings["compile_config"] = {"optimizer": {"module": "os", "class_name": "mkdir", "config": str(tmp_path / "ran")}}
+    settings["build_config"] = {"input_shape": {"module": "os", "class_name": "mkdir", "config": str(tmp_path / "ran")}}
+    assert not load_model(forge(config_json=json.dumps(settings))).compiled
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize(
@@ -62,7 +117,7 @@ def test_a_lambda_layer_never_runs(tmp_path):
     [
         {"module": "os", "class_name": "system", "registered_name": "system"},
         {"module": "builtins", "class_name": "function", "registered_name": "function"},
-        {"module": "subprocess", "class_name": "run", "registered_name": "ser_keras>ParallelModel"},
+        {"module": "subprocess", "class_name": "run", "registered_name": "ser_keras>Temperature"},
         {"module": "keras.utils", "class_name": "get_file", "registered_name": None},
         {"module": None, "class_name": "Evil", "registered_name": "evil>Evil"},
         {"class_name": "__lambda__", "config": {"code": "4wEAAAA="}},
@@ -74,9 +129,28 @@ def test_a_class_that_is_not_ours_is_never_built(forge, saved, tmp_path, part, d
     settings = settings_of(saved)
     settings["config"]["audio"] = [{"deep": part}]
     path = forge(config_json=json.dumps(settings if deep else part))
-    with pytest.raises(InputError, match="which is no part of our models; it was not loaded"):
+    with pytest.raises(InputError, match=r"expected a ParallelModel|are plain values"):
         load_model(path)
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("num_emotions", 1, "at least 2 emotions"),
+        ("num_emotions", "3", "cannot be loaded"),
+        ("emotion", ["sad"], "emotion"),
+        ("audio", {"sample_rate": "x"}, "cannot be loaded"),
+        ("audio", 3, "cannot be loaded"),
+        ("config", {"conv_filters": [64, 128]}, "cannot be loaded"),
+    ],
+)
+def test_settings_that_cannot_work_are_one_line_with_the_file(forge, saved, name, value, reason):
+    settings = settings_of(saved)
+    settings["config"][name] = value
+    with pytest.raises(InputError, match=rf"forged\.keras: .*{reason}") as error:
+        load_model(forge(config_json=json.dumps(settings)))
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["../escaped.txt", "/absolute.txt", "assets/../../escaped.txt", "extra.py"])

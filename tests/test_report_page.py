@@ -1,6 +1,7 @@
 """The report page shows what the report says, needs nothing but itself, and lets no name out of its text."""
 
 import base64
+import dataclasses
 import io
 import re
 import struct
@@ -254,6 +255,15 @@ def test_a_part_of_a_file_is_cut_out_of_it(tmp_path, wav_bytes):
 
 
 # === What it says ===
+
+
+def test_caveats_are_beside_the_score(report, tmp_path):
+    report = dataclasses.replace(report, caveats=("a caveat of <b>two</b>",))
+    page = page_of(report, tmp_path / "report.html", num_mistakes=0)
+    for shown in (page.text, str(report)):
+        assert shown.index("UAR") < shown.index("a caveat of <b>two</b>") < shown.index("sad")
+    assert "a caveat of <b>two</b>" in Page(report._repr_html_()).text
+    assert report.to_dict()["caveats"] == ["a caveat of <b>two</b>"]
 
 
 def test_the_title_says_what_was_evaluated_on_what(report, restless_model, tmp_path):

@@ -1,7 +1,10 @@
 """A trained model on another corpus: which clips count, which do not, and what is said of both."""
 
 import csv
+import dataclasses
+import io
 import json
+import shutil
 from pathlib import Path
 
 import keras
@@ -9,14 +12,17 @@ import numpy as np
 import pytest
 import soundfile
 
+from ser_keras.adaptation import adapt_normalization
 from ser_keras.cli import main
+from ser_keras.clips import fingerprint
 from ser_keras.config import DataConfig
 from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
 from ser_keras.evaluation import Report, evaluate_model
-from ser_keras.model import save_model
-from ser_keras.preprocessing import preprocess_data
-from ser_keras.scoring import CorpusScore, heard_in_training, score_corpus
+from ser_keras.files import write_csv
+from ser_keras.model import load_model, save_model
+from ser_keras.preprocessing import preprocess_data, read_recordings
+from ser_keras.scoring import CorpusScore, adapted_to, score_corpus, seen_in_training
 
 
 def make_corpus(folder, labels, noise, speakers="xy"):
@@ -38,14 +44,17 @@ def other(noise, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(restless_model, tmp_path_factory):
+def run(restless_model, noise, tmp_path_factory):
     """A run directory with what an evaluation reads of it."""
     directory = tmp_path_factory.mktemp("run")
     save_model(restless_model, directory / "model.keras")
-    lines = ["path,start_seconds,end_seconds,emotion,speaker,side"]
-    lines += ["a.wav,,,sad,manifest/x,train", "b.wav,,,sad,manifest/v,val", "c.wav,,,sad,manifest/y,test"]
-    (directory / "split.csv").write_text("\n".join(lines))
+    write_split(directory, [("train", noise(8_000, seed=1))])
     return directory
+
+
+@pytest.fixture(scope="module")
+def recordings(other):
+    return read_recordings(other)
 
 
 @pytest.fixture(scope="module")
@@ -100,26 +109,108 @@ def test_the_score_on_the_test_side_is_that_of_evaluate_model(restless_model, co
     assert score.left_out == {} and "shared emotions" not in str(score)
 
 
-def test_speakers_of_training_and_validation_are_named(score, restless_model, other, run, caplog):
-    assert score.heard == ("manifest/x",)  # y was on the test side
-    score_corpus(restless_model, other, run=run)
-    assert "has heard 1 of these speakers or files" in caplog.text and "manifest/x" in caplog.text
+def write_split(run, rows):
+    """Write the split.csv of a run from pairs of a set and the samples of a clip."""
+    clips = [(f"{n}.wav", "sad", f"x/{n}", side, sound_of(samples)) for n, (side, samples) in enumerate(rows)]
+    write_csv(run / "split.csv", ("path", "emotion", "speaker", "side", "fingerprint"), clips)
 
 
-def test_files_are_known_again_where_no_speaker_is_named(tmp_path):
-    (tmp_path / "split.csv").write_text(f"path,emotion,speaker,side\n{tmp_path}/deep/../a.wav,sad,,train\n")
-    clips = [Utterance(tmp_path / name, "sad", None, "folders") for name in ("a.wav", "b.wav")]
-    assert heard_in_training(tmp_path, clips) == (str((tmp_path / "a.wav").resolve()),)
+def sound_of(samples):
+    """The fingerprint of samples that went through a WAV file of 16 bits."""
+    file = io.BytesIO()
+    soundfile.write(file, samples, 16_000, format="WAV")
+    file.seek(0)
+    return fingerprint(soundfile.read(file, dtype="int16")[0])
 
 
-def test_without_a_split_nothing_is_known(tmp_path):
-    assert heard_in_training(tmp_path, []) == heard_in_training(None, []) == ()
+def test_clips_that_were_in_training_are_counted_by_their_sound(restless_model, other, noise, tmp_path):
+    """Two clips of speaker x and one of y, which the run had under other names and from other speakers."""
+    write_split(tmp_path, [(side, noise(8_000, seed)) for side, seed in (("train", 1), ("val", 2), ("test", 11))])
+    score = score_corpus(restless_model, other, run=tmp_path)
+    assert score.seen_in_training == {"num_clips": 2, "train": 1, "val": 1, "test": 1, "speakers": ["manifest/x"]}
+    assert "2 of the 8 clips were in training (train 1, val 1; speakers manifest/x)" in str(score)
 
 
-def test_a_damaged_split_is_refused(tmp_path):
-    (tmp_path / "split.csv").write_text("path\nb.wav\n")
+def test_speakers_of_the_same_name_are_not_taken_for_each_other(recordings, noise, tmp_path):
+    columns = ("path", "emotion", "speaker", "side", "fingerprint")
+    row = ("x_0.wav", "sad", "manifest/x", "train", sound_of(noise(8_000, seed=77)))
+    write_csv(tmp_path / "split.csv", columns, [row])
+    seen = seen_in_training(tmp_path, recordings, recordings.utterances)
+    assert seen == {"num_clips": 0, "train": 0, "val": 0, "test": 0, "speakers": []}
+
+
+def test_a_sound_that_was_in_two_sets_counts_as_trained_on(recordings, noise, tmp_path):
+    write_split(tmp_path, [(side, noise(8_000, seed=1)) for side in ("test", "train", "val")])
+    seen = seen_in_training(tmp_path, recordings, recordings.utterances)
+    assert (seen["train"], seen["val"], seen["test"]) == (1, 0, 0)
+
+
+def test_clips_of_unknown_speakers_are_compared_as_well(recordings, noise, tmp_path):
+    write_split(tmp_path, [("train", noise(8_000, seed=1))])
+    nameless = {dataclasses.replace(each, speaker=None): value for each, value in recordings.fingerprints.items()}
+    seen = seen_in_training(tmp_path, dataclasses.replace(recordings, fingerprints=nameless), tuple(nameless))
+    assert seen["num_clips"] == 1 and seen["speakers"] == []
+
+
+def test_without_a_split_it_is_said_that_nothing_is_known(restless_model, other, recordings, tmp_path):
+    assert seen_in_training(tmp_path, recordings, recordings.utterances) is None
+    score = score_corpus(restless_model, other)
+    assert score.seen_in_training is None and score.to_dict()["seen_in_training"] is None
+    assert "it is not known which clips were in training" in str(score)
+
+
+@pytest.mark.parametrize("content", ["path\nb.wav\n", "path,emotion,speaker,side\nb.wav,sad,x,train\n"])
+def test_a_damaged_split_is_refused(recordings, tmp_path, content):
+    (tmp_path / "split.csv").write_text(content)
     with pytest.raises(InputError, match=r"split\.csv: is damaged"):
-        heard_in_training(tmp_path, [])
+        seen_in_training(tmp_path, recordings, recordings.utterances)
+
+
+# === adapted models ===
+
+
+def test_a_model_that_was_adapted_to_scored_clips_is_transductive(restless_model, other, run):
+    adapted = adapt_normalization(restless_model, [other / "x_0.wav", other / "y_1.wav", other / "x_2.wav"])
+    score = score_corpus(adapted, other, run=run)
+    assert {name: score.adapted_to[name] for name in ("num_recordings", "num_scored", "transductive")} == {
+        "num_recordings": 3,
+        "num_scored": 2,  # the label of the third is not the model's
+        "transductive": True,
+    }
+    assert "transductive: the model was adapted to 3 recordings, and 2 of the 8 scored" in str(score)
+
+
+def test_copies_under_other_names_and_arrays_are_known_again(restless_model, other, recordings, tmp_path):
+    shutil.copy(other / "x_0.wav", tmp_path / "copy.wav")
+    waveform, _ = soundfile.read(other / "x_0.wav", dtype="float32")
+    for sound in (tmp_path, [waveform]):
+        about = adapted_to(adapt_normalization(restless_model, sound), recordings, recordings.utterances)
+        assert about["num_scored"] == 1 and about["transductive"]
+
+
+def test_parts_of_a_recording_that_was_adapted_to_are_known_again(restless_model, noise, tmp_path):
+    soundfile.write(tmp_path / "talk.wav", noise(16_000), 16_000)
+    rows = [("talk.wav", "sad", 0.0, 0.5), ("talk.wav", "angry", 0.5, 1.0)]
+    write_csv(tmp_path / "manifest.csv", ("path", "emotion", "start_seconds", "end_seconds"), rows)
+    parts = read_recordings(tmp_path)
+    assert adapted_to(adapt_normalization(restless_model, tmp_path), parts, parts.utterances)["num_scored"] == 2
+
+
+def test_a_model_that_was_adapted_to_other_recordings_is_not_transductive(restless_model, other, run, noise):
+    score = score_corpus(adapt_normalization(restless_model, [noise(8_000, seed=99)]), other, run=run)
+    assert not score.adapted_to["transductive"] and score.adapted_to["num_scored"] == 0
+    assert "transductive" not in str(score) and "adapted to 1 recordings, and 0 of the 8" in str(score)
+
+
+def test_a_model_that_was_not_adapted_has_no_such_caveat(score):
+    assert score.adapted_to is None and score.to_dict()["adapted_to"] is None
+    assert not any("adapted" in caveat for caveat in score.report.caveats)
+
+
+def test_an_adapted_model_remembers_after_it_was_saved(restless_model, other, recordings, tmp_path):
+    save_model(adapt_normalization(restless_model, other), tmp_path / "model.keras")
+    about = adapted_to(load_model(tmp_path / "model.keras"), recordings, recordings.utterances)
+    assert about["transductive"] and about["num_scored"] == len(recordings.utterances)
 
 
 def test_fewer_than_two_shared_labels_are_refused(restless_model, tmp_path, noise):
@@ -140,7 +231,7 @@ def test_evaluate_writes_every_figure_and_prediction(run, other, tmp_path, capsy
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["unweighted_average_recall"] == pytest.approx(score.report.unweighted_average_recall)
     assert metrics["left_out"] == {"happy": 4, "bored": 8} and metrics["absent_emotions"] == ["neutral"]
-    assert metrics["heard_in_training"] == ["manifest/x"]
+    assert metrics["seen_in_training"]["speakers"] == ["manifest/x"] and metrics["adapted_to"] is None
     with (out / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 8 and {row["label"] for row in rows} == {"sad", "angry"}
@@ -168,6 +259,9 @@ def test_evaluate_adapts_into_a_new_directory(run, other, tmp_path, capsys):
     report = score_corpus(adapted, other).report
     assert metrics["unweighted_average_recall"] == pytest.approx(report.unweighted_average_recall)
     assert json.loads((out / "config.json").read_text())["adaptation"] == adapted.adaptation
+    assert metrics["adapted_to"]["num_recordings"] == 20 and metrics["adapted_to"]["num_scored"] == 8
+    assert any(caveat.startswith("transductive") for caveat in metrics["caveats"])
+    assert "<strong>Caveat:</strong> transductive: the model was adapted to 20" in (out / "report.html").read_text()
 
 
 def test_evaluate_refuses_in_one_line_and_leaves_nothing(run, tmp_path, noise, capsys):

@@ -59,7 +59,14 @@ def freeze(function):
     return convert_variables_to_constants_v2(function, lower_control_flow=False, aggressive_inlining=True)
 
 
-class _UnroundedLogMel(LogMelSpectrogram):
+class _Float32LogMel(LogMelSpectrogram):
+    """Features without float64, of which TensorFlow Lite has no products."""
+
+    def _multiply(self, power, mel_weights):
+        return tf.matmul(power, mel_weights)
+
+
+class _UnroundedLogMel(_Float32LogMel):
     """Features whose constants the converter of TensorFlow Lite does not see, so that it cannot round them.
 
     It takes no list of exceptions. With a power spectrum and mel filters of 8 bits the features of speech
@@ -81,5 +88,5 @@ def _at_run_time(constant: np.ndarray | float, zero: tf.Tensor) -> tf.Tensor:
 _FRONT_ENDS = {
     "tensorflow": LogMelSpectrogram.from_config,
     "tflite": _UnroundedLogMel.from_config,
-    "onnx": lambda config: LogMelSpectrogram.from_config({**config, "fourier": "convolution"}),
+    "onnx": lambda config: _Float32LogMel.from_config({**config, "fourier": "convolution"}),
 }
