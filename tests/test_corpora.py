@@ -209,7 +209,7 @@ def test_an_ambiguous_name_goes_by_the_name_in_the_path(tmp_path, caplog):
 def test_an_ambiguous_name_goes_by_the_tables_order_with_a_warning(tmp_path, caplog):
     root = make(tmp_path / "data", *AMBIGUOUS)
     assert [utterance.emotion for utterance in read_corpus(root)] == ["neutral", "angry"]
-    assert "named as in RAVDESS and in BanglaSER; read as RAVDESS, pass corpus=" in caplog.text
+    assert "named as in RAVDESS and in BanglaSER; read as RAVDESS; choose another `corpus`" in caplog.text
 
 
 def test_an_ambiguous_name_goes_by_the_corpus_argument(tmp_path):

@@ -51,8 +51,8 @@ def _refuse_clash(root: Path, utterances: Sequence[Utterance]) -> None:
         corpus = CORPORA_BY_NAME[file.corpus]
         raise InputError(
             f"{file.path}: by its name, as {corpus.title} names files, it is {file.emotion!r}, and its folder says "
-            f"{folder!r}; choose `corpus={corpus.name!r}` for the labels of the names, or `corpus='folders'` for those of the "
-            "folders"
+            f"{folder!r}; choose `corpus={corpus.name!r}` for the labels of the names, or `corpus='folders'` for those "
+            "of the folders"
         )
 
 
