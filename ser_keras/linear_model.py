@@ -47,7 +47,7 @@ def fit_linear_model(model: keras.Model, batches, regularization: float, *, draw
     size = model.get_layer("long_term_statistics").output.shape[-1]
     statistics = np.fromiter(each_clip(), np.dtype((np.float32, size)))  # no list beside it: these can be GBs
     linear = logistic_regression(statistics, np.concatenate(labels), regularization, np.concatenate(reliability))
-    linear = linear.taken_from(_mean_statistics(model, batches))
+    linear = linear.taken_from(_mean_statistics(model, batches, unknown=linear.mean))
     model.get_layer("statistics_logits").set_weights([linear.kernel, linear.bias])
     _set_moments(model, linear.mean, linear.variance)
     model.get_layer("fusion").set(model.config.statistics_share if linear.kernel.any() else 0.0)
@@ -56,6 +56,8 @@ def fit_linear_model(model: keras.Model, batches, regularization: float, *, draw
 def centre_statistics(model: keras.Model, batches, *, weight: float) -> None:
     """Move the means that a model takes the clips' statistics from towards those of other recordings.
 
+    Kinds of statistics for which all recordings are too short stay as they are.
+
     Args:
         model: a `ParallelModel` that has a linear model.
         batches: iterable as `ParallelModel.adapt_normalization` takes it.
@@ -63,7 +65,8 @@ def centre_statistics(model: keras.Model, batches, *, weight: float) -> None:
     """
     layer = model.get_layer("statistics_normalization")
     mean = layer.adapt_mean.numpy()
-    _set_moments(model, mean + weight * (_mean_statistics(model, batches) - mean), layer.adapt_variance)
+    found = _mean_statistics(model, batches, unknown=mean)
+    _set_moments(model, mean + weight * (found - mean), layer.adapt_variance)
 
 
 class LinearModel(NamedTuple):
@@ -124,18 +127,18 @@ def logistic_regression(
     return LinearModel(mean, spread**2, kernel, bias)
 
 
-def _mean_statistics(model: keras.Model, batches) -> np.ndarray:
-    """Return the mean of each statistic over clips that are not augmented, `(statistics,)`."""
+def _mean_statistics(model: keras.Model, batches, *, unknown: np.ndarray) -> np.ndarray:
+    """Return the mean of each statistic over clips that are not augmented, `(statistics,)`, where any clip has it."""
     compute, total, weight = _statistics_of(model, training=False), 0.0, 0.0
     for batch in batches:
         statistics, reliability = (each.numpy() for each in compute(batch[0] if isinstance(batch, tuple) else batch))
         total, weight = total + _weighted_sum(statistics, reliability), weight + reliability.sum(axis=0)
-    return _shares(total, weight)
+    return _shares(total, weight, unknown)
 
 
 def _mean(values: np.ndarray, reliability: np.ndarray, power: int = 1) -> np.ndarray:
     """Return the mean `(statistics,)` of values `(clips, statistics)`, weighted by kind; 0 where nothing is known."""
-    return _shares(_weighted_sum(values, reliability, power), reliability.sum(axis=0))
+    return _shares(_weighted_sum(values, reliability, power), reliability.sum(axis=0), np.zeros(values.shape[1]))
 
 
 def _weighted_sum(values: np.ndarray, reliability: np.ndarray, power: int = 1) -> np.ndarray:
@@ -144,9 +147,9 @@ def _weighted_sum(values: np.ndarray, reliability: np.ndarray, power: int = 1) -
     return np.einsum(f"{factors},ck->kd", *[by_kind] * power, reliability, dtype=np.float64)
 
 
-def _shares(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _shares(total: np.ndarray, weight: np.ndarray, unknown: np.ndarray) -> np.ndarray:
     weight = np.asarray(weight, np.float64)[:, None]
-    return np.divide(total, weight, out=np.zeros_like(total), where=weight > 0).ravel()
+    return np.divide(total, weight, out=np.reshape(unknown, total.shape).astype(np.float64), where=weight > 0).ravel()
 
 
 def _statistics_of(model: keras.Model, *, training: bool) -> Callable[[dict[str, Any]], list[tf.Tensor]]:

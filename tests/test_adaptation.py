@@ -21,16 +21,16 @@ def means(model):
     return model.get_layer("statistics_normalization").adapt_mean.numpy()
 
 
-def statistics_of(model, waveforms):
-    """The long-term statistics of all clips, `(clips, statistics)`."""
-    network = keras.Model(model.input, model.get_layer("long_term_statistics").output)
-    sizes = [np.array([len(waveform)], np.int32) for waveform in waveforms]
-    return np.concatenate(
-        [
-            network({"waveform": waveform[None], "num_samples": size})
-            for waveform, size in zip(waveforms, sizes, strict=True)
-        ]
-    )
+def mean_statistics(model, waveforms):
+    """The mean of each long-term statistic over clips, by reliability; as the model has it where no clip has any."""
+    layers = [model.get_layer(name).output for name in ("long_term_statistics", "reliability")]
+    network, found, weights = keras.Model(model.input, layers), [], []
+    for waveform in waveforms:
+        statistics, reliability = network({"waveform": waveform[None], "num_samples": np.array([len(waveform)])})
+        found.append(statistics[0])
+        weights.append(np.repeat(reliability[0], len(found[0]) // reliability.shape[1]))
+    total, weight = np.einsum("cs,cs->s", found, weights), np.sum(weights, axis=0)
+    return np.where(weight > 0, total / np.maximum(weight, 1e-9), means(model))
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def adapted(model, clips):
 def test_the_means_of_the_statistics_are_those_of_the_pool(model, adapted, clips):
     """As if the training data were κ clips."""
     weight = len(clips) / (len(clips) + PRIOR_CLIPS)
-    expected = (1 - weight) * means(model) + weight * statistics_of(model, clips).mean(axis=0)
+    expected = (1 - weight) * means(model) + weight * mean_statistics(model, clips)
     np.testing.assert_allclose(means(adapted), expected, rtol=1e-4, atol=1e-4)
 
 
@@ -96,7 +96,7 @@ def test_the_adapted_model_is_saved_with_what_it_was_made_from(adapted, clips, t
 def test_more_recordings_have_more_weight(model, clips):
     few, many = (adapt_normalization(model, clips[:1] * number) for number in (1, 50))
     assert few.adaptation["weight"] == pytest.approx(1 / (1 + PRIOR_CLIPS))
-    target = statistics_of(model, clips[:1])[0]
+    target = mean_statistics(model, clips[:1])
     distances = [np.abs(means(each) - target).mean() for each in (model, few, many)]
     assert distances[0] > distances[1] > 3 * distances[2]
 

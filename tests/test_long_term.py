@@ -93,7 +93,7 @@ def bright_and_dull(seconds, num_clips, quiet_start):
     moving = np.stack([np.interp(np.arange(size), np.arange(0, size + 800, 400), level) for level in random.uniform(
         0.2, 1, (num_clips, len(np.arange(0, size + 800, 400))))])  # fmt: skip
     waveforms = (0.1 * moving * (noise[:, 1:] + sign * noise[:, :-1])).astype(np.float32)
-    waveforms[:, : round(quiet_start * size)] *= 1e-3
+    waveforms[:, : round(quiet_start * size)] *= 0.02  # -34 dB, which is trimmed
     return {"waveform": waveforms, "num_samples": np.full(num_clips, size, np.int32)}
 
 
