@@ -19,7 +19,7 @@ import tensorflow as tf
 from ser_keras.errors import InputError
 from ser_keras.resampling import resample
 from ser_keras.wav import DAMAGED_SAMPLES, LARGEST_SAMPLE, DecodedAudio, decode_wav, read_frames
-from ser_keras.wav_header import HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE, RIFF_NAMES, WavHeader
+from ser_keras.wav_header import HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE, WavHeader, begin_as_riff
 
 _MP3_RATES = (44_100, 48_000, 32_000)  # of MPEG-1; MPEG-2 has the half of each, MPEG-2.5 the quarter
 _MP3_DIVISORS = {3: 1, 2: 2, 0: 4}
@@ -100,9 +100,8 @@ def decode_audio(contents: tf.Tensor, *, sample_rate: int = 16_000, max_seconds:
         TensorShape([16000])
     """
     contents = tf.convert_to_tensor(contents)
-    is_riff = tf.reduce_any(tf.equal(tf.strings.substr(contents, 0, 4), RIFF_NAMES))
     decoded = tf.cond(
-        is_riff,
+        begin_as_riff(contents[tf.newaxis])[0],
         lambda: _decode_riff(contents, max_seconds),
         lambda: _decode_foreign(contents, tf.constant(""), max_seconds),
     )

@@ -22,6 +22,7 @@ from ser_keras.prediction import Prediction, Timeline, Window, mean_prediction
 from ser_keras.serving import ServedModel
 from ser_keras.sound_files import UNREADABLE, SoundFacts, encode_wav, look_at_sound, mono_blocks, not_audio, open_file
 from ser_keras.stored import find_export, read_recipe
+from ser_keras.wav_header import read_headers
 from ser_keras.windows import cut_windows, resampled_pieces
 
 BATCH_SIZE = 32
@@ -36,7 +37,7 @@ _FILES_AT_ONCE = 4 * BATCH_SIZE
 class Predictor:
     """An exported model that predicts files of any format and any length.
 
-    WAV goes into the graph as bytes, exactly as a server gets it; other formats are decoded first.
+    WAV that the graph reads goes into it as bytes, exactly as a server gets it; all else is decoded first.
 
     A file longer than the graph takes as a whole (`ExportConfig.max_seconds`, 10 minutes by default) is read
     block by block and answered in windows; its one label is that of the mean of their probabilities, and it
@@ -197,7 +198,7 @@ class Predictor:
 
     def _batch(self, question: Question, files: Sequence["_File"]) -> Iterator[Any]:
         """Answer files of similar length by one call of the graph; one that cannot be read harms no other."""
-        read = [self._read(file, self._most_seconds[question.signature]) for file in files]
+        read = self._read(files, self._most_seconds[question.signature])
         contents = [each for each in read if isinstance(each, bytes)]
         sources = [file.path for file, each in zip(files, read, strict=True) if isinstance(each, bytes)]
         outputs = self._run(question.signature, audio_bytes=contents) if contents else {}
@@ -205,16 +206,18 @@ class Predictor:
         for file, each in zip(files, read, strict=True):
             yield next(answers) if isinstance(each, bytes) else question.answer(file.path, error=each)
 
-    def _read(self, file: "_File", most_seconds: float) -> bytes | str:
-        """Return a WAV file for the graph, or why there is none."""
-        try:
-            if file.facts is None and file.path.stat().st_size > _MOST_BYTES:
-                return "not audio that can be read; expected WAV, FLAC, MP3, Ogg or AIFF, whole and undamaged"
-            contents = file.path.read_bytes()
-        except OSError as error:
-            return f"cannot be read: {error.strerror}; expected an audio file"
-        if file.facts is not None and file.facts.is_plain_wav:
-            return contents
+    def _read(self, files: Sequence["_File"], most_seconds: float) -> list[bytes | str]:
+        """Return of each file a WAV file that the graph reads, or why there is none."""
+        read = [_contents(file) for file in files]
+        with tf.device("CPU"):
+            wav = tf.constant([each if isinstance(each, bytes) else b"" for each in read])
+            headers = read_headers(wav, max_seconds=most_seconds)
+        return [
+            each if isinstance(each, str) or not error else self._as_wav(each, most_seconds)
+            for each, error in zip(read, headers.error.numpy(), strict=True)
+        ]
+
+    def _as_wav(self, contents: bytes, most_seconds: float) -> bytes | str:
         with tf.device("CPU"):
             samples, error = decode_audio(contents, sample_rate=self.sample_rate, max_seconds=most_seconds)
         return error.numpy().decode(errors="replace") or encode_wav(samples.numpy(), self.sample_rate)
@@ -251,6 +254,16 @@ class _File(NamedTuple):
 
 def _look_at(path: Path) -> _File:
     return _File(path, look_at_sound(path))
+
+
+def _contents(file: _File) -> bytes | str:
+    """Return the bytes of a file, or why there are none."""
+    try:
+        if file.facts is None and file.path.stat().st_size > _MOST_BYTES:
+            return "not audio that can be read; expected WAV, FLAC, MP3, Ogg or AIFF, whole and undamaged"
+        return file.path.read_bytes()
+    except OSError as error:
+        return f"cannot be read: {error.strerror}; expected an audio file"
 
 
 def _batches(files: Sequence[_File], most_seconds: float) -> Iterator[list[_File]]:

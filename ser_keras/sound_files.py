@@ -123,6 +123,8 @@ def read_plain_int16(path: Path, sample_rate: int, max_seconds: float) -> np.nda
         with path.open("rb") as file:
             if (begin := file.read(4)) == b"fLaC" and (decoder := _flac_decoder()):
                 return _read_flac(begin + file.read(), decoder, sample_rate, max_seconds)
+            if begin not in (b"fLaC", b"RIFF"):  # behind an ID3 tag libsndfile loses the end of the samples
+                return None
         with open_file(path) as file:
             kind = (file.format, file.subtype, file.channels, file.samplerate)
             if kind not in {(name, "PCM_16", 1, sample_rate) for name in ("WAV", "FLAC")}:
@@ -183,6 +185,7 @@ def as_wav(contents: bytes, *, most_bytes: int) -> bytes:
         InputError: libsndfile cannot read it, or there would be more bytes. A WAV file that libsndfile
             cannot read is left alone: the graph reads more damaged ones, and says what is wrong.
     """
+    contents = _without_tags(contents)
     is_wav = contents[:4] in (b"RIFF", b"RF64", b"BW64") and contents[8:12] == b"WAVE"
     try:
         with open_sound(contents) as file:
@@ -195,6 +198,16 @@ def as_wav(contents: bytes, *, most_bytes: int) -> bytes:
         if is_wav:
             return contents
         raise InputError(not_audio(error)) from error
+
+
+def _without_tags(contents: bytes) -> bytes:
+    """Take the ID3v2 tags in front of a WAV file away: behind them libsndfile loses the end of the samples."""
+    start = 0
+    while contents[start : start + 3] == b"ID3" and len(contents) >= start + 10:
+        has_footer = contents[start + 5] >> 4 & 1
+        size = sum((byte & 127) << 7 * place for place, byte in enumerate(contents[start + 9 : start + 5 : -1]))
+        start += 10 * (1 + has_footer) + size
+    return contents[start:] if contents[start : start + 4] in (b"RIFF", b"RF64", b"BW64") else contents
 
 
 def not_audio(error: Exception) -> str:
