@@ -19,7 +19,7 @@ import tensorflow as tf
 from ser_keras.errors import InputError
 from ser_keras.resampling import resample
 from ser_keras.wav import DAMAGED_SAMPLES, LARGEST_SAMPLE, DecodedAudio, decode_wav, read_frames
-from ser_keras.wav_header import HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE, WavHeader, begin_as_riff
+from ser_keras.wav_header import CUT_OFF, HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE, WavHeader, begin_as_riff
 
 _MP3_RATES = (44_100, 48_000, 32_000)  # of MPEG-1; MPEG-2 has the half of each, MPEG-2.5 the quarter
 _MP3_DIVISORS = {3: 1, 2: 2, 0: 4}
@@ -166,7 +166,9 @@ def _at_rate(decoded: DecodedAudio, sample_rate: int) -> Waveform:
 
 def _decode_riff(contents: tf.Tensor, max_seconds: float) -> DecodedAudio:
     wav = decode_wav(contents, max_seconds=max_seconds)
-    return tf.cond(tf.equal(wav.error, ""), lambda: wav, lambda: _decode_foreign(contents, wav.error, max_seconds))
+    # Of a file that was cut off libsndfile reads the rest without a word.
+    is_final = tf.equal(wav.error, "") | tf.equal(tf.strings.substr(wav.error, 0, len(CUT_OFF)), CUT_OFF)
+    return tf.cond(is_final, lambda: wav, lambda: _decode_foreign(contents, wav.error, max_seconds))
 
 
 def _decode_foreign(contents: tf.Tensor, wav_error: tf.Tensor, max_seconds: float) -> DecodedAudio:

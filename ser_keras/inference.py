@@ -5,6 +5,7 @@ read in blocks and answered window by window, as a stream is: memory does not gr
 """
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,12 +23,13 @@ from ser_keras.prediction import Prediction, Timeline, Window, mean_prediction
 from ser_keras.serving import ServedModel
 from ser_keras.sound_files import UNREADABLE, SoundFacts, encode_wav, look_at_sound, mono_blocks, not_audio, open_file
 from ser_keras.stored import find_export, read_recipe
-from ser_keras.wav_header import read_headers
+from ser_keras.wav_header import CUT_OFF, read_headers
 from ser_keras.windows import cut_windows, resampled_pieces
 
 BATCH_SIZE = 32
 """Most files, or windows, in a call of the graph."""
 
+_HEADER_BYTES = 2**20  # in which the header of a WAV file is looked for
 _MOST_BYTES = 2**30  # of a file of which libsndfile knows no length
 
 _FILES_AT_ONCE = 4 * BATCH_SIZE
@@ -224,6 +226,8 @@ class Predictor:
 
     def _long(self, question: Question, file: "_File") -> Any:
         """Answer a file in windows; memory does not grow with its length."""
+        if error := _cut_off(file.path):
+            return question.answer(file.path, error=error)
         try:
             with open_file(file.path) as opened:
                 windows = self.predict_stream(mono_blocks(opened), opened.samplerate)
@@ -264,6 +268,15 @@ def _contents(file: _File) -> bytes | str:
         return file.path.read_bytes()
     except OSError as error:
         return f"cannot be read: {error.strerror}; expected an audio file"
+
+
+def _cut_off(path: Path) -> str:
+    """Say how much of a long WAV file is missing; nothing where it is whole."""
+    with path.open("rb") as file, tf.device("CPU"):
+        begin = tf.constant([file.read(_HEADER_BYTES)])
+        header = read_headers(begin, max_seconds=math.inf, lengths=tf.constant([path.stat().st_size], tf.int64))
+    error = header.error.numpy()[0].decode()
+    return error if error.startswith(CUT_OFF) else ""
 
 
 def _batches(files: Sequence[_File], most_seconds: float) -> Iterator[list[_File]]:

@@ -123,8 +123,9 @@ def read_plain_int16(path: Path, sample_rate: int, max_seconds: float) -> np.nda
         with path.open("rb") as file:
             if (begin := file.read(4)) == b"fLaC" and (decoder := _flac_decoder()):
                 return _read_flac(begin + file.read(), decoder, sample_rate, max_seconds)
-            if begin not in (b"fLaC", b"RIFF"):  # behind an ID3 tag libsndfile loses the end of the samples
-                return None
+            num_said = int.from_bytes(file.read(4), "little") + 8
+            if begin != b"fLaC" and (begin != b"RIFF" or num_said > os.fstat(file.fileno()).st_size):
+                return None  # libsndfile loses samples behind ID3 tags, and reads what was cut off without a word
         with open_file(path) as file:
             kind = (file.format, file.subtype, file.channels, file.samplerate)
             if kind not in {(name, "PCM_16", 1, sample_rate) for name in ("WAV", "FLAC")}:

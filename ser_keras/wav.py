@@ -36,9 +36,10 @@ def decode_wav(contents: tf.Tensor, *, max_seconds: float = 600.0) -> DecodedAud
     """Reads the bytes of a WAV file.
 
     Integer PCM of 8 to 32 bits and floats of 32 and 64 bits, plain or WAVE_FORMAT_EXTENSIBLE, in RIFF,
-    RF64 or BW64, with any number of channels, behind ID3 tags too. Samples of 24 bits may fill 3 bytes or 4, as
-    the block align says. Chunks may come in any order, with or without their pad byte. A data chunk that was cut off, or whose size was never filled in by the program that streamed
-    it, is read to the end of the file, in whole frames. Full scale is 1; float files may exceed it.
+    RF64 or BW64, with any number of channels, behind ID3 tags too. Samples of 24 bits may fill 3 bytes or 4,
+    as the block align says. Chunks may come in any order, with or without their pad byte. A data chunk whose
+    size was never filled in by the program that streamed it is read to the end of the file, in whole frames;
+    one that was cut off is an error. Full scale is 1; float files may exceed it.
 
     Args:
         contents: the file's bytes, string scalar.

@@ -34,6 +34,7 @@ def test_every_broken_file_is_named_with_its_reason_and_no_good_one(trained):
         ("too short", "too short: 0.050 s, at least 0.1 s expected"),
         ("no channels", "0 channels in the WAV header"),
         ("rate 1 GHz", "sample rate 1000000000 Hz is outside"),
+        ("cut by a third", "cut off: 0.20 s of 0.30 s"),
         ("4 GB claimed, none there", "no samples in the file"),
         ("HTML page", "not audio that can be read: begins with '<!DO'"),
         ("folder", "cannot be opened"),

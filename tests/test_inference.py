@@ -101,6 +101,13 @@ def test_no_file_that_is_trained_on_is_refused(predictor, odd_wav_files, tmp_pat
         assert values(answer) == pytest.approx(values(expected), abs=1e-5), name
 
 
+def test_a_long_file_that_was_cut_off_is_refused(predictor, noise, tmp_path):
+    path = write(tmp_path / "long.wav", noise(60 * 16_000))
+    path.write_bytes(path.read_bytes()[: 45 * 32_000])
+    for answer in (*predictor.predict([path]), *predictor.timeline([path])):
+        assert answer.error.startswith("cut off: 45.00 s of 60.00 s")
+
+
 def test_predictor_names_the_file_that_it_cannot_read(predictor, tmp_path):
     (tmp_path / "bad.wav").write_bytes(b"RIFFxxxxWAVEjunk")
     with pytest.raises(InputError, match=r"bad\.wav: "):
