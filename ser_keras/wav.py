@@ -9,6 +9,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from ser_keras.branches import kept_apart
+from ser_keras.sound_files import CANCELLED
 from ser_keras.wav_header import WavHeader, read_headers
 
 LARGEST_SAMPLE = 2.0**32
@@ -22,7 +23,8 @@ class DecodedAudio(NamedTuple):
     """A recording at its own rate, or the reason why there is none.
 
     Attributes:
-        waveform: mean of the channels, float32, shape (time,); empty where there is an error.
+        waveform: one channel, as `ser_keras.sound_files.mix_channels` makes it of several, float32, shape (time,);
+            empty where there is an error.
         sample_rate: in Hz, int32 scalar; 0 where there is an error.
         error: string scalar; empty where all is well.
     """
@@ -100,7 +102,12 @@ def _body(contents: tf.Tensor, header: WavHeader) -> tf.Tensor:
 
 
 def _mix_channels(samples: tf.Tensor, num_channels: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_mean(tf.reshape(samples, tf.stack([-1, num_channels])), axis=1)  # (time,)
+    """Do what `mix_channels` does, in the graph."""
+    samples = tf.reshape(samples, tf.stack([-1, num_channels]))  # (time, channels)
+    mean, energies = tf.reduce_mean(samples, axis=1), tf.math.reduce_variance(samples, axis=0)
+    energy = tf.math.reduce_variance(mean) * tf.cast(num_channels, tf.float32) ** 2
+    cancels = energy < CANCELLED * tf.reduce_sum(energies)
+    return tf.cond(cancels, lambda: tf.gather(samples, tf.argmax(energies), axis=1), lambda: mean)  # (time,)
 
 
 def _read_uint8(body: tf.Tensor) -> tf.Tensor:
