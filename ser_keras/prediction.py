@@ -1,7 +1,6 @@
 """What a model says of one recording: the emotion, the emotions along it, or its features."""
 
 import itertools
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,7 +25,7 @@ class Prediction:
     Attributes:
         source: the recording's path; None where it came as bytes or as an array.
         label: the most probable emotion; empty where there is an error.
-        confidence: its probability, 0 to 1; NaN where there is an error.
+        confidence: its probability, 0 to 1; 0 where there is an error.
         probabilities: probability of each emotion, in the model's order; empty where there is an error.
         attention: weight of each step of time, float32 `(steps,)`; they sum to 1.
         attention_seconds: middle of each step, in seconds, float32 `(steps,)`.
@@ -45,7 +44,7 @@ class Prediction:
 
     source: Source
     label: str = ""
-    confidence: float = math.nan
+    confidence: float = 0.0
     probabilities: dict[str, float] = field(default_factory=dict)
     attention: np.ndarray = field(default_factory=_nothing, repr=False, compare=False)
     attention_seconds: np.ndarray = field(default_factory=_nothing, repr=False, compare=False)
@@ -54,7 +53,7 @@ class Prediction:
 
     def abstain(self, below: float) -> "Prediction":
         """Return the same with `abstained` by another threshold, 0 to 1."""
-        return replace(self, abstained=self.confidence < below)
+        return replace(self, abstained=0 < self.confidence < below)
 
     def __str__(self) -> str:
         return _about(self.source, self.error or _verdict(self))
@@ -90,7 +89,7 @@ class Window:
 
     def abstain(self, below: float) -> "Window":
         """Return the same with `abstained` by another threshold, 0 to 1."""
-        return replace(self, abstained=self.confidence < below)
+        return replace(self, abstained=0 < self.confidence < below)
 
     def __str__(self) -> str:
         return f"{self.start_seconds:.1f} to {self.end_seconds:.1f} s: {_verdict(self)}"
@@ -154,7 +153,7 @@ class Embedding:
 
     Attributes:
         source: the recording's path; None where it came as bytes or as an array.
-        features: float32 `(features,)`; NaN or empty where there is an error.
+        features: float32 `(features,)`; zeros or empty where there is an error.
         error: why the recording cannot be used; empty where all is well.
     """
 

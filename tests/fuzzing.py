@@ -161,9 +161,10 @@ def _check(answer, place, alone):
     difference = float(np.abs(probabilities[place] - alone["probabilities"].numpy()[0]).max())
     if errors[place] != b"" or answer["label"][place] != alone["label"][0] or not difference <= TOLERANCE:
         raise AssertionError(f"the good clip differs by {difference}, error {errors[place]!r}")
-    is_bad = errors != b""
-    if not (np.isnan(probabilities).all(axis=1) == is_bad).all():
-        raise AssertionError("NaN without an error, or an error without NaN")
+    if not all(np.isfinite(value).all() for value in answer.values() if value.dtype.is_floating):
+        raise AssertionError("an output is not finite")
+    if not ((probabilities == 0).all(axis=1) == (errors != b"")).all():
+        raise AssertionError("zeros without an error, or an error without zeros")
     for error in errors:
         error.decode("utf-8")  # REST could not send it otherwise
     return difference
