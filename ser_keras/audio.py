@@ -18,7 +18,8 @@ import tensorflow as tf
 
 from ser_keras.errors import InputError
 from ser_keras.resampling import resample
-from ser_keras.wav import DAMAGED_SAMPLES, LARGEST_SAMPLE, DecodedAudio, decode_wav, read_frames
+from ser_keras.usable import EMPTY, damage
+from ser_keras.wav import DecodedAudio, decode_wav, read_frames
 from ser_keras.wav_header import CUT_OFF, HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE, WavHeader, begin_as_riff
 
 _MP3_RATES = (44_100, 48_000, 32_000)  # of MPEG-1; MPEG-2 has the half of each, MPEG-2.5 the quarter
@@ -201,9 +202,9 @@ class _UnusableError(Exception):
 
 def _check(waveform: np.ndarray, rate: int, max_seconds: float) -> None:
     if len(waveform) == 0:
-        raise _UnusableError("no samples in the file")
-    if not np.all(np.abs(waveform) <= LARGEST_SAMPLE):
-        raise _UnusableError(DAMAGED_SAMPLES)
+        raise _UnusableError(EMPTY)
+    if damaged := damage(waveform):
+        raise _UnusableError(damaged)
     _check_length(len(waveform), rate, max_seconds)
 
 

@@ -23,6 +23,7 @@ from ser_keras.prediction import Prediction, Timeline, Window, mean_prediction
 from ser_keras.serving import ServedModel
 from ser_keras.sound_files import UNREADABLE, SoundFacts, encode_wav, look_at_sound, mono_blocks, not_audio, open_file
 from ser_keras.stored import find_export, read_recipe
+from ser_keras.usable import damage
 from ser_keras.wav_header import CUT_OFF, read_headers
 from ser_keras.windows import cut_windows, resampled_pieces
 
@@ -42,8 +43,8 @@ class Predictor:
     WAV that the graph reads goes into it as bytes, exactly as a server gets it; all else is decoded first.
 
     A file longer than the graph takes as a whole (`ExportConfig.max_seconds`, 10 minutes by default) is read
-    block by block and answered in windows; its one label is that of the mean of their probabilities, and it
-    has no attention.
+    block by block and answered in windows; its one label is that of the mean of their probabilities, without the
+    windows of silence, and it has no attention.
 
     Args:
         directory: a run directory, a model's folder, of which the newest version is taken, or a version.
@@ -134,7 +135,8 @@ class Predictor:
     def predict_stream(self, blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[Window]:
         """Answer a recording while it is made, window by window: from a microphone, a socket, a file.
 
-        The windows are those of `timeline`, and so are the answers. A window is answered as soon as it is full;
+        The windows are those of `timeline`, and so are the answers: one of silence has no label, and is no error. A
+        window is answered as soon as it is full;
         what is left when the blocks end is a last, shorter one. Memory holds one block and one window, so it
         may go on for ever. The rate is converted as the graph does it, across the blocks' borders: windows
         that were converted one by one would differ at their edges.
@@ -148,7 +150,7 @@ class Predictor:
             A window with its place in the recording, in seconds.
 
         Raises:
-            InputError: the rate cannot be, a block is no audio, or holds NaN.
+            InputError: the rate cannot be, a block is no audio, or holds NaN or samples far above full scale.
 
         Example:
             ```python
@@ -174,9 +176,10 @@ class Predictor:
         for index, each in enumerate(predictions_of(outputs, [None] * len(samples))):
             begin = start + index * self._hop
             seconds = begin / self.sample_rate, (begin + samples.shape[1]) / self.sample_rate
-            if each.error:
+            if each.error and damage(samples[index]):
                 raise InputError(f"from {seconds[0]:.1f} to {seconds[1]:.1f} s: {each.error}")
-            yield Window(*seconds, each.label, each.confidence, each.probabilities, each.abstained)
+            probabilities = each.probabilities or dict.fromkeys(self.emotions, 0.0)
+            yield Window(*seconds, each.label, each.confidence, probabilities, each.abstained)
 
     def _one_or_many(self, question: Question, audio: str | Path | Sequence[str | Path]) -> Any:
         if not isinstance(audio, str | Path):

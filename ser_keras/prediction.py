@@ -9,6 +9,7 @@ import numpy as np
 
 from ser_keras.display import prediction_html, timeline_html
 from ser_keras.terminal import shown
+from ser_keras.usable import EMPTY, SILENT
 
 Source = str | Path | None
 """Where a recording came from: its path, or None for bytes and arrays."""
@@ -69,9 +70,9 @@ class Window:
     Attributes:
         start_seconds: where it begins, in seconds.
         end_seconds: where it ends, in seconds.
-        label: the most probable emotion.
-        confidence: its probability, 0 to 1.
-        probabilities: probability of each emotion, in the model's order.
+        label: the most probable emotion; empty where there is nothing to label, in silence.
+        confidence: its probability, 0 to 1; 0 where there is no label.
+        probabilities: probability of each emotion, in the model's order; 0 where there is no label.
         abstained: whether the confidence lies below the threshold that the model was exported with, or that
             of `abstain`.
 
@@ -167,10 +168,10 @@ def mean_prediction(source: Source, windows: Iterable[Window]) -> Prediction:
 
     Args:
         source: the recording's path, or None.
-        windows: of the recording; they are not kept.
+        windows: of the recording; they are not kept. Those without a label do not count.
 
     Returns:
-        A prediction without attention; one with an error where there is no window.
+        A prediction without attention; one with an error where there is no window, or none with a label.
 
     Example:
         >>> first = Window(0.0, 3.0, "sad", 0.75, {"calm": 0.25, "sad": 0.75})
@@ -179,19 +180,21 @@ def mean_prediction(source: Source, windows: Iterable[Window]) -> Prediction:
         talk.wav: calm (0.62)
     """
     sums: dict[str, float] = {}
-    count = 0
+    count, error = 0, EMPTY
     for window in windows:
-        count += 1
+        count, error = count + bool(window.label), SILENT
         for emotion, probability in window.probabilities.items():
             sums[emotion] = sums.get(emotion, 0.0) + probability
     if not count:
-        return Prediction(source, error="no samples in the file")
+        return Prediction(source, error=error)
     probabilities = {emotion: total / count for emotion, total in sums.items()}
     label = max(probabilities, key=probabilities.__getitem__)
     return Prediction(source, label, probabilities[label], probabilities)
 
 
 def _verdict(answer: Prediction | Window) -> str:
+    if not answer.label:
+        return "nothing to label"
     return f"{'abstained, most probably ' if answer.abstained else ''}{answer.label} ({answer.confidence:.2f})"
 
 

@@ -3,7 +3,9 @@
 A request may mix recordings of any length, and one of them may last ten minutes: padding all to the
 longest would let one client take a server's memory. So a batch is answered in groups, each padded to
 no more audio than the longest recording that is allowed, and decoded only when its turn has come.
-What is wrong with an item becomes its error text; it is run as silence, and its outputs become empty and zero.
+What is wrong with an item becomes its error text; it is run as an empty clip, and its outputs become empty and zero.
+Each clip is judged as training judges its clips (`ser_keras.usable`), right in front of the network. So is each
+window of a timeline; one in which nothing can be answered, a pause, has an empty label and zeros, and is no error.
 No output is ever NaN or infinite: TensorFlow Serving's REST would write what is no JSON, for the whole batch.
 """
 
@@ -16,7 +18,7 @@ from ser_keras.audio import Waveform, frames_to_waveform
 from ser_keras.config import ExportConfig
 from ser_keras.model import ParallelModel
 from ser_keras.resampling import resample, resampled_length
-from ser_keras.wav import DAMAGED_SAMPLES, LARGEST_SAMPLE
+from ser_keras.usable_graph import clip_fault
 from ser_keras.wav_header import HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE, read_headers
 
 _AUDIO_BYTES = tf.TensorSpec([None], tf.string, "audio_bytes")
@@ -123,7 +125,7 @@ class ServedModel:
 
     def _windows_of(self, file):
         """Probabilities `(windows, emotions)` of one file, its error, and where the windows start and end."""
-        waveform, error = frames_to_waveform(*file, sample_rate=self._sample_rate)
+        waveform, error = self._judged(*frames_to_waveform(*file, sample_rate=self._sample_rate))
         length = tf.size(waveform)
         last = -(-tf.maximum(length - self._window, 0) // self._hop) * self._hop
         starts = tf.range(0, tf.where(length > 0, last + 1, 0), self._hop)
@@ -192,6 +194,12 @@ class ServedModel:
     def _emotions(self, batch):
         return tf.repeat(self._names[None], tf.shape(batch)[0], axis=0)  # (batch, emotions)
 
+    def _judged(self, samples, error):
+        """Return what is usable: samples without an error, or an error without samples."""
+        good = tf.equal(error, "")
+        error = tf.cond(good, lambda: clip_fault(samples, self._sample_rate), lambda: error)
+        return samples[: tf.where(tf.equal(error, ""), tf.size(samples), 0)], error
+
     def _run(self, recordings: _Recordings):
         """Run the network group by group: a dictionary of `(batch, ...)`."""
         longest = tf.maximum(tf.reduce_max(recordings.lengths), 1)
@@ -221,7 +229,7 @@ class ServedModel:
         longest = tf.cast(tf.reduce_max(recordings.lengths[part]), tf.int32)
 
         def read(item):
-            samples, error = recordings.read(item)
+            samples, error = self._judged(*recordings.read(item))
             length = tf.size(samples)
             return tf.pad(samples, [[0, longest - length]]), length, error
 
@@ -238,10 +246,8 @@ class ServedModel:
 
 
 def _waveform_errors(waveform, num_samples, sample_rate, max_seconds: float):
-    """What is wrong with each item, `(batch,)`; the last fault that is found here is the one that is told."""
+    """What is wrong with the numbers of each item, `(batch,)`; the last fault that is found is the one reported."""
     time, text = tf.shape(waveform)[1], tf.strings.as_string
-    inside = tf.sequence_mask(num_samples, time)
-    is_sound = tf.reduce_all((tf.abs(waveform) <= LARGEST_SAMPLE) | ~inside, axis=1)
     seconds = tf.cast(num_samples, tf.float64) / tf.cast(tf.maximum(sample_rate, 1), tf.float64)
     has_rate = (sample_rate >= LOWEST_SAMPLE_RATE) & (sample_rate <= HIGHEST_SAMPLE_RATE)
     fits = (num_samples > 0) & (num_samples <= time)
@@ -252,7 +258,6 @@ def _waveform_errors(waveform, num_samples, sample_rate, max_seconds: float):
     wrong_size = tf.strings.join(
         ["num_samples=", text(num_samples), ": expected 1 to ", text(time), ", the waveform's length"]
     )
-    errors = tf.where(is_sound, "", f"the waveform {DAMAGED_SAMPLES}")
-    errors = tf.where(seconds <= max_seconds, errors, too_long)
+    errors = tf.where(seconds <= max_seconds, "", too_long)
     errors = tf.where(has_rate, errors, wrong_rate)
     return tf.where(fits, errors, wrong_size)

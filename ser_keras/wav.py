@@ -10,13 +10,8 @@ import tensorflow as tf
 
 from ser_keras.branches import kept_apart
 from ser_keras.sound_files import CANCELLED
+from ser_keras.usable_graph import damage
 from ser_keras.wav_header import WavHeader, read_headers
-
-LARGEST_SAMPLE = 2.0**32
-"""Float samples beyond it count as damaged. Full scale is 1, or 2**31 where integers were kept."""
-
-DAMAGED_SAMPLES = "holds NaN or infinite samples, or some beyond 4e9; full scale is 1"
-"""The error text for them."""
 
 
 class DecodedAudio(NamedTuple):
@@ -143,9 +138,10 @@ _FIRST_FLOAT = 4
 
 
 def _refuse_damaged(decoded: DecodedAudio) -> DecodedAudio:
-    is_sound = tf.reduce_all(tf.abs(decoded.waveform) <= LARGEST_SAMPLE)  # a comparison with NaN is false
+    damaged = damage(decoded.waveform)
+    is_sound = tf.equal(damaged, "")
     return DecodedAudio(
         decoded.waveform[: tf.where(is_sound, tf.size(decoded.waveform), 0)],
         tf.where(is_sound, decoded.sample_rate, 0),
-        tf.where(is_sound, decoded.error, DAMAGED_SAMPLES),
+        tf.where(is_sound, decoded.error, damaged),
     )

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from ser_keras.branches import kept_apart
+from ser_keras.usable import EMPTY
 
 LOWEST_SAMPLE_RATE = 4_000
 """In Hz. Below it nothing of a voice but its pitch is left."""
@@ -291,7 +292,7 @@ def _faults(
         (tf.equal(chunks.num_channels, 0), lambda: "0 channels in the WAV header, at least 1 expected"),
         (~has_rate, lambda: _join("sample rate ", text(chunks.sample_rate), _EXPECTED_RATES)),
         (tf.equal(chunks.data, 0), lambda: "no 'data' chunk in the WAV file: cut off or damaged"),
-        (tf.equal(chunks.num_frames, 0), lambda: "no samples in the WAV file"),
+        (tf.equal(chunks.num_frames, 0), lambda: EMPTY),
         (
             seconds > allowed,
             lambda: _join("too long: ", text(seconds, precision=1), " s, at most ", text(allowed, precision=1), " s"),

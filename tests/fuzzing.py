@@ -67,7 +67,7 @@ class Fuzzer:
     def _clip(self, container, subtype, seconds=None, rate=None):
         rate = rate or int(self._choose([4_000, 8_000, 11_025, 16_000, 24_414, 44_100, 48_000, 96_000]))
         channels = int(self._choose([1, 2] if "ADPCM" in subtype else [1, 1, 2, 6]))
-        num_samples = int(rate * (seconds or self._random.uniform(0.02, 0.4)))
+        num_samples = int(rate * (seconds or self._random.uniform(0.1, 0.4)))
         samples = self._random.normal(size=(num_samples, channels)) * 0.1
         file = io.BytesIO()
         soundfile.write(file, samples, rate, format=container, subtype=subtype)

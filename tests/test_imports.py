@@ -13,7 +13,7 @@ PACKAGE = Path(ser_keras.__file__).parent
 HEAVY = {"tensorflow", "tensorflow_io", "keras", "librosa", "matplotlib", "scipy", "sklearn", "soundfile", "gradio"}
 
 ORDER = (
-    *("__init__", "errors", "terminal", "files", "stored", "rendering", "labels", "config", "sound_files"),
+    *("__init__", "errors", "terminal", "files", "stored", "rendering", "labels", "config", "sound_files", "usable"),
     *("display", "prediction", "answer_formats", "outputs", "protocol", "transports", "client"),
     *("corpora.utterance", "corpora.listing", "corpora.naming", "corpora.table", "corpora.recognition"),
     *("corpora.iemocap", "corpora.published", "corpora.manifest", "corpora.reading", "corpora"),
@@ -27,7 +27,18 @@ ORDER = (
     ),
     *("splits.sides", "splits.parts", "splits.folds", "splits.audit", "splits"),
     *("synthesis", "synthetic"),
-    *("branches", "resampling", "wav_header", "wav", "windows", "audio", "clips", "clip_cache", "recordings"),
+    *(
+        "branches",
+        "resampling",
+        "usable_graph",
+        "wav_header",
+        "wav",
+        "windows",
+        "audio",
+        "clips",
+        "clip_cache",
+        "recordings",
+    ),
     *(
         "features",
         "augmentation",

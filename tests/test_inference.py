@@ -233,7 +233,19 @@ def test_a_damaged_long_file_says_where(predictor, noise, tmp_path):
     samples[20 * 16_000] = np.nan
     path = write(tmp_path / "long.wav", samples, subtype="FLOAT")
     (answer,) = predictor.predict([path])
-    assert answer.error.startswith("from 18.0 to 21.0 s: the waveform holds NaN")
+    assert answer.error.startswith("from 18.0 to 21.0 s: holds NaN")
+
+
+def test_the_windows_of_silence_of_a_long_file_do_not_count(predictor, noise, tmp_path):
+    pause = np.zeros(20 * 16_000, np.float32)
+    path = write(tmp_path / "long.wav", np.concatenate([noise(10 * 16_000), pause]))
+    timeline, answer = predictor.timeline(path), predictor.predict(path)
+    spoken = [each for each in timeline.windows if each.label]
+    assert [each.start_seconds for each in spoken] == list(range(10))
+    assert all(set(each.probabilities.values()) == {0.0} for each in timeline.windows[10:])
+    assert values(answer) == pytest.approx(np.mean([values(each) for each in spoken], axis=0).tolist())
+    (answer,) = predictor.predict([write(tmp_path / "silent.wav", np.concatenate([pause, pause]))])
+    assert answer.error.startswith("silent: ")
 
 
 def test_what_is_large_and_no_audio_is_not_read(predictor, tmp_path, monkeypatch):

@@ -162,6 +162,16 @@ def test_timelines_of_a_batch_end_where_each_recording_ends(served, noise, wav_b
     assert not answer["end_seconds"][2, 1:].any() and not answer["confidence"][1].any()
 
 
+def test_a_window_of_silence_has_no_label_and_is_no_error(served, noise, wav_bytes):
+    talk = np.concatenate([noise(80_000), np.full(96_000, 0.2, np.float32), noise(64_000)])
+    answer = served("timeline", audio_bytes=[wav_bytes(talk)])
+    silent = np.array([5 <= start <= 8 for start in answer["start_seconds"][0]])
+    assert answer["error"] == [b""] and silent.any() and not silent.all()
+    assert [label == b"" for label in answer["label"][0]] == silent.tolist()
+    assert ((answer["confidence"][0] == 0) == silent).all()
+    assert ((answer["probabilities"][0] == 0).all(axis=1) == silent).all()
+
+
 def _absurd(contents, position, value):
     return contents[:position] + value + contents[position + len(value) :]
 
@@ -230,7 +240,7 @@ def test_what_the_network_makes_of_a_recording_is_finite_or_an_error(restless_mo
 
 def test_more_channels_than_bytes_are_read_as_far_as_they_go(served, noise, wav_bytes):
     contents = _absurd(wav_bytes(noise(9_000), subtype="PCM_16"), 22, b"\xff\xff")  # 65,535 channels
-    assert served("serving_default", audio_bytes=[contents])["error"] == [b"no samples in the WAV file"]
+    assert served("serving_default", audio_bytes=[contents])["error"] == [b"empty: no samples"]
 
 
 @pytest.mark.parametrize("signature", ["serving_default", "timeline", "embedding"])
@@ -255,29 +265,32 @@ def test_an_empty_batch_of_waveforms_gives_empty_outputs(ask_waveform):
 @pytest.mark.parametrize(
     ("num_samples", "sample_rate", "error"),
     [
-        (0, 16_000, b"num_samples=0: expected 1 to 1000"),
-        (-5, 16_000, b"num_samples=-5: expected 1 to 1000"),
-        (1_001, 16_000, b"num_samples=1001: expected 1 to 1000"),
+        (0, 16_000, b"num_samples=0: expected 1 to 2000"),
+        (-5, 16_000, b"num_samples=-5: expected 1 to 2000"),
+        (2_001, 16_000, b"num_samples=2001: expected 1 to 2000"),
         (1_000, 0, b"sample_rate=0: expected 4000 to 384000 Hz"),
         (1_000, -16_000, b"sample_rate=-16000: expected 4000 to 384000 Hz"),
         (1_000, 2**31 - 1, b"sample_rate=2147483647: expected"),
     ],
 )
 def test_a_wrong_number_is_an_error_of_its_waveform(ask_waveform, noise, num_samples, sample_rate, error):
-    both = np.stack([noise(1_000), noise(1_000)])
-    answer = ask_waveform(both, [1_000, num_samples], [16_000, sample_rate])
+    both = np.stack([noise(2_000), noise(2_000)])
+    answer = ask_waveform(both, [2_000, num_samples], [16_000, sample_rate])
     assert answer["error"][0] == b"" and answer["error"][1].startswith(error)
-    alone = ask_waveform(both[:1], [1_000])
+    alone = ask_waveform(both[:1], [2_000])
     np.testing.assert_allclose(answer["probabilities"][0], alone["probabilities"][0], atol=1e-6)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, 1e38])
-def test_a_damaged_sample_is_an_error_of_its_waveform(ask_waveform, noise, value):
-    waveform = np.stack([noise(1_000), noise(1_000), noise(1_000)])
-    waveform[1:, 500] = value
-    answer = ask_waveform(waveform, [1_000, 1_000, 400])  # the third ends before
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [(np.nan, b"holds NaN or infinite"), (np.inf, b"holds NaN or infinite"), (-23_000, b"too loud: a peak of 23000")],
+)
+def test_a_damaged_sample_is_an_error_of_its_waveform(ask_waveform, noise, value, error):
+    waveform = np.stack([noise(2_000), noise(2_000), noise(2_000)])
+    waveform[1:, 1_800] = value
+    answer = ask_waveform(waveform, [2_000, 2_000, 1_700])  # the third ends before
     assert [bool(error) for error in answer["error"]] == [False, True, False]
-    assert answer["error"][1].startswith(b"the waveform holds NaN or infinite samples")
+    assert answer["error"][1].startswith(error)
     assert answer["probabilities"].any(axis=1).tolist() == [True, False, True]
 
 
@@ -299,7 +312,9 @@ def test_groups_change_no_answer(served, restless_model, noise, wav_bytes):
 
 
 @pytest.mark.parametrize(("num_short", "num_groups"), [(3, 4), (0, 1)])
-def test_a_group_is_padded_to_no_more_than_the_longest_recording(restless_model, wav_bytes, num_short, num_groups):
+def test_a_group_is_padded_to_no_more_than_the_longest_recording(
+    restless_model, noise, wav_bytes, num_short, num_groups
+):
     """One long recording beside short ones must not multiply by their number."""
     module = ServedModel(restless_model, ExportConfig(max_seconds=2.0))
     padded = []
@@ -310,7 +325,7 @@ def test_a_group_is_padded_to_no_more_than_the_longest_recording(restless_model,
         return original(inputs)
 
     module._details = watch
-    files = [wav_bytes(np.zeros(30_000)), *[wav_bytes(np.zeros(8_000))] * num_short]
+    files = [wav_bytes(noise(30_000)), *[wav_bytes(noise(8_000))] * num_short]
     with tf.init_scope():
         tf.config.run_functions_eagerly(True)
         try:

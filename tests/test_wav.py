@@ -304,12 +304,15 @@ def test_an_error_says_what_was_found(contents, words):
     assert_refused(contents, *words)
 
 
-@pytest.mark.parametrize("damage", [np.nan, np.inf, -np.inf, 1e30])
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [(np.nan, "NaN or infinite"), (np.inf, "NaN or infinite"), (-np.inf, "NaN or infinite"), (-1e30, "too loud")],
+)
 @pytest.mark.parametrize("dtype", ["<f4", "<f8"])
-def test_damaged_floats_are_refused(dtype, damage):
+def test_damaged_floats_are_refused(dtype, damage, words):
     values = np.array([0.1, damage, 0.2], dtype)
     header = fmt(IEEE_FLOAT, bits=values.itemsize * 8)
-    assert_refused(riff(header, chunk(b"data", values.tobytes())), "NaN or infinite")
+    assert_refused(riff(header, chunk(b"data", values.tobytes())), words)
 
 
 def test_a_recording_over_the_limit_is_refused():
