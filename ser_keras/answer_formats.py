@@ -1,7 +1,8 @@
 """Predictions and timelines as text: a table to read, JSON, CSV, and the formats of audformat and Praat.
 
 Answers are written as they come, so that nothing waits for the last one, and none is kept. A recording with
-an error has a row too: its label is missing, and where the format has a place for it, so is the reason.
+an error has a row too: its label is missing, and where the format has a place for it, so is the reason. In a window of
+silence there is nothing to label: label, confidence and probabilities are missing values.
 """
 
 import csv
@@ -64,7 +65,7 @@ def answer_to_dict(answer: Answer) -> dict[str, Any]:
             for each in answer.windows
         ]
     else:
-        value |= dict.fromkeys(("label", "confidence", "probabilities")) if answer.error else _facts(answer)
+        value |= _facts(answer)
     return {**value, "error": answer.error or None}
 
 
@@ -85,7 +86,7 @@ def timeline_to_textgrid(timeline: Timeline) -> str:
     lines += ["tiers? <exists>", "size = 2", "item []:"]
     tiers: dict[str, Callable[[Window], str]] = {
         "emotion": lambda window: window.label,
-        "confidence": lambda window: f"{window.confidence:.3f}",
+        "confidence": lambda window: f"{window.confidence:.3f}" if window.label else "",
     }
     for number, (name, text) in enumerate(tiers.items(), 1):
         lines += [f"    item [{number}]:", '        class = "IntervalTier"', f'        name = "{name}"']
@@ -108,7 +109,8 @@ def _table(answers: Iterable[Answer], emotions: Sequence[str]) -> Iterator[str]:
         for row in _rows(answer):
             place = f"{row.start_seconds:8.2f} {row.end_seconds:8.2f}  " if isinstance(row, Window) else ""
             label = "abstained" if row.abstained else row.label
-            yield f"{place}{label:<{width}}  {row.confidence:10.3f}  {shown(answer.source)}\n"
+            confidence = f"{row.confidence:.3f}" if row.label else "-"
+            yield f"{place}{label or '-':<{width}}  {confidence:>10}  {shown(answer.source)}\n"
         if answer.error:
             place = f"{'-':>8} {'-':>8}  " if times else ""
             yield f"{place}{'-':<{width}}  {'-':>10}  {shown(answer.source)}: {shown(answer.error)}\n"
@@ -178,6 +180,8 @@ def _rows(answer: Answer) -> Sequence[Prediction | Window]:
 
 def _columns(row: Prediction | Window, emotions: Sequence[str]) -> list[Any]:
     """Return label, confidence and the probability of each emotion."""
+    if not row.label:
+        return [""] * (2 + len(emotions))
     return [row.label, round(row.confidence, 6), *(round(row.probabilities[name], 6) for name in emotions)]
 
 
@@ -212,6 +216,8 @@ def _dumped(answer: Answer) -> str:
 
 
 def _facts(row: Prediction | Window) -> dict[str, Any]:
+    if not row.label:
+        return dict.fromkeys(("label", "confidence", "probabilities"))
     probabilities = {name: round(value, 6) for name, value in row.probabilities.items()}
     facts = {"label": row.label, "confidence": round(row.confidence, 6), "probabilities": probabilities}
     return {**facts, "abstained": True} if row.abstained else facts

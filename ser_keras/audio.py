@@ -18,8 +18,9 @@ import tensorflow as tf
 
 from ser_keras.errors import InputError
 from ser_keras.resampling import resample
-from ser_keras.wav import DAMAGED_SAMPLES, LARGEST_SAMPLE, DecodedAudio, decode_wav, read_frames
-from ser_keras.wav_header import HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE, RIFF_NAMES, WavHeader
+from ser_keras.usable import EMPTY, damage
+from ser_keras.wav import DecodedAudio, decode_wav, read_frames
+from ser_keras.wav_header import CUT_OFF, HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE, WavHeader, begin_as_riff
 
 _MP3_RATES = (44_100, 48_000, 32_000)  # of MPEG-1; MPEG-2 has the half of each, MPEG-2.5 the quarter
 _MP3_DIVISORS = {3: 1, 2: 2, 0: 4}
@@ -100,9 +101,8 @@ def decode_audio(contents: tf.Tensor, *, sample_rate: int = 16_000, max_seconds:
         TensorShape([16000])
     """
     contents = tf.convert_to_tensor(contents)
-    is_riff = tf.reduce_any(tf.equal(tf.strings.substr(contents, 0, 4), RIFF_NAMES))
     decoded = tf.cond(
-        is_riff,
+        begin_as_riff(contents[tf.newaxis])[0],
         lambda: _decode_riff(contents, max_seconds),
         lambda: _decode_foreign(contents, tf.constant(""), max_seconds),
     )
@@ -167,7 +167,9 @@ def _at_rate(decoded: DecodedAudio, sample_rate: int) -> Waveform:
 
 def _decode_riff(contents: tf.Tensor, max_seconds: float) -> DecodedAudio:
     wav = decode_wav(contents, max_seconds=max_seconds)
-    return tf.cond(tf.equal(wav.error, ""), lambda: wav, lambda: _decode_foreign(contents, wav.error, max_seconds))
+    # Of a file that was cut off libsndfile reads the rest without a word.
+    is_final = tf.equal(wav.error, "") | tf.equal(tf.strings.substr(wav.error, 0, len(CUT_OFF)), CUT_OFF)
+    return tf.cond(is_final, lambda: wav, lambda: _decode_foreign(contents, wav.error, max_seconds))
 
 
 def _decode_foreign(contents: tf.Tensor, wav_error: tf.Tensor, max_seconds: float) -> DecodedAudio:
@@ -200,9 +202,9 @@ class _UnusableError(Exception):
 
 def _check(waveform: np.ndarray, rate: int, max_seconds: float) -> None:
     if len(waveform) == 0:
-        raise _UnusableError("no samples in the file")
-    if not np.all(np.abs(waveform) <= LARGEST_SAMPLE):
-        raise _UnusableError(DAMAGED_SAMPLES)
+        raise _UnusableError(EMPTY)
+    if damaged := damage(waveform):
+        raise _UnusableError(damaged)
     _check_length(len(waveform), rate, max_seconds)
 
 

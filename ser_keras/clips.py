@@ -11,13 +11,11 @@ import numpy as np
 from ser_keras.audio import read_audio
 from ser_keras.config import DataConfig
 from ser_keras.corpora import Utterance
-from ser_keras.sound_files import FULL_SCALE, as_int16_if_exact, read_plain_int16
+from ser_keras.sound_files import as_int16_if_exact, read_plain_int16
+from ser_keras.usable import clip_fault
 
 LONGEST_FILE_SECONDS = 4 * 3600.0
 """A longer file is refused: its samples alone would fill about 1 GB."""
-
-SILENCE_PEAK = 1e-4
-"""A clip whose largest sample lies below this (-80 dB of full scale) counts as silent."""
 
 _END_TOLERANCE_SECONDS, _END_TOLERANCE = 0.05, 0.01
 """By how much a segment may end behind its file, in seconds or as a part of the file, whichever is more.
@@ -113,26 +111,3 @@ def fingerprint(content: bytes | np.ndarray) -> str:
     signatures, not here.
     """
     return hashlib.sha1(content, usedforsecurity=False).hexdigest()
-
-
-def clip_fault(samples: np.ndarray, sample_rate: int, min_seconds: float) -> str:
-    """Say why a waveform is no clip: empty, too short or silent; nothing where it is one.
-
-    Args:
-        samples: `(time,)`, int16 with a full scale of 2**15, or float with one of 1.
-        sample_rate: of the samples, in Hz.
-        min_seconds: the shortest clip.
-
-    Example:
-        >>> clip_fault(np.zeros(16_000), 16_000, 0.1)
-        'silent: no sample above 0.0001 of full scale'
-    """
-    seconds = len(samples) / sample_rate
-    if len(samples) == 0:
-        return "empty: no samples"
-    if seconds < min_seconds:
-        return f"too short: {seconds:.3f} s, at least {min_seconds} s expected"
-    silence = SILENCE_PEAK * (FULL_SCALE if samples.dtype == np.int16 else 1.0)
-    if float(samples.max()) < silence and float(samples.min()) > -silence:  # floats, that all versions of NumPy agree
-        return f"silent: no sample above {SILENCE_PEAK} of full scale"
-    return ""

@@ -110,7 +110,7 @@ class DataConfig(Config):
     val_fraction: float = _setting(0.1, "part of the recordings for validation, 0 to 1")
     test_fraction: float = _setting(0.2, "part of the recordings for the test, 0 to 1")
     batch_size: int = _setting(32, "clips in a batch")
-    min_seconds: float = _setting(0.1, "a shorter recording is left out, in seconds")
+    min_seconds: float = _setting(0.1, "a shorter recording is left out, in seconds; at least 0.1")
     max_seconds: float = _setting(30.0, "of a longer recording only the beginning is used, in seconds")
     crop_seconds: float = _setting(3.0, "in training a longer recording is cut to a random part of this, in seconds")
     cache: str = _setting("memory", "where decoded audio is kept: 'memory' or a folder")

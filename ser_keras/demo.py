@@ -14,8 +14,6 @@ import numpy as np
 import uvicorn
 
 from ser_keras.audio import read_audio
-from ser_keras.clips import clip_fault
-from ser_keras.config import DataConfig
 from ser_keras.display import emotion_colours
 from ser_keras.errors import InputError, require
 from ser_keras.explanation import Attention
@@ -141,12 +139,11 @@ def demo_server(app: fastapi.FastAPI) -> uvicorn.Server:
 
 
 def _read(path: Path, sample_rate: int) -> tuple[np.ndarray, str]:
-    """Return what is shown of a recording, float32 `(samples,)`, and why it cannot be used."""
+    """Return what is shown of a recording, float32 `(samples,)`, and why it cannot be read."""
     facts = look_at_sound(path)
     if facts and facts.seconds > LONGEST_SECONDS:  # it is not even decoded
         return np.zeros(0, np.float32), f"too long: {facts.seconds:.1f} s, at most {LONGEST_SECONDS:.1f} s"
-    waveform, error = read_audio(path, sample_rate=sample_rate, max_seconds=LONGEST_SECONDS)
-    return waveform, error or clip_fault(waveform, sample_rate, DataConfig().min_seconds)
+    return read_audio(path, sample_rate=sample_rate, max_seconds=LONGEST_SECONDS)
 
 
 def _error(path: Path, error: str) -> str:

@@ -59,10 +59,12 @@ def timeline_html(source: str | Path | None, stretches: Iterable[tuple[float, fl
         error: why there are none.
     """
     parts = joined_stretches(stretches)
-    colours = emotion_colours(label for _, _, label in parts)
+    colours = emotion_colours(label for _, _, label in parts if label)
     strip = (
         _PART.format(
-            title=escape(f"{start:.1f} to {end:.1f} s: {label}"), colour=colours[label], seconds=max(end - start, 0)
+            title=escape(f"{start:.1f} to {end:.1f} s: {label or 'nothing to label'}"),
+            colour=colours.get(label, "transparent"),
+            seconds=max(end - start, 0),
         )
         for start, end, label in parts
     )

@@ -65,10 +65,11 @@ def export_model(
     `timeline` takes ``audio_bytes`` and classifies windows: ``label``, ``confidence``, ``abstained``,
     ``start_seconds`` and ``end_seconds``, `(batch, windows)`, ``probabilities``, `(batch, windows, emotions)`,
     ``num_windows``, int32 `(batch,)`, ``emotions`` and ``error``. What lies behind `num_windows` is empty
-    or NaN. `embedding` takes ``audio_bytes`` and gives ``embedding``, `(batch, features)`, the vector
+    or 0. `embedding` takes ``audio_bytes`` and gives ``embedding``, `(batch, features)`, the vector
     in front of the last layer, and ``error``.
 
-    An item with an error has an empty label and NaN numbers; its neighbours are what they are without it.
+    An item with an error has an empty label and zeros; its neighbours are what they are without it. No output is
+    ever NaN or infinite.
 
     Beside the version lie `models.config`, `batching.config`, `monitoring.config` and
     `docker-compose.yml`, written where they are missing; within it the names of the emotions and the

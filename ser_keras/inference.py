@@ -5,6 +5,7 @@ read in blocks and answered window by window, as a stream is: memory does not gr
 """
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,11 +23,14 @@ from ser_keras.prediction import Prediction, Timeline, Window, mean_prediction
 from ser_keras.serving import ServedModel
 from ser_keras.sound_files import UNREADABLE, SoundFacts, encode_wav, look_at_sound, mono_blocks, not_audio, open_file
 from ser_keras.stored import find_export, read_recipe
+from ser_keras.usable import damage
+from ser_keras.wav_header import CUT_OFF, read_headers
 from ser_keras.windows import cut_windows, resampled_pieces
 
 BATCH_SIZE = 32
 """Most files, or windows, in a call of the graph."""
 
+_HEADER_BYTES = 2**20  # in which the header of a WAV file is looked for
 _MOST_BYTES = 2**30  # of a file of which libsndfile knows no length
 
 _FILES_AT_ONCE = 4 * BATCH_SIZE
@@ -36,11 +40,11 @@ _FILES_AT_ONCE = 4 * BATCH_SIZE
 class Predictor:
     """An exported model that predicts files of any format and any length.
 
-    WAV goes into the graph as bytes, exactly as a server gets it; other formats are decoded first.
+    WAV that the graph reads goes into it as bytes, exactly as a server gets it; all else is decoded first.
 
     A file longer than the graph takes as a whole (`ExportConfig.max_seconds`, 10 minutes by default) is read
-    block by block and answered in windows; its one label is that of the mean of their probabilities, and it
-    has no attention.
+    block by block and answered in windows; its one label is that of the mean of their probabilities, without the
+    windows of silence, and it has no attention.
 
     Args:
         directory: a run directory, a model's folder, of which the newest version is taken, or a version.
@@ -131,7 +135,8 @@ class Predictor:
     def predict_stream(self, blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[Window]:
         """Answer a recording while it is made, window by window: from a microphone, a socket, a file.
 
-        The windows are those of `timeline`, and so are the answers. A window is answered as soon as it is full;
+        The windows are those of `timeline`, and so are the answers: one of silence has no label, and is no error. A
+        window is answered as soon as it is full;
         what is left when the blocks end is a last, shorter one. Memory holds one block and one window, so it
         may go on for ever. The rate is converted as the graph does it, across the blocks' borders: windows
         that were converted one by one would differ at their edges.
@@ -145,7 +150,7 @@ class Predictor:
             A window with its place in the recording, in seconds.
 
         Raises:
-            InputError: the rate cannot be, a block is no audio, or holds NaN.
+            InputError: the rate cannot be, a block is no audio, or holds NaN or samples far above full scale.
 
         Example:
             ```python
@@ -171,9 +176,10 @@ class Predictor:
         for index, each in enumerate(predictions_of(outputs, [None] * len(samples))):
             begin = start + index * self._hop
             seconds = begin / self.sample_rate, (begin + samples.shape[1]) / self.sample_rate
-            if each.error:
+            if each.error and damage(samples[index]):
                 raise InputError(f"from {seconds[0]:.1f} to {seconds[1]:.1f} s: {each.error}")
-            yield Window(*seconds, each.label, each.confidence, each.probabilities, each.abstained)
+            probabilities = each.probabilities or dict.fromkeys(self.emotions, 0.0)
+            yield Window(*seconds, each.label, each.confidence, probabilities, each.abstained)
 
     def _one_or_many(self, question: Question, audio: str | Path | Sequence[str | Path]) -> Any:
         if not isinstance(audio, str | Path):
@@ -197,7 +203,7 @@ class Predictor:
 
     def _batch(self, question: Question, files: Sequence["_File"]) -> Iterator[Any]:
         """Answer files of similar length by one call of the graph; one that cannot be read harms no other."""
-        read = [self._read(file, self._most_seconds[question.signature]) for file in files]
+        read = self._read(files, self._most_seconds[question.signature])
         contents = [each for each in read if isinstance(each, bytes)]
         sources = [file.path for file, each in zip(files, read, strict=True) if isinstance(each, bytes)]
         outputs = self._run(question.signature, audio_bytes=contents) if contents else {}
@@ -205,22 +211,26 @@ class Predictor:
         for file, each in zip(files, read, strict=True):
             yield next(answers) if isinstance(each, bytes) else question.answer(file.path, error=each)
 
-    def _read(self, file: "_File", most_seconds: float) -> bytes | str:
-        """Return a WAV file for the graph, or why there is none."""
-        try:
-            if file.facts is None and file.path.stat().st_size > _MOST_BYTES:
-                return "not audio that can be read; expected WAV, FLAC, MP3, Ogg or AIFF, whole and undamaged"
-            contents = file.path.read_bytes()
-        except OSError as error:
-            return f"cannot be read: {error.strerror}; expected an audio file"
-        if file.facts is not None and file.facts.is_plain_wav:
-            return contents
+    def _read(self, files: Sequence["_File"], most_seconds: float) -> list[bytes | str]:
+        """Return of each file a WAV file that the graph reads, or why there is none."""
+        read = [_contents(file) for file in files]
+        with tf.device("CPU"):
+            wav = tf.constant([each if isinstance(each, bytes) else b"" for each in read])
+            headers = read_headers(wav, max_seconds=most_seconds)
+        return [
+            each if isinstance(each, str) or not error else self._as_wav(each, most_seconds)
+            for each, error in zip(read, headers.error.numpy(), strict=True)
+        ]
+
+    def _as_wav(self, contents: bytes, most_seconds: float) -> bytes | str:
         with tf.device("CPU"):
             samples, error = decode_audio(contents, sample_rate=self.sample_rate, max_seconds=most_seconds)
         return error.numpy().decode(errors="replace") or encode_wav(samples.numpy(), self.sample_rate)
 
     def _long(self, question: Question, file: "_File") -> Any:
         """Answer a file in windows; memory does not grow with its length."""
+        if error := _cut_off(file.path):
+            return question.answer(file.path, error=error)
         try:
             with open_file(file.path) as opened:
                 windows = self.predict_stream(mono_blocks(opened), opened.samplerate)
@@ -251,6 +261,25 @@ class _File(NamedTuple):
 
 def _look_at(path: Path) -> _File:
     return _File(path, look_at_sound(path))
+
+
+def _contents(file: _File) -> bytes | str:
+    """Return the bytes of a file, or why there are none."""
+    try:
+        if file.facts is None and file.path.stat().st_size > _MOST_BYTES:
+            return "not audio that can be read; expected WAV, FLAC, MP3, Ogg or AIFF, whole and undamaged"
+        return file.path.read_bytes()
+    except OSError as error:
+        return f"cannot be read: {error.strerror}; expected an audio file"
+
+
+def _cut_off(path: Path) -> str:
+    """Say how much of a long WAV file is missing; nothing where it is whole."""
+    with path.open("rb") as file, tf.device("CPU"):
+        begin = tf.constant([file.read(_HEADER_BYTES)])
+        header = read_headers(begin, max_seconds=math.inf, lengths=tf.constant([path.stat().st_size], tf.int64))
+    error = header.error.numpy()[0].decode()
+    return error if error.startswith(CUT_OFF) else ""
 
 
 def _batches(files: Sequence[_File], most_seconds: float) -> Iterator[list[_File]]:

@@ -227,7 +227,7 @@ def _show_emotions(axes: Axes, stretches: Sequence[Stretch], colours: Mapping[st
     """Lay the colour of each emotion behind a waveform, and its name above where there is room."""
     length = stretches[-1][1]
     for start, end, name in joined_stretches((start, end, window.label) for start, end, window in stretches):
-        axes.axvspan(start, end, color=colours[name], alpha=0.35, linewidth=0, zorder=0)
+        axes.axvspan(start, end, color=colours.get(name, "none"), alpha=0.35, linewidth=0, zorder=0)
         if (end - start) / length > _LETTER * len(name):
             middle = (start + end) / 2
             axes.text(

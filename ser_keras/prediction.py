@@ -1,7 +1,6 @@
 """What a model says of one recording: the emotion, the emotions along it, or its features."""
 
 import itertools
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 
 from ser_keras.display import prediction_html, timeline_html
 from ser_keras.terminal import shown
+from ser_keras.usable import EMPTY, SILENT
 
 Source = str | Path | None
 """Where a recording came from: its path, or None for bytes and arrays."""
@@ -26,7 +26,7 @@ class Prediction:
     Attributes:
         source: the recording's path; None where it came as bytes or as an array.
         label: the most probable emotion; empty where there is an error.
-        confidence: its probability, 0 to 1; NaN where there is an error.
+        confidence: its probability, 0 to 1; 0 where there is an error.
         probabilities: probability of each emotion, in the model's order; empty where there is an error.
         attention: weight of each step of time, float32 `(steps,)`; they sum to 1.
         attention_seconds: middle of each step, in seconds, float32 `(steps,)`.
@@ -45,7 +45,7 @@ class Prediction:
 
     source: Source
     label: str = ""
-    confidence: float = math.nan
+    confidence: float = 0.0
     probabilities: dict[str, float] = field(default_factory=dict)
     attention: np.ndarray = field(default_factory=_nothing, repr=False, compare=False)
     attention_seconds: np.ndarray = field(default_factory=_nothing, repr=False, compare=False)
@@ -54,7 +54,7 @@ class Prediction:
 
     def abstain(self, below: float) -> "Prediction":
         """Return the same with `abstained` by another threshold, 0 to 1."""
-        return replace(self, abstained=self.confidence < below)
+        return replace(self, abstained=0 < self.confidence < below)
 
     def __str__(self) -> str:
         return _about(self.source, self.error or _verdict(self))
@@ -70,9 +70,9 @@ class Window:
     Attributes:
         start_seconds: where it begins, in seconds.
         end_seconds: where it ends, in seconds.
-        label: the most probable emotion.
-        confidence: its probability, 0 to 1.
-        probabilities: probability of each emotion, in the model's order.
+        label: the most probable emotion; empty where there is nothing to label, in silence.
+        confidence: its probability, 0 to 1; 0 where there is no label.
+        probabilities: probability of each emotion, in the model's order; 0 where there is no label.
         abstained: whether the confidence lies below the threshold that the model was exported with, or that
             of `abstain`.
 
@@ -90,7 +90,7 @@ class Window:
 
     def abstain(self, below: float) -> "Window":
         """Return the same with `abstained` by another threshold, 0 to 1."""
-        return replace(self, abstained=self.confidence < below)
+        return replace(self, abstained=0 < self.confidence < below)
 
     def __str__(self) -> str:
         return f"{self.start_seconds:.1f} to {self.end_seconds:.1f} s: {_verdict(self)}"
@@ -154,7 +154,7 @@ class Embedding:
 
     Attributes:
         source: the recording's path; None where it came as bytes or as an array.
-        features: float32 `(features,)`; NaN or empty where there is an error.
+        features: float32 `(features,)`; zeros or empty where there is an error.
         error: why the recording cannot be used; empty where all is well.
     """
 
@@ -168,10 +168,10 @@ def mean_prediction(source: Source, windows: Iterable[Window]) -> Prediction:
 
     Args:
         source: the recording's path, or None.
-        windows: of the recording; they are not kept.
+        windows: of the recording; they are not kept. Those without a label do not count.
 
     Returns:
-        A prediction without attention; one with an error where there is no window.
+        A prediction without attention; one with an error where there is no window, or none with a label.
 
     Example:
         >>> first = Window(0.0, 3.0, "sad", 0.75, {"calm": 0.25, "sad": 0.75})
@@ -180,19 +180,21 @@ def mean_prediction(source: Source, windows: Iterable[Window]) -> Prediction:
         talk.wav: calm (0.62)
     """
     sums: dict[str, float] = {}
-    count = 0
+    count, error = 0, EMPTY
     for window in windows:
-        count += 1
+        count, error = count + bool(window.label), SILENT
         for emotion, probability in window.probabilities.items():
             sums[emotion] = sums.get(emotion, 0.0) + probability
     if not count:
-        return Prediction(source, error="no samples in the file")
+        return Prediction(source, error=error)
     probabilities = {emotion: total / count for emotion, total in sums.items()}
     label = max(probabilities, key=probabilities.__getitem__)
     return Prediction(source, label, probabilities[label], probabilities)
 
 
 def _verdict(answer: Prediction | Window) -> str:
+    if not answer.label:
+        return "nothing to label"
     return f"{'abstained, most probably ' if answer.abstained else ''}{answer.label} ({answer.confidence:.2f})"
 
 

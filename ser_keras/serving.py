@@ -3,7 +3,10 @@
 A request may mix recordings of any length, and one of them may last ten minutes: padding all to the
 longest would let one client take a server's memory. So a batch is answered in groups, each padded to
 no more audio than the longest recording that is allowed, and decoded only when its turn has come.
-What is wrong with an item becomes its error text; it is run as silence, and its answer is blanked.
+What is wrong with an item becomes its error text; it is run as an empty clip, and its outputs become empty and zero.
+Each clip is judged as training judges its clips (`ser_keras.usable`), right in front of the network. So is each
+window of a timeline; one in which nothing can be answered, a pause, has an empty label and zeros, and is no error.
+No output is ever NaN or infinite: TensorFlow Serving's REST would write what is no JSON, for the whole batch.
 """
 
 from collections.abc import Callable
@@ -15,7 +18,7 @@ from ser_keras.audio import Waveform, frames_to_waveform
 from ser_keras.config import ExportConfig
 from ser_keras.model import ParallelModel
 from ser_keras.resampling import resample, resampled_length
-from ser_keras.wav import DAMAGED_SAMPLES, LARGEST_SAMPLE
+from ser_keras.usable_graph import clip_fault
 from ser_keras.wav_header import HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE, read_headers
 
 _AUDIO_BYTES = tf.TensorSpec([None], tf.string, "audio_bytes")
@@ -24,6 +27,9 @@ _NUM_SAMPLES = tf.TensorSpec([None], tf.int32, "num_samples")
 _SAMPLE_RATE = tf.TensorSpec([None], tf.int32, "sample_rate")
 
 _MODEL_INPUTS = {"waveform": _WAVEFORM, "num_samples": _NUM_SAMPLES}
+
+_FLOATS = ("probabilities", "attention", "embedding")  # outputs of the network
+_NOT_FINITE = "the model's output is not finite for it; try another precision, or another model"
 
 _DECODED = tuple(
     tf.TensorSpec(shape, dtype) for shape, dtype in (([None], tf.float32), ([], tf.int32), ([], tf.string))
@@ -103,16 +109,15 @@ class ServedModel:
         probabilities, errors, starts, ends = tf.map_fn(
             self._windows_of, (audio_bytes, headers), fn_output_signature=specs, parallel_iterations=1
         )
-        nan = float("nan")
         probabilities = probabilities.with_values(tf.reshape(probabilities.values, [-1, num_emotions]))
         label, confidence = self._most_probable(probabilities.values)
         return {
             "label": probabilities.with_values(label).to_tensor(""),
-            "confidence": probabilities.with_values(confidence).to_tensor(nan),
+            "confidence": probabilities.with_values(confidence).to_tensor(),
             "abstained": probabilities.with_values(self._abstained(confidence)).to_tensor(False),
-            "probabilities": probabilities.to_tensor(nan),
-            "start_seconds": self._seconds(starts).to_tensor(nan),
-            "end_seconds": self._seconds(ends).to_tensor(nan),
+            "probabilities": probabilities.to_tensor(),
+            "start_seconds": self._seconds(starts).to_tensor(),
+            "end_seconds": self._seconds(ends).to_tensor(),
             "num_windows": tf.cast(probabilities.row_lengths(), tf.int32),
             "emotions": self._emotions(audio_bytes),
             "error": errors,
@@ -120,7 +125,7 @@ class ServedModel:
 
     def _windows_of(self, file):
         """Probabilities `(windows, emotions)` of one file, its error, and where the windows start and end."""
-        waveform, error = frames_to_waveform(*file, sample_rate=self._sample_rate)
+        waveform, error = self._judged(*frames_to_waveform(*file, sample_rate=self._sample_rate))
         length = tf.size(waveform)
         last = -(-tf.maximum(length - self._window, 0) // self._hop) * self._hop
         starts = tf.range(0, tf.where(length > 0, last + 1, 0), self._hop)
@@ -177,17 +182,23 @@ class ServedModel:
         return tf.cast(tf.cast(samples, tf.float64) / self._sample_rate, tf.float32)
 
     def _most_probable(self, probabilities):
-        """Label and confidence of `(n, emotions)`; an empty label where the probabilities are NaN."""
+        """Label and confidence of `(n, emotions)`; an empty label where the probabilities are zero."""
         confidence = tf.reduce_max(probabilities, axis=1)
         label = tf.gather(self._names, tf.argmax(probabilities, axis=1))
-        return tf.where(tf.math.is_nan(confidence), "", label), confidence
+        return tf.where(confidence > 0, label, ""), confidence
 
     def _abstained(self, confidence):
-        """Where the confidence is too low to rely on; NaN is an error instead."""
-        return confidence < self._config.abstain_below
+        """Where the confidence is too low to rely on; where there is none there is no label either."""
+        return (confidence > 0) & (confidence < self._config.abstain_below)
 
     def _emotions(self, batch):
         return tf.repeat(self._names[None], tf.shape(batch)[0], axis=0)  # (batch, emotions)
+
+    def _judged(self, samples, error):
+        """Return what is usable: samples without an error, or an error without samples."""
+        good = tf.equal(error, "")
+        error = tf.cond(good, lambda: clip_fault(samples, self._sample_rate), lambda: error)
+        return samples[: tf.where(tf.equal(error, ""), tf.size(samples), 0)], error
 
     def _run(self, recordings: _Recordings):
         """Run the network group by group: a dictionary of `(batch, ...)`."""
@@ -218,28 +229,25 @@ class ServedModel:
         longest = tf.cast(tf.reduce_max(recordings.lengths[part]), tf.int32)
 
         def read(item):
-            samples, error = recordings.read(item)
+            samples, error = self._judged(*recordings.read(item))
             length = tf.size(samples)
             return tf.pad(samples, [[0, longest - length]]), length, error
 
         waveform, num_samples, errors = tf.map_fn(read, items, fn_output_signature=_DECODED)
         details = self._details({"waveform": waveform, "num_samples": num_samples})
         details = {name: tf.cast(value, tf.float32) for name, value in details.items()}  # of mixed precision
-        good = tf.equal(errors, "")[:, None]
-        num_steps = tf.where(good[:, 0], 1 + num_samples // self._step_samples, 0)
-        return {
-            "probabilities": tf.where(good, details["probabilities"], float("nan")),
-            "attention": tf.RaggedTensor.from_tensor(details["attention"], num_steps),
-            "embedding": tf.where(good, details["embedding"], float("nan")),
-            "error": errors,
-        }
+        is_finite = [tf.reduce_all(tf.math.is_finite(details[name]), axis=1) for name in _FLOATS]
+        errors = tf.where(tf.equal(errors, "") & ~tf.reduce_all(is_finite, axis=0), _NOT_FINITE, errors)
+        good = tf.equal(errors, "")
+        blanked = {name: tf.where(good[:, None], details[name], 0.0) for name in _FLOATS}
+        num_steps = tf.where(good, 1 + num_samples // self._step_samples, 0)
+        attention = tf.RaggedTensor.from_tensor(blanked["attention"], num_steps)
+        return {**blanked, "attention": attention, "error": errors}
 
 
 def _waveform_errors(waveform, num_samples, sample_rate, max_seconds: float):
-    """What is wrong with each item, `(batch,)`; the last fault that is found here is the one that is told."""
+    """What is wrong with the numbers of each item, `(batch,)`; the last fault that is found is the one reported."""
     time, text = tf.shape(waveform)[1], tf.strings.as_string
-    inside = tf.sequence_mask(num_samples, time)
-    is_sound = tf.reduce_all((tf.abs(waveform) <= LARGEST_SAMPLE) | ~inside, axis=1)
     seconds = tf.cast(num_samples, tf.float64) / tf.cast(tf.maximum(sample_rate, 1), tf.float64)
     has_rate = (sample_rate >= LOWEST_SAMPLE_RATE) & (sample_rate <= HIGHEST_SAMPLE_RATE)
     fits = (num_samples > 0) & (num_samples <= time)
@@ -250,7 +258,6 @@ def _waveform_errors(waveform, num_samples, sample_rate, max_seconds: float):
     wrong_size = tf.strings.join(
         ["num_samples=", text(num_samples), ": expected 1 to ", text(time), ", the waveform's length"]
     )
-    errors = tf.where(is_sound, "", f"the waveform {DAMAGED_SAMPLES}")
-    errors = tf.where(seconds <= max_seconds, errors, too_long)
+    errors = tf.where(seconds <= max_seconds, "", too_long)
     errors = tf.where(has_rate, errors, wrong_rate)
     return tf.where(fits, errors, wrong_size)

@@ -21,6 +21,9 @@ FULL_SCALE = 2**15
 UNREADABLE = (soundfile.SoundFileError, RuntimeError, ValueError)
 """What libsndfile's binding raises of a file that it does not read."""
 
+CANCELLED = 0.1
+"""Channels cancel where their sum has a smaller part of the energy than this that unrelated channels would give it."""
+
 _SAMPLES_AT_ONCE = 2**20
 
 
@@ -66,13 +69,42 @@ def open_sound(contents: bytes) -> soundfile.SoundFile:
 
 
 def mono_blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
-    """Yield the mean of a file's channels piece by piece, float32 `(time,)`.
+    """Yield a file as one channel piece by piece, float32 `(time,)`; `mix_channels` decides for each piece.
 
     The length that a header claims proves nothing: who collects the pieces decides when there are too many.
     """
     step = max(_SAMPLES_AT_ONCE // file.channels, 1)
     while len(block := file.read(step, dtype="float32", always_2d=True)):  # (time, channels)
-        yield block.mean(axis=1)
+        yield mix_channels(block)
+
+
+def mix_channels(samples: np.ndarray) -> np.ndarray:
+    """Make one channel of several: their mean, or the strongest of them where they cancel in the mean.
+
+    One microphone connected with the wrong polarity gives two channels of opposite phase; the speech is in both
+    and in their mean is nothing. The sum of unrelated channels has the sum of their energies (variances, so that
+    a constant offset does not count). `CANCELLED` of it is the limit.
+
+    Args:
+        samples: float `(time, channels)`.
+
+    Returns:
+        `(time,)`, of the same type.
+
+    Example:
+        >>> left = np.float32([0.5, -0.5, 0.25])
+        >>> mix_channels(np.stack([left, -left], axis=1)).tolist()
+        [0.5, -0.5, 0.25]
+        >>> mix_channels(np.stack([left, 0 * left], axis=1)).tolist()
+        [0.25, -0.25, 0.125]
+    """
+    num_channels = samples.shape[1]
+    if num_channels == 1 or len(samples) == 0:
+        return samples.mean(axis=1)
+    with np.errstate(all="ignore"):  # damaged samples are the business of who reads the result
+        mean, energies = samples.mean(axis=1), samples.var(axis=0)
+        cancels = num_channels**2 * mean.var() < CANCELLED * energies.sum()
+    return samples[:, energies.argmax()] if cancels else mean
 
 
 def read_plain_int16(path: Path, sample_rate: int, max_seconds: float) -> np.ndarray | None:
@@ -91,6 +123,9 @@ def read_plain_int16(path: Path, sample_rate: int, max_seconds: float) -> np.nda
         with path.open("rb") as file:
             if (begin := file.read(4)) == b"fLaC" and (decoder := _flac_decoder()):
                 return _read_flac(begin + file.read(), decoder, sample_rate, max_seconds)
+            num_said = int.from_bytes(file.read(4), "little") + 8
+            if begin != b"fLaC" and (begin != b"RIFF" or num_said > os.fstat(file.fileno()).st_size):
+                return None  # libsndfile loses samples behind ID3 tags, and reads what was cut off without a word
         with open_file(path) as file:
             kind = (file.format, file.subtype, file.channels, file.samplerate)
             if kind not in {(name, "PCM_16", 1, sample_rate) for name in ("WAV", "FLAC")}:
@@ -151,6 +186,7 @@ def as_wav(contents: bytes, *, most_bytes: int) -> bytes:
         InputError: libsndfile cannot read it, or there would be more bytes. A WAV file that libsndfile
             cannot read is left alone: the graph reads more damaged ones, and says what is wrong.
     """
+    contents = _without_tags(contents)
     is_wav = contents[:4] in (b"RIFF", b"RF64", b"BW64") and contents[8:12] == b"WAVE"
     try:
         with open_sound(contents) as file:
@@ -163,6 +199,16 @@ def as_wav(contents: bytes, *, most_bytes: int) -> bytes:
         if is_wav:
             return contents
         raise InputError(not_audio(error)) from error
+
+
+def _without_tags(contents: bytes) -> bytes:
+    """Take the ID3v2 tags in front of a WAV file away: behind them libsndfile loses the end of the samples."""
+    start = 0
+    while contents[start : start + 3] == b"ID3" and len(contents) >= start + 10:
+        has_footer = contents[start + 5] >> 4 & 1
+        size = sum((byte & 127) << 7 * place for place, byte in enumerate(contents[start + 9 : start + 5 : -1]))
+        start += 10 * (1 + has_footer) + size
+    return contents[start:] if contents[start : start + 4] in (b"RIFF", b"RF64", b"BW64") else contents
 
 
 def not_audio(error: Exception) -> str:

@@ -9,20 +9,17 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from ser_keras.branches import kept_apart
+from ser_keras.sound_files import CANCELLED
+from ser_keras.usable_graph import damage
 from ser_keras.wav_header import WavHeader, read_headers
-
-LARGEST_SAMPLE = 2.0**32
-"""Float samples beyond it count as damaged. Full scale is 1, or 2**31 where integers were kept."""
-
-DAMAGED_SAMPLES = "holds NaN or infinite samples, or some beyond 4e9; full scale is 1"
-"""The error text for them."""
 
 
 class DecodedAudio(NamedTuple):
     """A recording at its own rate, or the reason why there is none.
 
     Attributes:
-        waveform: mean of the channels, float32, shape (time,); empty where there is an error.
+        waveform: one channel, as `ser_keras.sound_files.mix_channels` makes it of several, float32, shape (time,);
+            empty where there is an error.
         sample_rate: in Hz, int32 scalar; 0 where there is an error.
         error: string scalar; empty where all is well.
     """
@@ -36,9 +33,10 @@ def decode_wav(contents: tf.Tensor, *, max_seconds: float = 600.0) -> DecodedAud
     """Reads the bytes of a WAV file.
 
     Integer PCM of 8 to 32 bits and floats of 32 and 64 bits, plain or WAVE_FORMAT_EXTENSIBLE, in RIFF,
-    RF64 or BW64, with any number of channels. Chunks may come in any order, with or without their pad
-    byte. A data chunk that was cut off, or whose size was never filled in by the program that streamed
-    it, is read to the end of the file, in whole frames. Full scale is 1; float files may exceed it.
+    RF64 or BW64, with any number of channels, behind ID3 tags too. Samples of 24 bits may fill 3 bytes or 4,
+    as the block align says. Chunks may come in any order, with or without their pad byte. A data chunk whose
+    size was never filled in by the program that streamed it is read to the end of the file, in whole frames;
+    one that was cut off is an error. Full scale is 1; float files may exceed it.
 
     Args:
         contents: the file's bytes, string scalar.
@@ -99,7 +97,12 @@ def _body(contents: tf.Tensor, header: WavHeader) -> tf.Tensor:
 
 
 def _mix_channels(samples: tf.Tensor, num_channels: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_mean(tf.reshape(samples, tf.stack([-1, num_channels])), axis=1)  # (time,)
+    """Do what `mix_channels` does, in the graph."""
+    samples = tf.reshape(samples, tf.stack([-1, num_channels]))  # (time, channels)
+    mean, energies = tf.reduce_mean(samples, axis=1), tf.math.reduce_variance(samples, axis=0)
+    energy = tf.math.reduce_variance(mean) * tf.cast(num_channels, tf.float32) ** 2
+    cancels = energy < CANCELLED * tf.reduce_sum(energies)
+    return tf.cond(cancels, lambda: tf.gather(samples, tf.argmax(energies), axis=1), lambda: mean)  # (time,)
 
 
 def _read_uint8(body: tf.Tensor) -> tf.Tensor:
@@ -135,9 +138,10 @@ _FIRST_FLOAT = 4
 
 
 def _refuse_damaged(decoded: DecodedAudio) -> DecodedAudio:
-    is_sound = tf.reduce_all(tf.abs(decoded.waveform) <= LARGEST_SAMPLE)  # a comparison with NaN is false
+    damaged = damage(decoded.waveform)
+    is_sound = tf.equal(damaged, "")
     return DecodedAudio(
         decoded.waveform[: tf.where(is_sound, tf.size(decoded.waveform), 0)],
         tf.where(is_sound, decoded.sample_rate, 0),
-        tf.where(is_sound, decoded.error, DAMAGED_SAMPLES),
+        tf.where(is_sound, decoded.error, damaged),
     )

@@ -6,7 +6,7 @@ import numpy as np
 
 from ser_keras.errors import InputError, require
 from ser_keras.resampling import StreamResampler
-from ser_keras.sound_files import as_float32
+from ser_keras.sound_files import as_float32, mix_channels
 from ser_keras.wav_header import HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE
 
 _SAMPLES_AT_ONCE = 2**20
@@ -66,11 +66,11 @@ def cut_windows(pieces: Iterable[np.ndarray], window: int, hop: int) -> Iterator
 
 
 def _mono(block: np.ndarray) -> np.ndarray:
-    """Return the mean of a block's channels, float32 `(time,)`."""
+    """Return a block as one channel, float32 `(time,)`."""
     block = np.asarray(block)
     if block.dtype.kind != "f" and block.dtype != np.int16:
         raise InputError(f"a block of {block.dtype}: expected float with a full scale of 1, or int16")
     if block.ndim not in (1, 2) or 0 in block.shape[1:]:
         raise InputError(f"a block of shape {block.shape}: expected (time,) or (time, channels)")
     samples = as_float32(block).astype(np.float32)
-    return samples if samples.ndim == 1 else samples.mean(axis=1)
+    return samples if samples.ndim == 1 else mix_channels(samples)

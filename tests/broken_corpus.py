@@ -39,6 +39,10 @@ def with_field(content, place, layout, value):
     return content[:place] + struct.pack(layout, value) + content[place + struct.calcsize(layout) :]
 
 
+def padded_to_four_bytes(content):
+    return with_field(content, 34, "<H", 24)
+
+
 def with_sample(samples, value):
     spoilt = samples.copy()
     spoilt[len(spoilt) // 2] = value
@@ -55,6 +59,7 @@ BROKEN = {
     "random bytes": lambda samples: np.random.default_rng(0).bytes(20_000),
     "cut in the header": lambda samples: encoded(samples)[:30],
     "cut before the data": lambda samples: encoded(samples)[:44],
+    "cut by a third": lambda samples: encoded(samples)[: 44 + 2 * len(samples) * 2 // 3],
     "4 GB claimed, none there": lambda samples: with_field(encoded(samples)[:44], 40, "<I", 0xFFFFFFF0),
     "other magic": lambda samples: b"JUNK" + encoded(samples)[4:],
     "no channels": lambda samples: with_field(encoded(samples), 22, "<H", 0),
@@ -63,6 +68,8 @@ BROKEN = {
     "unknown encoding": lambda samples: with_field(encoded(samples), 20, "<H", 0x1234),
     "NaN": lambda samples: with_sample(samples, np.nan),
     "infinite": lambda samples: with_sample(samples, np.inf),
+    "a constant offset": lambda samples: encoded(np.full_like(samples, 0.3), rate=48_000),
+    "integers as floats": lambda samples: encoded(samples * 32_768, subtype="FLOAT"),
     "silent": lambda samples: encoded(np.zeros_like(samples)),
     "too short": lambda samples: encoded(samples[:800]),
     "cut FLAC": lambda samples: encoded(samples, "FLAC")[:60],
@@ -80,9 +87,11 @@ ODD = {
     "ADPCM": lambda samples: encoded(samples, subtype="IMA_ADPCM"),
     "FLAC called .wav": lambda samples: encoded(samples, "FLAC"),
     "MP3 called .wav": lambda samples: encoded(samples, "MP3"),
+    "stereo of opposite phase": lambda samples: encoded(np.stack([samples, -samples], axis=1)),
     "stereo of 24 bits": lambda samples: encoded(np.stack([samples, samples], axis=1), subtype="PCM_24"),
     "streamed, 4 GB claimed": lambda samples: with_field(encoded(samples), 40, "<I", 0xFFFFFFFF),
-    "cut by a third": lambda samples: encoded(samples)[: 44 + 2 * len(samples) * 2 // 3],
+    "24 bits in 4 bytes": lambda samples: padded_to_four_bytes(encoded(samples, subtype="PCM_32")),
+    "ID3 tag in front": lambda samples: b"ID3\x04\0\0\0\0\x01\0" + bytes(128) + encoded(samples),
     "rubbish behind the data": lambda samples: encoded(samples) + b"\x00ID3 rubbish" * 9,
 }
 """Content that is not as it should be, and good all the same."""

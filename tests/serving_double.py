@@ -75,13 +75,12 @@ class StandIn(tf.Module):
         is_inside = tf.sequence_mask(num_windows)  # (batch, windows)
         start = tf.zeros_like(is_inside, tf.float32) + 2 * tf.range(tf.shape(is_inside)[1], dtype=tf.float32)
         probabilities = _probabilities(num_windows)[:, None] + tf.zeros_like(start)[..., None]
-        nan = float("nan")
         return {
             "label": tf.where(is_inside, "sad", ""),
-            "confidence": tf.where(is_inside, probabilities[..., 1], nan),
-            "probabilities": tf.where(is_inside[..., None], probabilities, nan),
-            "start_seconds": tf.where(is_inside, start, nan),
-            "end_seconds": tf.where(is_inside, start + 2, nan),
+            "confidence": tf.where(is_inside, probabilities[..., 1], 0.0),
+            "probabilities": tf.where(is_inside[..., None], probabilities, 0.0),
+            "start_seconds": tf.where(is_inside, start, 0.0),
+            "end_seconds": tf.where(is_inside, start + 2, 0.0),
             "num_windows": num_windows,
             "emotions": _emotions(audio_bytes),
             "error": error,
@@ -90,12 +89,12 @@ class StandIn(tf.Module):
     @tf.function
     def embedding(self, audio_bytes):
         error = _error(audio_bytes)
-        length = tf.where(error == "", tf.cast(tf.strings.length(audio_bytes), tf.float32), float("nan"))
+        length = tf.where(error == "", tf.cast(tf.strings.length(audio_bytes), tf.float32), 0.0)
         return {"embedding": length[:, None] * [1.0, 2.0], "error": error}
 
     def _answer(self, length, error):
         is_good = error == ""
-        probabilities = tf.where(is_good[:, None], _probabilities(length), float("nan"))
+        probabilities = tf.where(is_good[:, None], _probabilities(length), 0.0)
         steps = tf.sequence_mask(tf.where(is_good, length // 100 + 1, 0), dtype=tf.float32)  # (batch, steps)
         seconds = tf.range(tf.shape(steps)[1], dtype=tf.float32) + 0.5
         return {

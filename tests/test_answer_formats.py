@@ -60,6 +60,20 @@ def test_json_of_a_timeline_has_its_windows():
     assert bad == {"file": "bad.wav", "windows": [], "error": "no audio"}
 
 
+PAUSE = Timeline("talk.wav", (Window(0.0, 3.0, *FACTS), Window(1.0, 4.0, "", 0.0, {"calm": 0.0, "sad": 0.0})))
+
+
+def test_a_window_of_silence_has_missing_values():
+    talk = json.loads(text_of([PAUSE], "json"))[0]
+    facts = {"label": None, "confidence": None, "probabilities": None}
+    assert talk["windows"][1] == {"start_seconds": 1, "end_seconds": 4, **facts}
+    for form in ("csv", "audformat"):
+        row = rows_of([PAUSE], form)[1]
+        assert {row[name] for name in ("confidence", *EMOTIONS)} == {""}
+    assert text_of([PAUSE], "table").splitlines()[2].split() == ["1.00", "4.00", "-", "-", "talk.wav"]
+    assert timeline_to_textgrid(PAUSE).count('text = ""') == 2
+
+
 def test_csv_has_a_column_for_each_emotion_and_the_error():
     first, bad, _ = rows_of(PREDICTIONS, "csv")
     assert first == {

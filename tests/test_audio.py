@@ -125,7 +125,7 @@ def test_a_recording_over_the_limit_is_refused(name):
         (b"", ["not audio", "send WAV, FLAC"]),
         (b"Dear reader, this is no audio.\n" * 9, ["begins with 'Dear'", "send WAV, FLAC"]),
         (b"RIFF" + bytes(40), ["not a WAV file"]),
-        (wav()[:44], ["no samples"]),
+        (wav()[:44], ["cut off: 0.00 s of 0.50 s"]),
         (encode("FLAC", "PCM_16")[:300], ["begins with 'fLaC'"]),
         (encode("AU", "FLOAT", rate=3), ["sample rate 3 Hz"]),
         (encode("AIFF", "PCM_16", num_samples=0), ["no samples"]),

@@ -175,10 +175,17 @@ def test_each_recording_runs_the_model_once_for_the_whole_and_once_for_its_windo
     assert called == ["serving_default", "timeline"]
 
 
-def test_a_recording_that_cannot_be_used_is_not_shown_to_the_model(predictor, folder, monkeypatch):
+def test_a_recording_that_cannot_be_read_is_not_given_to_the_model(predictor, folder, monkeypatch):
     monkeypatch.setattr(predictor, "_run", None)
-    for name in ("broken.wav", "short.wav", "silent.wav", "long.flac"):
+    for name in ("broken.wav", "long.flac"):
         assert 'role="alert"' in demo.answer_recording(predictor, folder / name)
+
+
+@pytest.mark.parametrize("name", ["short.wav", "silent.wav"])
+def test_a_recording_that_the_model_refuses_has_its_reason(predictor, folder, name):
+    answer = demo.answer_recording(predictor, folder / name)
+    (prediction,) = predictor.predict([folder / name])
+    assert 'role="alert"' in answer and prediction.error in answer
 
 
 def test_one_that_is_answered_in_windows_alone_has_no_attention(predictor, tmp_path, noise):

@@ -100,6 +100,12 @@ def test_an_error_is_shown():
     assert parse(Timeline("a.wav", error="no samples")).text == "a.wavno samples"
 
 
+def test_silence_in_a_timeline_has_no_colour_and_no_key():
+    pause = timeline("a.wav", "sad", "", "happy")
+    assert "nothing to label" in pause._repr_html_() and "transparent" in pause._repr_html_()
+    assert parse(pause).text == parse(timeline("a.wav", "sad", "happy", "happy")).text
+
+
 def test_a_timeline_without_windows_is_shown():
     assert "no windows" in parse(Timeline("a.wav")).text
 

@@ -14,6 +14,7 @@ HEAVY = {"tensorflow", "tensorflow_io", "keras", "librosa", "matplotlib", "scipy
 
 ORDER = (
     *("__init__", "errors", "terminal", "files", "stored", "rendering", "spelling", "labels", "config", "sound_files"),
+    "usable",
     *("display", "prediction", "answer_formats", "outputs", "protocol", "transports", "client"),
     *("corpora.utterance", "corpora.consistency", "corpora.kinds", "corpora.listing", "corpora.naming"),
     *("corpora.levels", "corpora.layout", "corpora.agreement", "corpora.table", "corpora.recognition"),
@@ -36,7 +37,18 @@ ORDER = (
     ),
     *("splits.sides", "splits.parts", "splits.folds", "splits.audit", "splits"),
     *("synthesis", "synthetic"),
-    *("branches", "resampling", "wav_header", "wav", "windows", "audio", "clips", "clip_cache", "recordings"),
+    *(
+        "branches",
+        "resampling",
+        "usable_graph",
+        "wav_header",
+        "wav",
+        "windows",
+        "audio",
+        "clips",
+        "clip_cache",
+        "recordings",
+    ),
     *(
         "features",
         "augmentation",

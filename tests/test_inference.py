@@ -1,6 +1,8 @@
 """Predictor: files of any format and length, alone, in batches, and as a stream."""
 
+import io
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,10 @@ import soundfile
 import tensorflow as tf
 
 from ser_keras import inference
+from ser_keras.audio import load_audio
 from ser_keras.errors import InputError
 from ser_keras.inference import Predictor
+from ser_keras.sound_files import encode_wav
 from ser_keras.stored import find_export
 
 
@@ -64,6 +68,44 @@ def test_predictor_gives_the_same_for_wav_and_flac(predictor, noise, tmp_path):
 def test_predictor_reads_a_wav_that_the_graph_does_not(predictor, noise, tmp_path):
     soundfile.write(tmp_path / "law.wav", noise(12_000), 16_000, subtype="ULAW")
     assert predictor.predict(tmp_path / "law.wav").label in ("neutral", "sad", "angry")
+
+
+@pytest.fixture
+def odd_wav_files(noise):
+    """Return the bytes of WAV files that are not usual, by name, and those of a usual one; the samples are equal."""
+    samples = (noise(12_000) * 20_000).astype("<i2")
+    plain, files = encode_wav(samples, 16_000), {}
+    files["a tag in front"] = b"ID3\x04\0\0\0\0\x01\0" + bytes(128) + plain
+    files["24 bits in 4 bytes"] = (
+        plain[:16]
+        + struct.pack("<IHHIIHH", 16, 1, 1, 16_000, 64_000, 4, 24)
+        + b"data"
+        + struct.pack("<I", 48_000)
+        + (samples.astype("<i4") << 16).tobytes()
+    )
+    for name, (container, endian) in {"big-endian": ("WAV", "BIG"), "Wave64": ("W64", "FILE")}.items():
+        file = io.BytesIO()
+        soundfile.write(file, samples, 16_000, format=container, subtype="PCM_16", endian=endian)
+        files[name] = file.getvalue()
+    return files, plain
+
+
+def test_no_file_that_is_trained_on_is_refused(predictor, odd_wav_files, tmp_path):
+    files, plain = odd_wav_files
+    paths = [tmp_path / f"{index}.wav" for index in range(len(files) + 1)]
+    for path, contents in zip(paths, [plain, *files.values()], strict=True):
+        path.write_bytes(contents)
+    expected, *answers = predictor.predict(paths)
+    for name, path, answer in zip(files, paths[1:], answers, strict=True):
+        np.testing.assert_allclose(load_audio(path), load_audio(paths[0]), atol=1e-6, err_msg=name)
+        assert values(answer) == pytest.approx(values(expected), abs=1e-5), name
+
+
+def test_a_long_file_that_was_cut_off_is_refused(predictor, noise, tmp_path):
+    path = write(tmp_path / "long.wav", noise(60 * 16_000))
+    path.write_bytes(path.read_bytes()[: 45 * 32_000])
+    for answer in (*predictor.predict([path]), *predictor.timeline([path])):
+        assert answer.error.startswith("cut off: 45.00 s of 60.00 s")
 
 
 def test_predictor_names_the_file_that_it_cannot_read(predictor, tmp_path):
@@ -191,7 +233,19 @@ def test_a_damaged_long_file_says_where(predictor, noise, tmp_path):
     samples[20 * 16_000] = np.nan
     path = write(tmp_path / "long.wav", samples, subtype="FLOAT")
     (answer,) = predictor.predict([path])
-    assert answer.error.startswith("from 18.0 to 21.0 s: the waveform holds NaN")
+    assert answer.error.startswith("from 18.0 to 21.0 s: holds NaN")
+
+
+def test_the_windows_of_silence_of_a_long_file_do_not_count(predictor, noise, tmp_path):
+    pause = np.zeros(20 * 16_000, np.float32)
+    path = write(tmp_path / "long.wav", np.concatenate([noise(10 * 16_000), pause]))
+    timeline, answer = predictor.timeline(path), predictor.predict(path)
+    spoken = [each for each in timeline.windows if each.label]
+    assert [each.start_seconds for each in spoken] == list(range(10))
+    assert all(set(each.probabilities.values()) == {0.0} for each in timeline.windows[10:])
+    assert values(answer) == pytest.approx(np.mean([values(each) for each in spoken], axis=0).tolist())
+    (answer,) = predictor.predict([write(tmp_path / "silent.wav", np.concatenate([pause, pause]))])
+    assert answer.error.startswith("silent: ")
 
 
 def test_what_is_large_and_no_audio_is_not_read(predictor, tmp_path, monkeypatch):

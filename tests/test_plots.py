@@ -259,6 +259,12 @@ def test_a_timeline_shows_the_attention_that_is_given(timeline_axes):
     assert [axes.get_ylabel() for axes in without] == ["amplitude", "probability"]
 
 
+def test_silence_in_a_timeline_has_no_colour():
+    windows = (Window(0.0, 3.0, "", 0.0, {"sad": 0.0, "happy": 0.0}), window(3.0, "sad", sad=0.5, happy=0.5))
+    pause, sad = timeline_figure(SPEECH, 16_000, Timeline("talk.wav", windows)).axes[0].patches
+    assert pause.get_facecolor()[3] == 0 and sad.get_facecolor()[3] > 0
+
+
 def test_a_name_that_has_no_room_is_left_to_the_key():
     windows = tuple(window(float(start), "sad" if start == 50 else "happy", sad=0.5, happy=0.5) for start in range(100))
     figure = timeline_figure(SPEECH, 16_000, Timeline("talk.wav", windows))

@@ -338,6 +338,15 @@ def test_the_short_way_is_for_files_of_the_length_allowed(tmp_path, noise, suffi
     assert read_plain_int16(path, 16_000, 0.999) is None
 
 
+def test_the_short_way_is_not_for_files_that_were_cut_off(tmp_path, noise):
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, noise(16_000), 16_000, subtype="PCM_16")
+    path.write_bytes(path.read_bytes()[:20_000])
+    assert read_plain_int16(path, 16_000, 10.0) is None
+    with pytest.raises(InputError, match=r"clip\.wav: cut off: 0\.62 s of 1\.00 s"):
+        load_audio(path)
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_of_damaged_flac_comes_what_libsndfile_gives_or_nothing(tmp_path, noise, monkeypatch, seed):
     random, path = np.random.default_rng(seed), tmp_path / "clip.flac"

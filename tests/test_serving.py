@@ -1,8 +1,13 @@
 """The served graph: what each signature answers, and that no item harms another."""
 
+import base64
+import json
+
 import numpy as np
 import pytest
+import requests
 import tensorflow as tf
+from serving_double import ServingDouble
 
 from ser_keras.audio import wav_to_waveform
 from ser_keras.config import ExportConfig
@@ -93,7 +98,7 @@ def test_answers_below_the_threshold_are_marked_and_keep_their_label(restless_mo
     module = ServedModel(restless_model, config)
     answer = {name: value.numpy() for name, value in module.classify_wav(tf.constant(files)).items()}
     assert not plain["abstained"].any()
-    np.testing.assert_array_equal(answer["abstained"], plain["confidence"] < threshold)
+    np.testing.assert_array_equal(answer["abstained"][:4], plain["confidence"][:4] < threshold)
     assert answer["abstained"].sum() == 2
     np.testing.assert_array_equal(answer["label"], plain["label"])
     windows = module.timeline(tf.constant(files[:1]))
@@ -123,7 +128,7 @@ def test_the_sample_rate_of_a_waveform_counts(served, ask_waveform, noise, wav_b
 def test_embeddings_are_what_the_last_layer_gets(served, live, noise, wav_bytes):
     answer = served("embedding", audio_bytes=[wav_bytes(noise(20_000)), b"no audio"])
     np.testing.assert_allclose(answer["embedding"][0], live(noise(20_000))["embedding"], atol=1e-4)
-    assert np.isnan(answer["embedding"][1]).all() and answer["error"][1].startswith(b"not a WAV file")
+    assert not answer["embedding"][1].any() and answer["error"][1].startswith(b"not a WAV file")
 
 
 def test_a_timeline_holds_what_each_window_gives_alone(served, noise, wav_bytes):
@@ -153,8 +158,18 @@ def test_timelines_of_a_batch_end_where_each_recording_ends(served, noise, wav_b
     answer = served("timeline", audio_bytes=files)
     assert answer["num_windows"].tolist() == [3, 0, 1]
     assert answer["label"][1].tolist() == [b"", b"", b""] and answer["label"][2, 0] in EMOTIONS
-    assert np.isnan(answer["probabilities"][2, 1:]).all() and not np.isnan(answer["probabilities"][0]).any()
-    assert np.isnan(answer["end_seconds"][2, 1:]).all() and np.isnan(answer["confidence"][1]).all()
+    assert not answer["probabilities"][2, 1:].any() and (answer["probabilities"][0] > 0).all()
+    assert not answer["end_seconds"][2, 1:].any() and not answer["confidence"][1].any()
+
+
+def test_a_window_of_silence_has_no_label_and_is_no_error(served, noise, wav_bytes):
+    talk = np.concatenate([noise(80_000), np.full(96_000, 0.2, np.float32), noise(64_000)])
+    answer = served("timeline", audio_bytes=[wav_bytes(talk)])
+    silent = np.array([5 <= start <= 8 for start in answer["start_seconds"][0]])
+    assert answer["error"] == [b""] and silent.any() and not silent.all()
+    assert [label == b"" for label in answer["label"][0]] == silent.tolist()
+    assert ((answer["confidence"][0] == 0) == silent).all()
+    assert ((answer["probabilities"][0] == 0).all(axis=1) == silent).all()
 
 
 def _absurd(contents, position, value):
@@ -172,7 +187,7 @@ def bad_files(noise, wav_bytes):
         "MP3": (b"\xff\xfb\x90\x00" + bytes(400), b"not a WAV file: begins with '????'"),
         "MP3 with a tag": (b"ID3\x04\x00" + bytes(200), b"not a WAV file: begins with 'ID3?'"),
         "header only": (good[:12], b"no 'fmt ' chunk"),
-        "no samples": (good[:44], b"no samples"),
+        "no samples": (good[:44], b"cut off: 0.00 s of 0.56 s"),
         "0 channels": (_absurd(good, 22, b"\0\0"), b"0 channels"),
         "an absurd rate": (_absurd(good, 24, b"\xff\xff\xff\x7f"), b"sample rate 2147483647 Hz is outside"),
         "NaN": (wav_bytes(damaged), b"holds NaN or infinite samples"),
@@ -187,16 +202,45 @@ def test_a_bad_file_is_an_error_of_its_own(served, noise, wav_bytes, bad_files):
     answer = served("serving_default", audio_bytes=contents)
     for row, (name, (_, error)) in enumerate(bad_files.items(), 1):
         assert answer["error"][row].startswith(error), name
-        assert answer["label"][row] == b"" and np.isnan(answer["probabilities"][row]).all()
-        assert np.isnan(answer["confidence"][row]) and not answer["attention"][row].any()
+        assert answer["label"][row] == b"" and not answer["abstained"][row]
+        for name in ("confidence", "probabilities", "attention"):
+            assert not answer[name][row].any(), name
     for row in (0, -1):
         assert answer["label"][row] == alone["label"][0] and answer["error"][row] == b""
         np.testing.assert_allclose(answer["probabilities"][row], alone["probabilities"][0], atol=1e-6)
 
 
+def test_good_recordings_beside_bad_ones_are_answered_in_strict_json(exported, noise, wav_bytes):
+    def refuse(token):
+        raise ValueError(f"{token} is no JSON")
+
+    damaged = np.where(np.arange(16_000) == 99, np.nan, noise(16_000))
+    files = [wav_bytes(noise(64_000)), b"no WAV", wav_bytes(damaged), wav_bytes(noise(16_000))]
+    encoded = [{"b64": base64.b64encode(each).decode()} for each in files]
+    with ServingDouble(exported) as server, requests.Session() as session:
+        session.trust_env = False
+        for signature in ("serving_default", "timeline", "embedding"):
+            body = {"signature_name": signature, "inputs": encoded}
+            response = session.post(f"{server.rest_url}/v1/models/ser:predict", json=body, timeout=100)
+            outputs = json.loads(response.content, parse_constant=refuse)["outputs"]
+            assert [bool(error) for error in outputs["error"]] == [False, True, True, False]
+
+
+def test_what_the_network_makes_of_a_recording_is_finite_or_an_error(restless_model, noise, wav_bytes):
+    module = ServedModel(restless_model, ExportConfig())
+    details = module._details
+    module._details = lambda inputs: {
+        **details(inputs),
+        "embedding": details(inputs)["embedding"] / tf.constant([[1.0], [0.0]]),
+    }
+    answer = module.embed_wav(tf.constant([wav_bytes(noise(9_000))] * 2))
+    assert answer["error"][0] == b"" and "not finite" in answer["error"][1].numpy().decode()
+    assert np.isfinite(answer["embedding"]).all()
+
+
 def test_more_channels_than_bytes_are_read_as_far_as_they_go(served, noise, wav_bytes):
     contents = _absurd(wav_bytes(noise(9_000), subtype="PCM_16"), 22, b"\xff\xff")  # 65,535 channels
-    assert served("serving_default", audio_bytes=[contents])["error"] == [b"no samples in the WAV file"]
+    assert served("serving_default", audio_bytes=[contents])["error"] == [b"empty: no samples"]
 
 
 @pytest.mark.parametrize("signature", ["serving_default", "timeline", "embedding"])
@@ -221,30 +265,33 @@ def test_an_empty_batch_of_waveforms_gives_empty_outputs(ask_waveform):
 @pytest.mark.parametrize(
     ("num_samples", "sample_rate", "error"),
     [
-        (0, 16_000, b"num_samples=0: expected 1 to 1000"),
-        (-5, 16_000, b"num_samples=-5: expected 1 to 1000"),
-        (1_001, 16_000, b"num_samples=1001: expected 1 to 1000"),
+        (0, 16_000, b"num_samples=0: expected 1 to 2000"),
+        (-5, 16_000, b"num_samples=-5: expected 1 to 2000"),
+        (2_001, 16_000, b"num_samples=2001: expected 1 to 2000"),
         (1_000, 0, b"sample_rate=0: expected 4000 to 384000 Hz"),
         (1_000, -16_000, b"sample_rate=-16000: expected 4000 to 384000 Hz"),
         (1_000, 2**31 - 1, b"sample_rate=2147483647: expected"),
     ],
 )
 def test_a_wrong_number_is_an_error_of_its_waveform(ask_waveform, noise, num_samples, sample_rate, error):
-    both = np.stack([noise(1_000), noise(1_000)])
-    answer = ask_waveform(both, [1_000, num_samples], [16_000, sample_rate])
+    both = np.stack([noise(2_000), noise(2_000)])
+    answer = ask_waveform(both, [2_000, num_samples], [16_000, sample_rate])
     assert answer["error"][0] == b"" and answer["error"][1].startswith(error)
-    alone = ask_waveform(both[:1], [1_000])
+    alone = ask_waveform(both[:1], [2_000])
     np.testing.assert_allclose(answer["probabilities"][0], alone["probabilities"][0], atol=1e-6)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, 1e38])
-def test_a_damaged_sample_is_an_error_of_its_waveform(ask_waveform, noise, value):
-    waveform = np.stack([noise(1_000), noise(1_000), noise(1_000)])
-    waveform[1:, 500] = value
-    answer = ask_waveform(waveform, [1_000, 1_000, 400])  # the third ends before
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [(np.nan, b"holds NaN or infinite"), (np.inf, b"holds NaN or infinite"), (-23_000, b"too loud: a peak of 23000")],
+)
+def test_a_damaged_sample_is_an_error_of_its_waveform(ask_waveform, noise, value, error):
+    waveform = np.stack([noise(2_000), noise(2_000), noise(2_000)])
+    waveform[1:, 1_800] = value
+    answer = ask_waveform(waveform, [2_000, 2_000, 1_700])  # the third ends before
     assert [bool(error) for error in answer["error"]] == [False, True, False]
-    assert answer["error"][1].startswith(b"the waveform holds NaN or infinite samples")
-    assert np.isnan(answer["probabilities"]).any(axis=1).tolist() == [False, True, False]
+    assert answer["error"][1].startswith(error)
+    assert answer["probabilities"].any(axis=1).tolist() == [True, False, True]
 
 
 def test_a_waveform_that_is_too_long_is_an_error(ask_waveform):
@@ -265,7 +312,9 @@ def test_groups_change_no_answer(served, restless_model, noise, wav_bytes):
 
 
 @pytest.mark.parametrize(("num_short", "num_groups"), [(3, 4), (0, 1)])
-def test_a_group_is_padded_to_no_more_than_the_longest_recording(restless_model, wav_bytes, num_short, num_groups):
+def test_a_group_is_padded_to_no_more_than_the_longest_recording(
+    restless_model, noise, wav_bytes, num_short, num_groups
+):
     """One long recording beside short ones must not multiply by their number."""
     module = ServedModel(restless_model, ExportConfig(max_seconds=2.0))
     padded = []
@@ -276,7 +325,7 @@ def test_a_group_is_padded_to_no_more_than_the_longest_recording(restless_model,
         return original(inputs)
 
     module._details = watch
-    files = [wav_bytes(np.zeros(30_000)), *[wav_bytes(np.zeros(8_000))] * num_short]
+    files = [wav_bytes(noise(30_000)), *[wav_bytes(noise(8_000))] * num_short]
     with tf.init_scope():
         tf.config.run_functions_eagerly(True)
         try:
