@@ -10,10 +10,12 @@ import pytest
 import ser_keras
 
 PACKAGE = Path(ser_keras.__file__).parent
-HEAVY = {"tensorflow", "tensorflow_io", "keras", "librosa", "matplotlib", "scipy", "sklearn", "soundfile", "gradio"}
+HEAVY = {"tensorflow", "tensorflow_io", "keras", "librosa", "matplotlib", "scipy", "sklearn", "gradio"}
+HEAVY |= {"soundfile", "av"}
 
 ORDER = (
-    *("__init__", "errors", "terminal", "files", "stored", "rendering", "labels", "config", "sound_files"),
+    *("__init__", "errors", "terminal", "files", "stored", "rendering", "labels", "config"),
+    *("libsndfile", "media", "sound_files"),
     *("display", "prediction", "answer_formats", "outputs", "protocol", "transports", "client"),
     *("corpora.utterance", "corpora.listing", "corpora.naming", "corpora.table", "corpora.recognition"),
     *("corpora.iemocap", "corpora.published", "corpora.manifest", "corpora.reading", "corpora"),
