@@ -19,8 +19,8 @@ LONGEST_FILE_SECONDS = 4 * 3600.0
 SILENCE_PEAK = 1e-4
 """A clip whose largest sample lies below this (-80 dB of full scale) counts as silent."""
 
-_VERSION = 1
-"""One more for every change by which decoders or resampler give other samples, which no cache may then answer with."""
+_VERSION = 2
+"""One more for every change by which a file gives other samples, or none: no cache may answer with the old ones."""
 
 
 @dataclass(frozen=True, eq=False)

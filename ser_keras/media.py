@@ -4,6 +4,7 @@ FFmpeg comes with PyAV. It reads many things that are no recordings, playlists t
 among them: only formats on a list are opened, and none can open another file.
 """
 
+import io
 import itertools
 from collections.abc import Iterator
 from types import ModuleType
@@ -12,7 +13,7 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 
 from ser_keras.errors import InputError
-from ser_keras.libsndfile import SEND_WHOLE
+from ser_keras.libsndfile import SEND_WHOLE, TOLERATED_SECONDS, UNKNOWN_BYTES, ends_within_ogg_page
 
 _WITH_LENGTH = {
     "mov,mp4,m4a,3gp,3g2,mj2": "MP4",
@@ -87,9 +88,11 @@ class MediaFile:
             self._container = self._av.open(file, container_options=_OPTIONS, **_reading_titles(self._av))
         except _errors(self._av) as error:
             raise ValueError(str(error)) from error
-        self._num_decoded = 0
+        self._end_seconds, self._num_decoded = 0.0, 0
         self._stream = self._first_stream()
         self._blocks = self._decode()
+        if self._is_cut_off():
+            raise InputError(f"cut off; {SEND_WHOLE}")
         first = next(self._blocks, None)
         if first is None:
             raise InputError("no samples in the file")
@@ -146,15 +149,28 @@ class MediaFile:
             raise ValueError("damaged")
         return stream
 
+    def _is_cut_off(self) -> bool:
+        ends_early = {"ogg": ends_within_ogg_page, "avi": _ends_within_riff}.get(self._container.format.name)
+        place = self._file.tell()
+        is_cut_off = ends_early is not None and ends_early(self._file)
+        self._file.seek(place)  # where FFmpeg is
+        return is_cut_off
+
     def _decode(self) -> Iterator[np.ndarray]:
         """Yield the samples of each frame, float32 `(time, channels)`."""
         try:
-            for packet in self._container.demux(self._stream):
-                yield from map(self._samples, packet.decode())
+            for packet in self._container.demux():  # of all streams: the longest tells whether the file is whole
+                self._end_seconds = max(self._end_seconds, _end_of(packet))
+                if packet.stream.index == self._stream.index:
+                    yield from map(self._samples, packet.decode())
         except InputError:
             raise
         except _errors(self._av) as error:
             raise InputError(f"damaged or cut off at {self._seconds_decoded:.1f} s; {SEND_WHOLE}") from error
+        claimed = self._claimed_seconds(self._container.duration, 1 / self._av.time_base)
+        found = max(self._end_seconds - (self._container.start_time or 0) / self._av.time_base, self._seconds_decoded)
+        if found < claimed - TOLERATED_SECONDS:
+            raise InputError(f"cut off: {found:.1f} s of {claimed:.1f} s; {SEND_WHOLE}")
 
     def _samples(self, frame: Any) -> np.ndarray:
         if not self._num_decoded:
@@ -198,8 +214,21 @@ def _errors(av: ModuleType) -> tuple[type[Exception], ...]:
     return (av.FFmpegError, ValueError, LookupError, RuntimeError, ArithmeticError, MemoryError)
 
 
+def _ends_within_riff(file: BinaryIO) -> bool:
+    """Tell whether a file is shorter than its RIFF header tells; FFmpeg corrects what an AVI header tells of time."""
+    file.seek(4)
+    size = int.from_bytes(file.read(4), "little")
+    return file.seek(0, io.SEEK_END) - 8 < size < UNKNOWN_BYTES
+
+
 def _tag(stream: Any) -> str:
     try:
         return stream.codec_context.codec_tag if stream.codec_context else ""
     except UnicodeDecodeError:  # a number, as in WAV
         return ""
+
+
+def _end_of(packet: Any) -> float:
+    """Return where a packet ends, in seconds; 0 where that is not known."""
+    start = packet.dts if packet.pts is None else packet.pts
+    return 0.0 if start is None else float((start + (packet.duration or 0)) * packet.time_base)

@@ -1,6 +1,7 @@
-"""What phones, browsers and cameras write is read; what is too long or no recording gets its reason."""
+"""What phones, browsers and cameras write is read; what is cut off, too long or no recording gets its reason."""
 
 import io
+import struct
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -193,7 +194,7 @@ def test_damaged_files_neither_raise_nor_print(kind, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-# What is too long
+# What is cut off
 
 
 LIBSNDFILE = {
@@ -207,6 +208,70 @@ LIBSNDFILE = {
     "mu-law": ("WAV", "ULAW"),
     "ADPCM": ("WAV", "IMA_ADPCM"),
 }
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.8])
+@pytest.mark.parametrize("name", LIBSNDFILE)
+def test_a_file_that_is_cut_off_is_refused(name, kept):
+    contents = by_libsndfile(*LIBSNDFILE[name], seconds=4.0)
+    assert decode(contents)[1] == ""
+    samples, error = decode(contents[: int(kept * len(contents))])
+    assert len(samples) == 0 and "cut off" in error and "whole" in error
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.8])
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"webm, streamed", "mpeg transport stream"}))
+def test_a_media_file_that_is_cut_off_is_refused(kind, kept):
+    contents = media_file(kind, seconds=3.0)
+    samples, error = decode(contents[: int(kept * len(contents)) + 5])
+    assert len(samples) == 0 and "cut off" in error
+
+
+def test_it_is_said_how_much_there_is():
+    contents = by_libsndfile("AIFF", "PCM_16", seconds=4.0)
+    assert "1.0 s of 4.0 s" in decode(contents[: len(contents) // 4])[1]
+
+
+def test_what_no_header_tells_cannot_be_known():
+    contents = encoded("mp3", "libmp3lame", tone(2.0, 16_000), 16_000, {"write_xing": "0"})
+    samples, error = decode(contents[: len(contents) // 2])
+    assert error == "" and 12_000 < len(samples) < 20_000
+
+
+def test_a_variable_bit_rate_without_a_header_is_not_taken_for_a_length():
+    contents = by_libsndfile("MP3", "MPEG_LAYER_III", seconds=4.0)
+    frames = contents[288:]  # without the one that holds the length
+    assert decode(frames)[1] == ""
+
+
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFF000])
+def test_a_size_that_was_never_filled_in_is_fine(size):
+    contents = by_libsndfile("WAV", "ULAW")
+    place = contents.index(b"data") + 4
+    samples, error = decode(contents[:place] + struct.pack("<I", size) + contents[place + 4 :])
+    assert error == "" and len(samples) == 16_000
+
+
+def test_a_plain_wav_that_is_cut_off_takes_no_short_way(tmp_path):
+    path = tmp_path / "clip.wav"
+    contents = by_libsndfile("WAV", "PCM_16")
+    path.write_bytes(contents)
+    assert len(read_plain_int16(path, 16_000, 10.0)) == 16_000
+    path.write_bytes(contents[:-100])
+    assert read_plain_int16(path, 16_000, 10.0) is None
+    with pytest.raises(InputError, match=r"cut off: 0\.5 s of 1\.0 s"):
+        open_file(contents[: len(contents) // 2])
+
+
+def test_what_the_graph_refuses_of_the_encodings_that_it_reads_no_other_reader_accepts():
+    def read(subtype):
+        return audio._read_foreign(by_libsndfile("WAV", subtype), "the graph's error", 9.0)
+
+    assert read("PCM_16")[2] == read("PCM_24")[2] == "the graph's error"
+    assert read("ULAW")[2] == "" and len(read("ULAW")[0]) == 16_000
+
+
+# What is too long
 
 
 @pytest.fixture
