@@ -32,7 +32,9 @@ from ser_keras.sound_files import (
 from ser_keras.wav import DAMAGED_SAMPLES, LARGEST_SAMPLE, DecodedAudio, decode_wav, read_frames
 from ser_keras.wav_header import HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE, RIFF_NAMES, WavHeader
 
-_LOWEST_MP3_BYTES = 1_000  # a second: by their number the length of an MP3 is bounded, whatever its header tells
+_MOST_SAMPLES_AT_ONCE = 2**26  # 256 MB
+_MOST_SAMPLES_OF_MP3 = 48  # in a byte: stereo of 24 kHz at the lowest bit rate, 8,000 a second
+_TENSORFLOW_IO = {("MP3", "MPEG_LAYER_III"): "decode_mp3", ("OGG", "VORBIS"): "decode_vorbis"}
 
 
 class Waveform(NamedTuple):
@@ -260,17 +262,17 @@ def _read_blocks(file: SoundFile, max_seconds: float) -> np.ndarray:
 def _read_by_tensorflow_io(source: Source, file: SoundFile, max_seconds: float) -> np.ndarray | None:
     """Reads short MP3 and Ogg Vorbis; None for all else, for what it refuses, and where it is not installed.
 
-    It decodes whole files: the length of an Ogg file was looked at before, that of an MP3 file is bounded by its bytes.
-    It does not tell that a file is cut off.
+    It decodes whole files, and does not tell that one is cut off. Ogg files tell their length; that of an MP3 file is
+    bounded by its bytes, whatever its header tells.
     """
-    decoder = {("MP3", "MPEG_LAYER_III"): "decode_mp3", ("OGG", "VORBIS"): "decode_vorbis"}.get(
-        (file.format, file.subtype)
-    )
+    decoder = _TENSORFLOW_IO.get((file.format, file.subtype))
     library = _tensorflow_io() if decoder else None
     if library is None:
         return None
     contents = source.read_bytes() if isinstance(source, Path) else source
-    if decoder == "decode_mp3" and len(contents) > max_seconds * _LOWEST_MP3_BYTES:
+    is_mp3 = decoder == "decode_mp3"
+    num_samples = len(contents) * _MOST_SAMPLES_OF_MP3 if is_mp3 else file.known_frames * file.channels
+    if num_samples > min(max_seconds * file.samplerate * file.channels, _MOST_SAMPLES_AT_ONCE):
         return None
     try:
         # Its operations fail for the whole pipeline: as a part of the graph none could be caught.

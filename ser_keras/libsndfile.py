@@ -27,6 +27,7 @@ UNKNOWN_BYTES = 2**31 - 2**16
 
 _UNKNOWN_FRAMES = 2**62  # libsndfile's number where a stream tells none is larger
 _CHUNK_SIZES = re.compile(r"^ *(?:data|SSND|BODY|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+_MP3_LENGTH = re.compile(rb"VBRI|(?:Xing|Info)...[\x01\x03\x05\x07\x09\x0b\x0d\x0f]", re.DOTALL)  # its flags are odd
 _LONGEST_OGG_PAGE = 27 + 255 + 255 * 255
 
 
@@ -115,7 +116,7 @@ def _has_length_of_mp3(source: Source) -> bool:
             high, upper, lower, low = begin[6:]  # seven bits each
             file.seek(high << 21 | upper << 14 | lower << 7 | low, io.SEEK_CUR)
         frame = begin + file.read(200)
-    return any(name in frame for name in (b"Xing", b"Info", b"VBRI"))
+    return _MP3_LENGTH.search(frame) is not None
 
 
 class _File(io.BytesIO):

@@ -244,6 +244,13 @@ def test_a_variable_bit_rate_without_a_header_is_not_taken_for_a_length():
     assert decode(frames)[1] == ""
 
 
+def test_a_header_of_mp3_may_tell_no_length():
+    contents = by_libsndfile("MP3", "MPEG_LAYER_III")
+    flags = contents.index(b"Xing") + 7
+    assert open_file(contents).known_frames == 16_000
+    assert open_file(contents[:flags] + b"\x0e" + contents[flags + 1 :]).known_frames == 0
+
+
 @pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFF000])
 def test_a_size_that_was_never_filled_in_is_fine(size):
     contents = by_libsndfile("WAV", "ULAW")
@@ -305,6 +312,15 @@ def test_a_length_in_the_header_is_enough_to_refuse(name, blocks):
     samples, error = decode(by_libsndfile(*LIBSNDFILE[name], seconds=4.0), max_seconds=0.5)
     assert error == "too long: 4.0 s, at most 0.5 s" and len(samples) == 0
     assert blocks == []
+
+
+@pytest.mark.usefixtures("no_decoder_of_whole_files")
+@pytest.mark.parametrize("name", ["MP3", "Ogg Vorbis"])
+def test_a_file_that_would_fill_the_memory_is_decoded_in_blocks(name, blocks, monkeypatch):
+    monkeypatch.setattr(audio, "_MOST_SAMPLES_AT_ONCE", 10_000)
+    samples, error = decode(by_libsndfile(*LIBSNDFILE[name]))
+    assert error == "" and len(samples) == 16_000
+    assert max(blocks) <= 4_000
 
 
 @pytest.mark.usefixtures("no_decoder_of_whole_files")
