@@ -2,13 +2,13 @@
 
 `wav_to_waveform` is made of core TensorFlow operations: it is part of every exported model.
 `decode_audio` begins with the same reader and adds, for training and for files on disk, what
-tensorflow-io and libsndfile can read. Neither raises: a recording that cannot be used gives an error
+tensorflow-io, libsndfile and FFmpeg can read. Neither raises: a recording that cannot be used gives an error
 text and an empty waveform, and its neighbours in the batch or the pipeline remain.
 """
 
 import functools
-import struct
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -17,13 +17,25 @@ import numpy as np
 import tensorflow as tf
 
 from ser_keras.errors import InputError
+from ser_keras.libsndfile import UNREADABLE, Source
 from ser_keras.resampling import resample
+from ser_keras.sound_files import (
+    WAV_BEGINNINGS,
+    SoundFile,
+    UnreadableError,
+    is_plain_wav,
+    mix_channels,
+    mono_blocks,
+    not_audio,
+    open_file,
+)
 from ser_keras.usable import EMPTY, damage
 from ser_keras.wav import DecodedAudio, decode_wav, read_frames
 from ser_keras.wav_header import CUT_OFF, HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE, WavHeader, begin_as_riff
 
-_MP3_RATES = (44_100, 48_000, 32_000)  # of MPEG-1; MPEG-2 has the half of each, MPEG-2.5 the quarter
-_MP3_DIVISORS = {3: 1, 2: 2, 0: 4}
+_MOST_SAMPLES_AT_ONCE = 2**26  # 256 MB
+_MOST_SAMPLES_OF_MP3 = 48  # in a byte: stereo of 24 kHz at the lowest bit rate, 8,000 a second
+_TENSORFLOW_IO = {("MP3", "MPEG_LAYER_III"): "decode_mp3", ("OGG", "VORBIS"): "decode_vorbis"}
 
 
 class Waveform(NamedTuple):
@@ -77,13 +89,14 @@ def frames_to_waveform(contents: tf.Tensor, header: WavHeader, *, sample_rate: i
 
 
 def decode_audio(contents: tf.Tensor, *, sample_rate: int = 16_000, max_seconds: float = 600.0) -> Waveform:
-    """Turns the bytes of an audio file of any common format into a waveform.
+    """Turns the bytes of a file that has sound into a waveform.
 
     Use it in `tf.data` pipelines and on files. The format is told by the bytes, never by a file's name.
-    WAV takes the path of `wav_to_waveform`, so that training hears what serving hears. MP3 and Ogg
-    Vorbis are read by tensorflow-io where its native library loads; all else (FLAC, AIFF, Opus, WAV with
-    mu-law, A-law, ADPCM, ...), and what tensorflow-io refuses, is read by libsndfile. FLAC is among
-    the latter because tensorflow-io's decoder never returns from some damaged files.
+    WAV takes the path of `wav_to_waveform`, so that training and serving read the same samples. What libsndfile
+    opens (FLAC, MP3, Ogg, AIFF, WAV with mu-law, A-law, ADPCM, ...) it decodes too, block by block, but for short
+    MP3 and Ogg Vorbis, which tensorflow-io decodes where its native library loads: that one decodes whole files, and
+    its decoder of FLAC never returns from some damaged ones. All else (MP4, WebM, 3GP, WMA, AMR, G.722, ...) is
+    decoded by FFmpeg: of several audio streams the first.
 
     Args:
         contents: the file's bytes, string scalar.
@@ -142,21 +155,39 @@ def read_audio(path: str | Path, *, sample_rate: int, max_seconds: float) -> tup
     Returns:
         Mono samples, float32, shape (time,), and why there are none; empty where all is well.
     """
+    path = Path(path)
     try:
-        contents = Path(path).read_bytes()
+        with path.open("rb") as file:
+            begin = file.read(4)
+            if begin.startswith((*WAV_BEGINNINGS, b"ID3")):
+                samples, error = _compiled_decoder(sample_rate, max_seconds)(tf.constant(begin + file.read()))
+                return samples.numpy(), error.numpy().decode(errors="replace")
+        decoded, rate, error = _read_foreign(path, "", max_seconds)  # a video may be larger than the memory
     except OSError as error:
         return np.zeros(0, np.float32), f"cannot be read: {error.strerror}; expected an audio file"
-    samples, error = _compiled_decoder(sample_rate, max_seconds)(tf.constant(contents))
-    return samples.numpy(), error.numpy().decode(errors="replace")
+    return _compiled_resampler(sample_rate)(tf.constant(decoded), tf.constant(rate)).numpy(), error
 
 
 @functools.cache
 def _compiled_decoder(sample_rate: int, max_seconds: float) -> tf.types.experimental.ConcreteFunction:
-    def decode(contents):
-        with tf.device("CPU"):
-            return decode_audio(contents, sample_rate=sample_rate, max_seconds=max_seconds)
+    decode = functools.partial(decode_audio, sample_rate=sample_rate, max_seconds=max_seconds)
+    return _compiled(decode, tf.TensorSpec([], tf.string))
 
-    traced = tf.function(decode, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
+
+@functools.cache
+def _compiled_resampler(sample_rate: int) -> tf.types.experimental.ConcreteFunction:
+    def at_rate(waveform, rate):
+        return _at_rate(DecodedAudio(waveform, rate, tf.constant("")), sample_rate).samples
+
+    return _compiled(at_rate, tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.int32))
+
+
+def _compiled(function: Callable, *signature: tf.TensorSpec) -> tf.types.experimental.ConcreteFunction:
+    def on_cpu(*inputs):
+        with tf.device("CPU"):
+            return function(*inputs)
+
+    traced = tf.function(on_cpu, input_signature=signature, autograph=False)
     return traced.get_concrete_function()  # to choose it at each call takes 0.2 ms
 
 
@@ -173,84 +204,84 @@ def _decode_riff(contents: tf.Tensor, max_seconds: float) -> DecodedAudio:
 
 
 def _decode_foreign(contents: tf.Tensor, wav_error: tf.Tensor, max_seconds: float) -> DecodedAudio:
-    waveform, sample_rate, error = tf.numpy_function(
-        functools.partial(_read_foreign, max_seconds=max_seconds),
-        [contents, wav_error],
-        [tf.float32, tf.int32, tf.string],
-    )
+    def read(contents, wav_error):
+        contents = np.asarray(contents, object).item()  # eagerly it comes as an array
+        waveform, rate, error = _read_foreign(contents, np.asarray(wav_error, object).item().decode(), max_seconds)
+        return waveform, rate, error.encode()
+
+    waveform, sample_rate, error = tf.numpy_function(read, [contents, wav_error], [tf.float32, tf.int32, tf.string])
     return DecodedAudio(tf.ensure_shape(waveform, [None]), tf.ensure_shape(sample_rate, []), tf.ensure_shape(error, []))
 
 
-def _read_foreign(contents: bytes, wav_error: bytes, *, max_seconds: float) -> tuple[np.ndarray, np.int32, bytes]:
-    """What is not plain WAV: waveform (time,), its rate in Hz, error."""
-    contents = np.asarray(contents, object).item()  # eagerly it comes as an array
+def _read_foreign(source: Source, wav_error: str, max_seconds: float) -> tuple[np.ndarray, np.int32, str]:
+    """Reads what is not plain WAV: waveform (time,), its rate in Hz, error.
+
+    A WAV file of an encoding that the graph reads has the graph's error, whoever else would read it: otherwise it
+    would be trained on and refused by a server.
+    """
     try:
-        waveform, rate = _read_by_tensorflow_io(contents) or _read_by_soundfile(contents, max_seconds)
-        _check(waveform, rate, max_seconds)
-    except _UnusableError as error:
-        text = str(error)
-    except (RuntimeError, ValueError, OSError) as error:  # libsndfile's own are RuntimeErrors
-        text = wav_error or _not_audio(contents, error)
-    else:
-        return waveform, np.int32(rate), b""
+        with open_file(source) as file:
+            if wav_error and is_plain_wav(file):
+                raise InputError(wav_error)
+            _check_length(file.known_frames, file.samplerate, max_seconds)
+            waveform = _read_by_tensorflow_io(source, file, max_seconds)
+            if waveform is None:
+                waveform = _read_blocks(file, max_seconds)
+            _check(waveform, file.samplerate, max_seconds)
+            return waveform, np.int32(file.samplerate), ""
+    except UnreadableError as error:
+        text = wav_error or str(error)
+    except UNREADABLE as error:
+        text = not_audio(error)
     return np.zeros(0, np.float32), np.int32(0), text
-
-
-class _UnusableError(Exception):
-    """Why a recording that can be read cannot be used."""
 
 
 def _check(waveform: np.ndarray, rate: int, max_seconds: float) -> None:
     if len(waveform) == 0:
-        raise _UnusableError(EMPTY)
+        raise InputError(EMPTY)
     if damaged := damage(waveform):
-        raise _UnusableError(damaged)
+        raise InputError(damaged)
     _check_length(len(waveform), rate, max_seconds)
 
 
 def _check_length(num_frames: int, rate: int, max_seconds: float) -> None:
     if not LOWEST_SAMPLE_RATE <= rate <= HIGHEST_SAMPLE_RATE:
-        raise _UnusableError(f"sample rate {rate} Hz is outside {LOWEST_SAMPLE_RATE} to {HIGHEST_SAMPLE_RATE} Hz")
+        raise InputError(f"sample rate {rate} Hz is outside {LOWEST_SAMPLE_RATE} to {HIGHEST_SAMPLE_RATE} Hz")
     if num_frames > max_seconds * rate:
-        raise _UnusableError(f"too long: {num_frames / rate:.1f} s, at most {max_seconds:.1f} s")
+        raise InputError(f"too long: {num_frames / rate:.1f} s, at most {max_seconds:.1f} s")
 
 
-def _read_by_soundfile(contents: bytes, max_seconds: float) -> tuple[np.ndarray, int]:
-    from ser_keras.sound_files import mono_blocks, open_sound
-
+def _read_blocks(file: SoundFile, max_seconds: float) -> np.ndarray:
+    """Reads until there is more than allowed."""
     blocks = [np.zeros(0, np.float32)]
-    with open_sound(contents) as file:
-        _check_length(0, file.samplerate, max_seconds)
-        for block in mono_blocks(file):
-            blocks.append(block)
-            if sum(map(len, blocks)) > max_seconds * file.samplerate:
-                break
-        return np.concatenate(blocks), file.samplerate
+    for block in mono_blocks(file):
+        blocks.append(block)
+        if sum(map(len, blocks)) > max_seconds * file.samplerate:
+            break
+    return np.concatenate(blocks)
 
 
-def _not_audio(contents: bytes, error: Exception) -> str:
-    begins = "".join(chr(byte) if 32 <= byte < 127 else "?" for byte in contents[:4])
-    reason = str(error).partition(": ")[2].strip() or str(error)
-    return (
-        f"not audio that can be read: begins with '{begins}' ({reason}); "
-        "send WAV, FLAC, MP3, Ogg or AIFF, whole and undamaged"
-    )
+def _read_by_tensorflow_io(source: Source, file: SoundFile, max_seconds: float) -> np.ndarray | None:
+    """Reads short MP3 and Ogg Vorbis; None for all else, for what it refuses, and where it is not installed.
 
-
-def _read_by_tensorflow_io(contents: bytes) -> tuple[np.ndarray, int] | None:
-    """MP3 and Ogg Vorbis; None for other formats, for what it refuses, and where it is not installed."""
-    decoder, rate = "decode_mp3", _mp3_rate(contents)
-    if rate is None:
-        decoder, rate = "decode_vorbis", _vorbis_rate(contents)
-    library = _tensorflow_io() if rate else None
+    It decodes whole files, and does not tell that one is cut off. Ogg files tell their length; that of an MP3 file is
+    bounded by its bytes, whatever its header tells.
+    """
+    decoder = _TENSORFLOW_IO.get((file.format, file.subtype))
+    library = _tensorflow_io() if decoder else None
     if library is None:
+        return None
+    contents = source.read_bytes() if isinstance(source, Path) else source
+    is_mp3 = decoder == "decode_mp3"
+    num_samples = len(contents) * _MOST_SAMPLES_OF_MP3 if is_mp3 else file.known_frames * file.channels
+    if num_samples > min(max_seconds * file.samplerate * file.channels, _MOST_SAMPLES_AT_ONCE):
         return None
     try:
         # Its operations fail for the whole pipeline: as a part of the graph none could be caught.
         frames = getattr(library.audio, decoder)(contents).numpy()  # (time, channels)
     except tf.errors.OpError:
         return None
-    return (frames.mean(axis=1), rate) if frames.size else None
+    return mix_channels(frames) if len(frames) >= max(file.known_frames, 1) else None
 
 
 @functools.cache
@@ -266,26 +297,3 @@ def _tensorflow_io() -> ModuleType | None:
         except (ImportError, NotImplementedError, AttributeError):
             return None
     return tensorflow_io
-
-
-def _mp3_rate(contents: bytes) -> int | None:
-    """Sample rate in Hz from the first frame header behind an ID3v2 tag; None where this is no MP3."""
-    start = 0
-    if contents[:3] == b"ID3" and len(contents) >= 10:
-        high, upper, lower, low = contents[6:10]  # seven bits each
-        start = 10 + (high << 21 | upper << 14 | lower << 7 | low)
-    header = contents[start : start + 4]
-    if len(header) < 4 or header[0] != 0xFF or header[1] >> 5 != 7 or (header[1] >> 1) & 3 != 1:
-        return None
-    version, rate_index = (header[1] >> 3) & 3, (header[2] >> 2) & 3
-    if version not in _MP3_DIVISORS or rate_index == 3:
-        return None
-    return _MP3_RATES[rate_index] // _MP3_DIVISORS[version]
-
-
-def _vorbis_rate(contents: bytes) -> int | None:
-    """Sample rate in Hz from the identification header; None where this is no Ogg Vorbis."""
-    packet = contents[28:44]
-    if contents[:4] != b"OggS" or packet[:7] != b"\x01vorbis" or len(packet) < 16:
-        return None
-    return struct.unpack_from("<I", packet, 12)[0]

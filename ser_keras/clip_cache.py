@@ -1,5 +1,6 @@
 """Decoded clips in a folder, for corpora that are larger than the memory."""
 
+import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -44,7 +45,8 @@ class ClipCache:
             InputError: the folder cannot be written; what lies in it is used again by the next run.
         """
         try:
-            source = fingerprint(utterances[0].path.read_bytes())
+            with utterances[0].path.open("rb") as file:  # a video may be larger than the memory
+                source = hashlib.file_digest(file, lambda: hashlib.sha1(usedforsecurity=False)).hexdigest()
         except OSError:
             return self._decoder.decode(utterances)  # which says what is wrong
         self._files |= {each: self._file(source, each) for each in utterances}

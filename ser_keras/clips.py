@@ -25,7 +25,7 @@ padding counted in; lengths that players estimate from the bit rate are off by a
 """
 
 _VERSION = 2
-"""One more for every change by which decoders or resampler give other samples, which no cache may then answer with."""
+"""One more for every change by which a file gives other samples, or none: no cache may answer with the old ones."""
 
 
 @dataclass(frozen=True, eq=False)

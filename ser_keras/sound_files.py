@@ -1,4 +1,4 @@
-"""Audio files by libsndfile, and the WAV files that a served graph reads. Needs no TensorFlow."""
+"""Sound files by libsndfile and FFmpeg, and the WAV files that a served graph reads. Needs no TensorFlow."""
 
 import functools
 import io
@@ -11,20 +11,52 @@ import numpy as np
 import soundfile
 
 from ser_keras.errors import InputError
+from ser_keras.libsndfile import UNREADABLE, PlainSoundFile, Source, bytes_of, reason_of
+from ser_keras.media import MediaFile
 
 READ_BY_THE_GRAPH = {"PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"}
 """The encodings of WAV files that `ser_keras.wav` reads, by libsndfile's names."""
 
+WAV_BEGINNINGS = (b"RIFF", b"RF64", b"BW64")
+"""With one of them a WAV file begins."""
+
 FULL_SCALE = 2**15
 """Of int16 samples; that of float samples is 1."""
 
-UNREADABLE = (soundfile.SoundFileError, RuntimeError, ValueError)
-"""What libsndfile's binding raises of a file that it does not read."""
+SoundFile = PlainSoundFile | MediaFile
+"""A file that is open, by either reader."""
 
 CANCELLED = 0.1
 """Channels cancel where their sum has a smaller part of the energy than this that unrelated channels would give it."""
 
+_EXPECTED = "send WAV, FLAC, MP3, Ogg, MP4, WebM or any other file that has sound, whole and undamaged"
 _SAMPLES_AT_ONCE = 2**20
+_DESCRIBED_BYTES = 64
+_BEGINNINGS = {
+    "a PDF document": b"%PDF",
+    "a ZIP archive or an Office document": b"PK\x03\x04",
+    "a gzip archive": b"\x1f\x8b",
+    "a 7-Zip archive": b"7z\xbc\xaf",
+    "a RAR archive": b"Rar!",
+    "a PNG picture": b"\x89PNG",
+    "a JPEG picture": b"\xff\xd8\xff",
+    "a GIF picture": b"GIF8",
+    "a web page": (b"<!DOCTYPE", b"<!doctype", b"<html", b"<HTML"),
+    "a Git LFS pointer in place of the recording": b"version https://git-lfs",
+    "a MIDI file, notes without sound": b"MThd",
+    "only zeros at its beginning": bytes(_DESCRIBED_BYTES),
+    "a damaged or cut off WAV file": WAV_BEGINNINGS,
+    "a damaged or cut off FLAC file": b"fLaC",
+    "a damaged or cut off Ogg file": b"OggS",
+    "a damaged or cut off MP3 file": (b"ID3", b"\xff\xfb", b"\xff\xf3"),
+    "a damaged or cut off AIFF file": b"FORM",
+    "a damaged or cut off AU file": b".snd",
+    "a damaged or cut off CAF file": b"caff",
+    "a damaged or cut off AMR file": b"#!AMR",
+    "a damaged or cut off WebM or Matroska file": b"\x1aE\xdf\xa3",
+    "a damaged or cut off Windows Media file": b"0&\xb2u\x8ef\xcf\x11",
+}
+"""What no reader opens: its name, and the first bytes."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +64,7 @@ class SoundFacts:
     """What a file says of itself, without its samples.
 
     Attributes:
-        seconds: its length.
+        seconds: its length; 0 where that is not known.
         is_plain_wav: whether a served graph reads it as it is.
     """
 
@@ -40,38 +72,64 @@ class SoundFacts:
     is_plain_wav: bool
 
 
+class UnreadableError(InputError):
+    """No reader knows the format of a file, or the file is damaged."""
+
+
 def look_at_sound(path: Path) -> SoundFacts | None:
-    """Read what an audio file says of itself; None where libsndfile does not read it."""
+    """Read what a file says of itself; None where it cannot be read.
+
+    Where its header does not tell the length, its packets are counted.
+    """
     try:
         with open_file(path) as file:
-            is_wav = file.format in ("WAV", "WAVEX", "RF64")
-            return SoundFacts(file.frames / file.samplerate, is_wav and file.subtype in READ_BY_THE_GRAPH)
-    except UNREADABLE:
+            frames = file.known_frames or file.count_frames()
+            return SoundFacts(frames / file.samplerate, is_plain_wav(file))
+    except (OSError, *UNREADABLE):
         return None
 
 
-def open_file(path: Path) -> soundfile.SoundFile:
-    """Open an audio file, whatever bytes its name has: soundfile itself fails on one that is no UTF-8.
+def is_plain_wav(file: SoundFile) -> bool:
+    """Tell whether a file is WAV of an encoding that a served graph reads."""
+    return file.format in ("WAV", "WAVEX", "RF64") and file.subtype in READ_BY_THE_GRAPH
+
+
+def open_file(source: Source) -> SoundFile:
+    """Open a file that has sound, told by its content; it may be of any length.
+
+    Args:
+        source: its path, or its bytes.
 
     Raises:
-        soundfile.SoundFileError: libsndfile does not know the format, or the file is damaged.
+        InputError: it has no sound, or is damaged or cut off; the message says which.
+        OSError: it cannot be opened.
     """
-    return soundfile.SoundFile(os.fsencode(path))
+    try:
+        return PlainSoundFile(source)
+    except InputError:
+        raise
+    except UNREADABLE:
+        file = bytes_of(source)
+    try:
+        return MediaFile(file)
+    except InputError:
+        file.close()
+        raise
+    except (ImportError, *UNREADABLE) as error:
+        file.seek(0)
+        what = describe_beginning(file.read(_DESCRIBED_BYTES))
+        file.close()
+        remedy = "; to read MP4, WebM, 3GP, WMA and AMR: pip install av" if isinstance(error, ImportError) else ""
+        raise UnreadableError(f"not audio that can be read: {what}; {_EXPECTED}{remedy}") from error
 
 
-def open_sound(contents: bytes) -> soundfile.SoundFile:
-    """Open the bytes of an audio file.
+def mono_blocks(file: SoundFile) -> Iterator[np.ndarray]:
+    """Yield one channel of a file block by block, float32 `(time,)`.
+
+    The length that a header claims proves nothing: who collects the blocks decides when there are too many.
 
     Raises:
-        soundfile.SoundFileError: libsndfile does not know the format, or the file is damaged.
-    """
-    return soundfile.SoundFile(_File(contents))
-
-
-def mono_blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
-    """Yield a file as one channel piece by piece, float32 `(time,)`; `mix_channels` decides for each piece.
-
-    The length that a header claims proves nothing: who collects the pieces decides when there are too many.
+        InputError: the file is damaged or cut off; what can be read before is yielded first.
     """
     step = max(_SAMPLES_AT_ONCE // file.channels, 1)
     while len(block := file.read(step, dtype="float32", always_2d=True)):  # (time, channels)
@@ -126,7 +184,9 @@ def read_plain_int16(path: Path, sample_rate: int, max_seconds: float) -> np.nda
             num_said = int.from_bytes(file.read(4), "little") + 8
             if begin != b"fLaC" and (begin != b"RIFF" or num_said > os.fstat(file.fileno()).st_size):
                 return None  # libsndfile loses samples behind ID3 tags, and reads what was cut off without a word
-        with open_file(path) as file:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
+            if "should be" in file.extra_info:  # libsndfile reads what is there; who else reads it says what is missing
+                return None
             kind = (file.format, file.subtype, file.channels, file.samplerate)
             if kind not in {(name, "PCM_16", 1, sample_rate) for name in ("WAV", "FLAC")}:
                 return None
@@ -179,26 +239,28 @@ def as_wav(contents: bytes, *, most_bytes: int) -> bytes:
     """Make a WAV file that the served graph reads; one that is so already is left alone.
 
     Args:
-        contents: the bytes of an audio file of any format.
+        contents: the bytes of any file that has sound.
         most_bytes: of the WAV file.
 
     Raises:
-        InputError: libsndfile cannot read it, or there would be more bytes. A WAV file that libsndfile
-            cannot read is left alone: the graph reads more damaged ones, and says what is wrong.
+        InputError: it cannot be read, or there would be more bytes. A WAV file that no reader here opens is left
+            alone: the graph reads more damaged ones, and says what is wrong.
     """
     contents = _without_tags(contents)
-    is_wav = contents[:4] in (b"RIFF", b"RF64", b"BW64") and contents[8:12] == b"WAVE"
     try:
-        with open_sound(contents) as file:
-            if is_wav and file.subtype in READ_BY_THE_GRAPH:
+        with open_file(contents) as file:
+            if is_plain_wav(file):
                 return contents
             return encode_wav(_mono(file, most_bytes), file.samplerate)
-    except InputError:
-        raise
-    except UNREADABLE as error:
-        if is_wav:
+    except UnreadableError:
+        if begins_as_wav(contents):
             return contents
-        raise InputError(not_audio(error)) from error
+        raise
+
+
+def begins_as_wav(contents: bytes) -> bool:
+    """Tell whether bytes begin as a WAV file does."""
+    return contents.startswith(WAV_BEGINNINGS) and contents[8:12] == b"WAVE"
 
 
 def _without_tags(contents: bytes) -> bytes:
@@ -212,9 +274,10 @@ def _without_tags(contents: bytes) -> bytes:
 
 
 def not_audio(error: Exception) -> str:
-    """Tell why libsndfile does not read a file."""
-    reason = str(error).partition(": ")[2].strip() or str(error)
-    return f"not audio that can be read ({reason}); expected WAV, FLAC, MP3, Ogg or AIFF, whole and undamaged"
+    """Tell why a file is not read."""
+    if isinstance(error, InputError):
+        return str(error)
+    return f"not audio that can be read ({reason_of(error)}); {_EXPECTED}"
 
 
 def check_size(num_bytes: int, most_bytes: int) -> None:
@@ -250,13 +313,13 @@ def _read_flac(
     """Return what `read_plain_int16` does, of the bytes of a FLAC file."""
     facts = int.from_bytes(contents[18:26])  # 20 bits rate, 3 channels - 1, 5 bits - 1, 36 samples (RFC 9639, 8.2)
     kind, num_samples = divmod(facts, 2**36)
-    if kind != (sample_rate << 8) + 15 or num_samples > max_seconds * sample_rate:
+    if kind != (sample_rate << 8) + 15 or not 0 < num_samples <= max_seconds * sample_rate:
         return None
-    samples = decode(contents)
-    return samples if len(samples) == num_samples > 0 else None
+    samples = decode(contents)  # no more than there should be
+    return samples if len(samples) == num_samples else None
 
 
-def _mono(file: soundfile.SoundFile, most_bytes: int) -> np.ndarray:
+def _mono(file: SoundFile, most_bytes: int) -> np.ndarray:
     blocks = [np.zeros(0, np.float32)]
     for block in mono_blocks(file):
         blocks.append(block)
@@ -264,8 +327,21 @@ def _mono(file: soundfile.SoundFile, most_bytes: int) -> np.ndarray:
     return np.concatenate(blocks)
 
 
-class _File(io.BytesIO):
-    """Bytes in which a place before the first, as damaged headers ask for, is the first."""
+def describe_beginning(contents: bytes) -> str:
+    """Say what a file is that no reader opens, by its first bytes; or give the bytes themselves.
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return super().seek(max(offset, 0) if whence == io.SEEK_SET else offset, whence)
+    Example:
+        >>> describe_beginning(b"%PDF-1.7")
+        'a PDF document'
+        >>> describe_beginning(b"hello")
+        "begins with 'hell'"
+    """
+    if not contents:
+        return "an empty file"
+    for name, magic in _BEGINNINGS.items():
+        if contents.startswith(magic):
+            return name
+    if contents[4:8] == b"ftyp":
+        return "an MP4 file that is cut off or was never finished: it has no index, which is mostly at its end"
+    begins = "".join(chr(byte) if 32 <= byte < 127 else "?" for byte in contents[:4])
+    return f"begins with '{begins}'"

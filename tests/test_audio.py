@@ -84,10 +84,7 @@ def test_libsndfile_steps_in_where_tensorflow_io_is_missing(name):
 @pytest.mark.parametrize("rate", [8_000, 11_025, 12_000, 22_050, 24_000, 32_000, 44_100, 48_000])
 @pytest.mark.parametrize("name", ["mp3", "vorbis"])
 def test_the_rate_is_read_from_the_compressed_header(name, rate):
-    contents = encode(*FORMATS[name], rate=rate, num_samples=rate)
-    rates = [audio._mp3_rate(contents), audio._vorbis_rate(contents)]
-    assert sorted(rates, key=bool) == [None, rate]
-    samples, error = decode(contents)
+    samples, error = decode(encode(*FORMATS[name], rate=rate, num_samples=rate))
     assert (len(samples), error) == (16_000, "")
 
 
@@ -126,7 +123,7 @@ def test_a_recording_over_the_limit_is_refused(name):
         (b"Dear reader, this is no audio.\n" * 9, ["begins with 'Dear'", "send WAV, FLAC"]),
         (b"RIFF" + bytes(40), ["not a WAV file"]),
         (wav()[:44], ["cut off: 0.00 s of 0.50 s"]),
-        (encode("FLAC", "PCM_16")[:300], ["begins with 'fLaC'"]),
+        (encode("FLAC", "PCM_16")[:300], ["cut off", "0.5 s", "send it whole"]),
         (encode("AU", "FLOAT", rate=3), ["sample rate 3 Hz"]),
         (encode("AIFF", "PCM_16", num_samples=0), ["no samples"]),
     ],

@@ -38,7 +38,7 @@ def test_every_broken_file_is_named_with_its_reason_and_no_good_one(trained):
         ("rate 1 GHz", "sample rate 1000000000 Hz is outside"),
         ("cut by a third", "cut off: 0.20 s of 0.30 s"),
         ("4 GB claimed, none there", "empty: no samples"),
-        ("HTML page", "not audio that can be read: begins with '<!DO'"),
+        ("HTML page", "not audio that can be read: a web page; send WAV"),
         ("folder", "cannot be opened"),
         ("link to itself", "cannot be opened"),
     ],

@@ -10,11 +10,12 @@ import pytest
 import ser_keras
 
 PACKAGE = Path(ser_keras.__file__).parent
-HEAVY = {"tensorflow", "tensorflow_io", "keras", "librosa", "matplotlib", "scipy", "sklearn", "soundfile", "gradio"}
+HEAVY = {"tensorflow", "tensorflow_io", "keras", "librosa", "matplotlib", "scipy", "sklearn", "gradio"}
+HEAVY |= {"soundfile", "av"}
 
 ORDER = (
-    *("__init__", "errors", "terminal", "files", "stored", "rendering", "spelling", "labels", "config", "sound_files"),
-    "usable",
+    *("__init__", "errors", "terminal", "files", "stored", "rendering", "spelling", "labels", "config"),
+    *("libsndfile", "media", "sound_files", "usable"),
     *("display", "prediction", "answer_formats", "outputs", "protocol", "transports", "client"),
     *("corpora.utterance", "corpora.consistency", "corpora.kinds", "corpora.listing", "corpora.naming"),
     *("corpora.levels", "corpora.layout", "corpora.agreement", "corpora.table", "corpora.recognition"),
