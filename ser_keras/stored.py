@@ -8,7 +8,7 @@ from typing import Any
 from ser_keras import __version__
 from ser_keras.errors import InputError
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 1
 """Of run directories and exports. It becomes one higher when a version writes what those before it would
 misread; the code that reads the older ones stays, and tests/golden gets a run of each."""
 
