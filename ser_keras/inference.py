@@ -267,7 +267,7 @@ def _contents(file: _File) -> bytes | str:
     """Return the bytes of a file, or why there are none."""
     try:
         if file.facts is None and file.path.stat().st_size > _MOST_BYTES:
-            return "not audio that can be read; expected WAV, FLAC, MP3, Ogg or AIFF, whole and undamaged"
+            return "not audio that can be read; expected a file that has sound, whole and undamaged"
         return file.path.read_bytes()
     except OSError as error:
         return f"cannot be read: {error.strerror}; expected an audio file"

@@ -98,7 +98,7 @@ def preprocess_data(
     """Read a corpus, check every file of it, split it by speaker and make datasets.
 
     Args:
-        dataset_path: folder of a known corpus, folder with one folder a label, manifest, or a list of
+        dataset_path: folder of a known corpus, folder with a folder for each emotion, manifest, or a list of
             these (see `ser_keras.corpora`).
         config: how to split, batch and cache.
         audio: recipe of the features; only its `sample_rate` is used here.

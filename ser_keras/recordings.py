@@ -134,7 +134,4 @@ def _stop_if_strict(rejected: Rejected, config: DataConfig) -> None:
 
 def _nothing_left(rejected: Sequence[Rejected]) -> str:
     first = rejected[0]
-    return (
-        f"none of {len(rejected)} recordings can be used; the first is {first.path}: {first.reason}; "
-        "expected are WAV, FLAC, MP3, Ogg or AIFF files with sound"
-    )
+    return f"none of {len(rejected)} recordings can be used; the first is {first.path}: {first.reason}"

@@ -15,7 +15,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="DIR",
-        help="corpus folder, folder with one folder a label, or manifest; several are joined",
+        help="corpus folder, folder with a folder for each emotion, or manifest; several are joined",
     )
     parser.add_argument("--output-dir", required=True, metavar="DIR", help="directory to make")
     parser.add_argument(

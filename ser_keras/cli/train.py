@@ -36,7 +36,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--dataset-path",
         nargs="+",
         metavar="DIR",
-        help="corpus folder, folder with one folder a label, or manifest; several are joined "
+        help="corpus folder, folder with a folder for each emotion, or manifest; several are joined "
         "(default: a small synthetic corpus)",
     )
     parser.add_argument("--output-dir", metavar="DIR", help="run directory to make (default: runs/NAME-TIME)")
