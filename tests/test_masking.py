@@ -4,7 +4,6 @@ import keras
 import numpy as np
 from conftest import SMALL
 
-from ser_keras.config import ModelConfig
 from ser_keras.masking import TrimSilence
 from ser_keras.model import ParallelModel
 
@@ -59,9 +58,3 @@ def test_how_long_somebody_waits_changes_nothing_for_the_linear_model(noise):
 
     assert unlike(SMALL) < 1e-3
     assert unlike(SMALL.replace(trim_db=0.0)) > 1
-
-
-def test_models_of_before_hear_the_whole_clip():
-    older = ModelConfig().to_dict()
-    del older["trim_db"]
-    assert ModelConfig.from_dict(older).trim_db == 0

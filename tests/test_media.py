@@ -216,7 +216,8 @@ def test_a_file_that_is_cut_off_is_refused(name, kept):
     contents = by_libsndfile(*LIBSNDFILE[name], seconds=4.0)
     assert decode(contents)[1] == ""
     samples, error = decode(contents[: int(kept * len(contents))])
-    assert len(samples) == 0 and "cut off" in error and "whole" in error
+    assert len(samples) == 0 and "cut off" in error
+    assert any(remedy in error for remedy in ("whole", "export the file again"))
 
 
 @pytest.mark.parametrize("kept", [0.3, 0.8])
