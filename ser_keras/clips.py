@@ -18,7 +18,7 @@ LONGEST_FILE_SECONDS = 4 * 3600.0
 """A longer file is refused: its samples alone would fill about 1 GB."""
 
 _END_TOLERANCE_SECONDS, _END_TOLERANCE = 0.05, 0.01
-"""By how much a segment may end behind its file, in seconds or as a part of the file, whichever is more.
+"""By how much a segment may end behind its file, in seconds or as a part of the segment, whichever is more.
 
 An end that is rounded to a tenth of a second is 50 ms too late at most, as is that of an MP3 file with its encoder's
 padding counted in; lengths that players estimate from the bit rate are off by a part. A wrong unit is off by far more.
@@ -90,7 +90,7 @@ class ClipDecoder:
     def _cut(self, whole: np.ndarray, utterance: Utterance) -> Clip:
         start = round((utterance.start_seconds or 0.0) * self._sample_rate)
         end = len(whole) if utterance.end_seconds is None else round(utterance.end_seconds * self._sample_rate)
-        latest = len(whole) + max(_END_TOLERANCE_SECONDS * self._sample_rate, _END_TOLERANCE * len(whole))
+        latest = len(whole) + max(_END_TOLERANCE_SECONDS * self._sample_rate, _END_TOLERANCE * (len(whole) - start))
         for name, is_behind in (("start_seconds", start and start >= len(whole)), ("end_seconds", end > latest)):
             if is_behind and len(whole):
                 return Clip(utterance, error=self._behind(name, utterance, len(whole)))

@@ -195,7 +195,9 @@ class MediaFile:
             return 0.0
         if duration is None:
             duration, time_base = self._container.duration or 0, 1 / self._av.time_base
-        return max(float(duration * time_base), 0.0)
+        seconds = max(float(duration * time_base), 0.0)
+        num_bytes = seconds * (self._stream.bit_rate or 0) / 8
+        return 0.0 if self._container.format.name == "wav" and num_bytes >= UNKNOWN_BYTES else seconds  # streamed
 
 
 def _pyav() -> ModuleType:

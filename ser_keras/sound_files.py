@@ -65,11 +65,9 @@ class SoundFacts:
 
     Attributes:
         seconds: its length; 0 where that is not known.
-        is_plain_wav: whether a served graph reads it as it is.
     """
 
     seconds: float
-    is_plain_wav: bool
 
 
 class UnreadableError(InputError):
@@ -84,7 +82,7 @@ def look_at_sound(path: Path) -> SoundFacts | None:
     try:
         with open_file(path) as file:
             frames = file.known_frames or file.count_frames()
-            return SoundFacts(frames / file.samplerate, is_plain_wav(file))
+            return SoundFacts(frames / file.samplerate)
     except (OSError, *UNREADABLE):
         return None
 

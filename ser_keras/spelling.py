@@ -15,7 +15,7 @@ _INVISIBLE = re.compile(
 """Soft hyphen, zero width characters, marks of direction, byte order mark, variation selectors: what Unicode's
 DerivedCoreProperties.txt calls Default_Ignorable_Code_Point."""
 
-_MISSING = {"nan", "-nan", "none", "null", "na", "n/a", "<na>", "#n/a", "#na", "undefined"}
+_MISSING = {"-", "?", "nan", "-nan", "none", "null", "na", "n/a", "<na>", "#n/a", "#na", "undefined"}
 
 _LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
 _NO_FRACTION = re.compile(r"(?<![^/])(\d+)\.0+(?![^/])")

@@ -41,7 +41,7 @@ def clip_fault(samples: np.ndarray, sample_rate: int, min_seconds: float = SHORT
     if len(samples) == 0:
         return EMPTY
     if seconds < min_seconds:
-        return f"{TOO_SHORT[0]}{seconds:.3f}{TOO_SHORT[1]}{min_seconds}{TOO_SHORT[2]}"
+        return f"{TOO_SHORT[0]}{len(samples) * 1000 // sample_rate / 1000:.3f}{TOO_SHORT[1]}{min_seconds}{TOO_SHORT[2]}"
     return damage(samples) or (SILENT if _is_silent(samples, sample_rate) else "")
 
 

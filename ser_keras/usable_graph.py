@@ -43,7 +43,8 @@ def clip_fault(samples: tf.Tensor, sample_rate: int) -> tf.Tensor:
 @kept_apart
 def _fault(samples: tf.Tensor, seconds: tf.Tensor, is_silent: tf.Tensor) -> tf.Tensor:
     expected = f"{TOO_SHORT[1]}{SHORTEST_SECONDS}{TOO_SHORT[2]}"
-    too_short = tf.strings.join([TOO_SHORT[0], tf.strings.as_string(seconds, precision=3), expected])
+    rounded_down = tf.floor(1000 * seconds + 1e-6) / 1000  # else 0.0999 would be shown as the limit
+    too_short = tf.strings.join([TOO_SHORT[0], tf.strings.as_string(rounded_down, precision=3), expected])
     damaged, error = damage(samples), tf.where(is_silent, SILENT, "")
     error = tf.where(tf.equal(damaged, ""), error, damaged)
     error = tf.where(seconds < SHORTEST_SECONDS, too_short, error)

@@ -77,3 +77,9 @@ def test_the_table_is_a_manifest_where_one_is_asked_for(tmp_path):
     fill(tmp_path, "file_name,label\n03a01Fa.wav,sad\n", "03a01Fa.wav")
     assert told(tmp_path, corpus="manifest") == {"03a01Fa.wav": ("sad", None)}
     assert told(tmp_path, corpus="emodb") == {"03a01Fa.wav": ("happy", None)}
+
+
+def test_a_table_with_other_separators_than_commas_is_refused(tmp_path):
+    fill(tmp_path, "file_name;label\nanna/1.wav;sad\nben/1.wav;happy\n", "anna/1.wav", "ben/1.wav")
+    with pytest.raises(InputError, match=r"metadata\.csv: .*commas.*`corpus='folders'`"):
+        read_corpus(tmp_path)

@@ -471,3 +471,12 @@ def test_the_real_corpus_is_read_as_its_table_says(name, num_utterances, num_spe
     assert found == expected
     assert len(utterances) == num_utterances
     assert len({each.speaker_id for each in utterances}) == num_speakers
+
+
+def test_rows_of_one_segment_that_tables_round_in_different_ways_can_contradict_each_other(tmp_path):
+    (tmp_path / "x.wav").touch()
+    (tmp_path / "y.wav").touch()
+    rows = ["x.wav,happy,0,2", "x.wav,sad,0,2.0000001", "y.wav,sad,0,2"]
+    (tmp_path / "manifest.csv").write_text("\n".join(["path,emotion,start_seconds,end_seconds", *rows]))
+    scan = scan_corpus(tmp_path)
+    assert [each.path.name for each in scan.utterances] == ["y.wav"] and "happy and sad" in scan.left_out[0][1]

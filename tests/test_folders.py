@@ -242,7 +242,7 @@ def test_the_layout_is_a_setting_of_the_command_line(tmp_path, capsys):
         (("sad", "joy", "fear", *"abcdefgh"), "emotion"),
         (("sad", "anna", "ben"), None),
         (("train", "Test"), "split"),
-        (("train", "other"), None),
+        (("train", "other"), "mixed"),
         (("female", "m"), "gender"),
         (("Actor_01", "actor 2", "spk3"), "speaker"),
         (("0001", "12"), "speaker"),
@@ -261,3 +261,35 @@ def test_the_only_held_out_split_is_the_test():
 
 def test_an_empty_level_is_no_part_of_a_path():
     assert Layout("/{emotion}/*/").parts == ["{emotion}", "*"]
+
+
+@pytest.mark.parametrize("splits", [("train_set", "test_set"), ("Training Data", "Test-Data")])
+def test_folders_of_splits_are_known_with_what_people_put_behind_the_word(tmp_path, splits):
+    names = [f"{split}/{emotion}/{n}.wav" for split in splits for emotion in EMOTIONS for n in range(2)]
+    utterances = read_corpus(make(tmp_path, *names))
+    assert {each.split for each in utterances} == {"train", "test"} and {each.speaker for each in utterances} == {None}
+
+
+def test_a_level_with_splits_and_other_names_is_not_taken_for_speakers(tmp_path):
+    names = [
+        f"{part}/{emotion}/{n}.wav" for part in ("train", "test", "extra") for emotion in EMOTIONS for n in range(2)
+    ]
+    with pytest.raises(InputError, match=r"not clear.*`layout="):
+        read_corpus(make(tmp_path, *names))
+
+
+@pytest.mark.parametrize("table", ["labels.csv", "labels.tsv", "Labels.xlsx"])
+def test_folders_without_emotions_beside_a_table_are_refused_with_its_name(tmp_path, table):
+    root = make(tmp_path, *(f"{speaker}/{n}.wav" for speaker in ("anna", "ben") for n in range(3)), table)
+    with pytest.raises(InputError, match=rf"{table} may hold the labels.*`corpus='folders'`"):
+        read_corpus(root)
+    assert {each.emotion for each in read_corpus(root, "folders")} == {"anna", "ben"}
+
+
+def test_the_user_s_own_splits_of_published_files_are_kept(tmp_path):
+    files = [f"{split}/Actor_{actor:02d}/03-01-{code}-01-01-01-{actor:02d}.wav" for code in ("01", "03", "05")
+             for actor, split in ((1, "train"), (2, "train"), (3, "val"), (4, "test"))]  # fmt: skip
+    utterances = read_corpus(make(tmp_path, *files))
+    assert {(each.speaker, each.split) for each in utterances} == {
+        ("01", "train"), ("02", "train"), ("03", "val"), ("04", "test"),
+    }  # fmt: skip

@@ -107,3 +107,20 @@ def test_recordings_of_a_folder_are_all_that_needs_a_row(tmp_path):
     fill(tmp_path / "a", {"one.m4a": b"", "notes.txt": b""})
     fill(tmp_path, ARCHIVES | TEXTS)
     assert find_recordings(tmp_path) == [tmp_path / "a/one.m4a", *(tmp_path / name for name in sorted(ARCHIVES))]
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "page.html"])
+@pytest.mark.parametrize(
+    "start", [b"RIFF\0\0\0\0WAVEfmt ", b"fLaC\0\0", b"OggS\0\2", b"\0\0\0\x1cftypM4A ", b"ID3\3\0"]
+)
+def test_sound_is_told_by_its_first_bytes_whatever_the_ending_says(tmp_path, name, start):
+    (tmp_path / name).write_bytes(start + bytes(600))
+    assert kind_of_file(str(tmp_path / name)) == "audio"
+
+
+@pytest.mark.parametrize(
+    "start", [b"RIFF\0\0\0\0WEBPVP8 ", b"\0\0\0\x1cftypheic", b"\0\0\0\x1cftypavif", b"Identifier,x"]
+)
+def test_pictures_in_containers_of_sound_stay_pictures(tmp_path, start):
+    (tmp_path / "a.webp").write_bytes(start + b"x" * 600)
+    assert kind_of_file(str(tmp_path / "a.webp")) == "other"

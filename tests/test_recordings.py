@@ -148,11 +148,12 @@ def test_the_end_of_a_segment_may_be_rounded(good, start_seconds, end_seconds):
     assert len(loaded.samples(0)) == 16_000 * (1 - (start_seconds or 0))
 
 
-def test_a_segment_of_a_long_file_may_end_a_hundredth_behind_it(tmp_path, noise):
+def test_a_segment_may_end_a_hundredth_of_its_length_behind_the_file(tmp_path, noise):
     soundfile.write(tmp_path / "long.wav", noise(16_000 * 20), 16_000)
-    ends = [utterance(tmp_path / "long.wav", start_seconds=19.0, end_seconds=end) for end in (20.1, 20.3)]
-    loaded = load(ends)
-    assert [each.end_seconds for each in loaded.utterances] == [20.1] and "20.00 s" in loaded.rejected[0].reason
+    segments = ((0.0, 20.1), (0.0, 20.3), (19.0, 20.04), (19.0, 20.1))
+    loaded = load([utterance(tmp_path / "long.wav", start_seconds=start, end_seconds=end) for start, end in segments])
+    assert [each.end_seconds for each in loaded.utterances] == [20.1, 20.04]
+    assert len(loaded.rejected) == 2 and all("20.00 s" in each.reason for each in loaded.rejected)
 
 
 def test_a_segment_that_is_longer_than_max_seconds_is_cut_as_before(good):

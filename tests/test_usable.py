@@ -28,7 +28,7 @@ def unusable(noise):
         "an offset at 44.1 kHz": (0 * speech - 0.9, 44_100, "silent: "),
         "an offset at 8 kHz": (0 * speech + 0.3, 8_000, "silent: "),
         "an offset and a hum of -90 dB": (1e-4 * speech + 0.3, RATE, "silent: "),
-        "too short": (noise(1_500), RATE, "too short: 0.094 s, at least 0.1 s"),
+        "too short": (noise(1_500), RATE, "too short: 0.093 s, at least 0.1 s"),
         "too short at 48 kHz": (noise(2_400), 48_000, "too short: 0.050 s, at least 0.1 s"),
         "no samples": (noise(0), RATE, "empty: no samples"),
         "NaN": (spoilt(speech, np.nan), RATE, "holds NaN or infinite samples"),

@@ -9,6 +9,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from ser_keras.errors import InputError
+
 _logger = logging.getLogger(__name__)
 
 _TABLES = ("metadata.csv", "metadata.jsonl")
@@ -35,6 +37,9 @@ def find_metadata(root: Path, others: list[str]) -> list[Path]:
     Args:
         root: The dataset's folder.
         others: The files below it that are no recordings.
+
+    Raises:
+        InputError: A table of an audiofolder has other separators than commas.
     """
     found = []
     for file in others:
@@ -45,6 +50,11 @@ def find_metadata(root: Path, others: list[str]) -> list[Path]:
             found.append(root / file)
         elif "path" in columns:
             _logger.warning("%s: not read, for it has no column label", root / file)
+        elif len(columns) == 1 and "file_name" in columns[0].lower():
+            raise InputError(
+                f"{root / file}: its first line does not name columns separated by commas; expected file_name and "
+                "label; save it as CSV with commas, or choose `corpus='folders'` for the labels of the folders"
+            )
     return found
 
 

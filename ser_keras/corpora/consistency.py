@@ -47,7 +47,8 @@ def _rows_of_clips(utterances: Sequence[Utterance]) -> dict[tuple, list[Utteranc
     rows_of: dict[tuple, list[Utterance]] = {}
     for each in utterances:
         path = os.path.abspath(each.path)  # noqa: PTH100  (100,000 files)
-        rows_of.setdefault((path, each.start_seconds or 0.0, each.end_seconds), []).append(each)
+        end = None if each.end_seconds is None else round(each.end_seconds, 3)  # tables round in different ways
+        rows_of.setdefault((path, round(each.start_seconds or 0.0, 3), end), []).append(each)
     return rows_of
 
 

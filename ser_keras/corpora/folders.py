@@ -108,6 +108,8 @@ class _Tree:
             InputError: there are several, or none.
         """
         depth, name = self._find_emotion()
+        if self._depths("mixed"):
+            self._refuse_unclear([depth] if depth is not None else [], name)
         fields = {} if depth is None else {depth: "emotion"}
         for role in ("speaker", "split", "gender"):
             depths = self._depths(role) or ([] if role != "speaker" else self._unnamed_speakers(fields))

@@ -30,7 +30,8 @@ def role_of(names: Collection[str]) -> str | None:
 
     Returns:
         "emotion" where half of the names, or three, are known emotions (own labels may be among them); "split",
-        "gender" or "speaker" where all of them are words for that, or numbers; None where the names say nothing.
+        "gender" or "speaker" where all of them are words for that, or numbers; "mixed" where some of them are splits;
+        None where the names say nothing.
 
     Example:
         >>> role_of(["Angry", "Happy", "Sleepy"]), role_of(["train", "dev"]), role_of(["anna", "ben"])
@@ -42,11 +43,17 @@ def role_of(names: Collection[str]) -> str | None:
     if 2 * num_emotions >= len(names) or num_emotions >= _ENOUGH_EMOTIONS:
         return "emotion"
     words = [name.strip().lower() for name in names]
-    if all(word in _SPLIT_OF for word in words):
-        return "split"
+    is_split = [_split_word(word) in _SPLIT_OF for word in words]
+    if any(is_split):
+        return "split" if all(is_split) else "mixed"
     if all(word in GENDER_OF for word in words):
         return "gender"
     return "speaker" if all(map(_SPEAKER.fullmatch, words)) else None
+
+
+def _split_word(name: str) -> str:
+    """Return a name in lower case without what people put behind the word for a split."""
+    return re.sub(r"[ _-]*(?:set|data|split)$", "", name.strip().lower())
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -74,7 +81,7 @@ def splits_of(names: Collection[str]) -> dict[str, str]:
         >>> splits_of(["train", "valid"])
         {'train': 'train', 'valid': 'test'}
     """
-    splits = {name: _SPLIT_OF.get(name.strip().lower()) for name in names}
+    splits = {name: _SPLIT_OF.get(_split_word(name)) for name in names}
     if unknown := [name for name, split in splits.items() if split is None]:
         raise InputError(f"split {unknown[0]!r} is unknown; expected one of {', '.join(_SPLIT_OF)}")
     if "test" not in splits.values():

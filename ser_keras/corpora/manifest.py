@@ -79,9 +79,11 @@ def find_manifest(root: Path, name: str | None) -> Path | None:
         if name in (None, "manifest") and root.suffix.lower() in (".csv", ".jsonl"):
             return root
         raise InputError(f"{root}: a file; expected a folder of audio files, or a manifest (.csv or .jsonl)")
-    found = [root / file for file in _MANIFESTS if (root / file).is_file()]
+    found = sorted(each for each in root.iterdir() if each.name.lower() in _MANIFESTS and each.is_file())
     if name in (None, "manifest") and len(found) > 1:
-        raise InputError(f"{root}: two manifests, {' and '.join(_MANIFESTS)}; give the path of the right one")
+        raise InputError(
+            f"{root}: two manifests, {' and '.join(each.name for each in found)}; give the path of the right one"
+        )
     return found[0] if found and name in (None, "manifest") else None
 
 

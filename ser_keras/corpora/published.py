@@ -10,7 +10,7 @@ from ser_keras.corpora.iemocap import read_iemocap_labels
 from ser_keras.corpora.listing import best_copy_first
 from ser_keras.corpora.naming import Corpus, Groups, emotion_code, folder_and_name, recording_key
 from ser_keras.corpora.recognition import Guess
-from ser_keras.corpora.table import CORPORA_BY_NAME
+from ser_keras.corpora.table import CORPORA, CORPORA_BY_NAME
 from ser_keras.corpora.utterance import CorpusScan, Utterance, join_scans
 from ser_keras.errors import InputError
 
@@ -38,21 +38,23 @@ def read_plan(
         files_of.setdefault(guess.corpus.name, []).extend(guess.audio)
     scans = [_read_named(root, files, others, CORPORA_BY_NAME[name]) for name, files in files_of.items()]
     if not is_chosen:
+        rivals = {title for guess in plan for title in guess.rivals}
         for scan in scans:
-            _refuse_clash(root, scan.utterances)
+            _refuse_clash(root, scan.utterances, [corpus.name for corpus in CORPORA if corpus.title in rivals])
     rest = set(audio).difference(*files_of.values())
     scans.append(CorpusScan((), tuple((root / file, "outside the corpora's folders") for file in rest)))
     return join_scans(scans)
 
 
-def _refuse_clash(root: Path, utterances: Sequence[Utterance]) -> None:
+def _refuse_clash(root: Path, utterances: Sequence[Utterance], rivals: Sequence[str]) -> None:
     if clash := own_classes(root, utterances):
         file, folder = clash
         corpus = CORPORA_BY_NAME[file.corpus]
+        others = "".join(f" (or `corpus={name!r}`, whose files are named alike)" for name in rivals)
         raise InputError(
             f"{file.path}: by its name, as {corpus.title} names files, it is {file.emotion!r}, and its folder says "
-            f"{folder!r}; choose `corpus={corpus.name!r}` for the labels of the names, or `corpus='folders'` for those "
-            "of the folders"
+            f"{folder!r}; choose `corpus={corpus.name!r}`{others} for the labels of the names, or `corpus='folders'` "
+            "for those of the folders"
         )
 
 

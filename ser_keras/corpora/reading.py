@@ -19,8 +19,11 @@ from ser_keras.corpora.recognition import Guess, plan_corpora
 from ser_keras.corpora.table import CORPORA, CORPORA_BY_NAME
 from ser_keras.corpora.utterance import CorpusScan, Utterance, join_scans
 from ser_keras.errors import InputError
+from ser_keras.labels import EMOTIONS
 
 _logger = logging.getLogger(__name__)
+
+_TABLE_ENDINGS = (".csv", ".tsv", ".jsonl", ".xls", ".xlsx")
 
 
 def read_corpus(
@@ -156,10 +159,28 @@ def _scan_files(root: Path, files: Listing, name: str | None, layout: Layout | N
         plan = [] if name == "folders" else plan_corpora(root, files.audio)
     if not plan:
         scan, understood = read_folders(root, files.audio, layout)
+        if name is None and layout is None:
+            _refuse_names_beside_a_table(root, files, scan)
         _logger.info("%s: %d recordings by their folders; %s", root, len(scan.utterances), understood)
         return scan
     scan = read_plan(root, files.audio, files.others, plan, is_chosen=name is not None)
+    splits = splits_by_folder([each.path.relative_to(root).as_posix() for each in scan.utterances])
+    utterances = tuple(replace(each, split=split) for each, split in zip(scan.utterances, splits, strict=True))
+    scan = replace(scan, utterances=utterances)
     counts = Counter(CORPORA_BY_NAME[each.corpus].title for each in scan.utterances)
     corpora = ", ".join(f"{number} recordings of {title}" for title, number in counts.items())
-    _logger.info("%s: %s, %s", root, corpora, "as chosen" if name else "recognised by their file names")
+    how = "as chosen" if name else "recognised by their file names"
+    how += ", split by their folders" if any(splits) else ""
+    _logger.info("%s: %s, %s", root, corpora, how)
     return scan
+
+
+def _refuse_names_beside_a_table(root: Path, files: Listing, scan: CorpusScan) -> None:
+    """Refuse to take folders for labels where none is a known emotion and a table may hold the labels."""
+    tables = [file for file in files.others if file.lower().endswith(_TABLE_ENDINGS)]
+    if tables and not {each.emotion for each in scan.utterances}.intersection(EMOTIONS):
+        folders = ", ".join(sorted({each.emotion for each in scan.utterances})[:4])
+        raise InputError(
+            f"{root}: no folder is named after an emotion (found {folders}), and {tables[0]} may hold the labels; make "
+            "it a manifest.csv with the columns path and emotion, or choose `corpus='folders'` for the folders' names"
+        )
