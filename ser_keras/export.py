@@ -28,7 +28,7 @@ from ser_keras.model_card import read_run
 from ser_keras.rendering import render
 from ser_keras.serving import ServedModel
 from ser_keras.stored import FORMAT_VERSION
-from ser_keras.terminal import tensorflow_logs
+from ser_keras.terminal import log_level
 from ser_keras.warmup import FILE_NAME, write_warmup
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _temporary_directory(base: Path) -> Iterator[Path]:
 
 def _save(model: ServedModel, facts: dict[str, Any], part: Path) -> None:
     """Write the SavedModel, with names and recipe as its assets; TensorFlow would announce the folder's name."""
-    with tempfile.TemporaryDirectory() as folder, tensorflow_logs(logging.WARNING):
+    with tempfile.TemporaryDirectory() as folder, log_level("tensorflow", logging.WARNING):
         labels, recipe = Path(folder) / "labels.txt", Path(folder) / "model.json"
         write_bytes(labels, "".join(f"{emotion}\n" for emotion in facts["emotions"]).encode())
         write_json(recipe, facts)

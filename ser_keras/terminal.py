@@ -34,9 +34,9 @@ def shown_lines(text: object) -> str:
 
 
 @contextmanager
-def tensorflow_logs(level: int) -> Iterator[None]:
-    """Keep what TensorFlow's Python code has to say below a level of `logging` to itself."""
-    logger = logging.getLogger("tensorflow")
+def log_level(name: str, level: int) -> Iterator[None]:
+    """Let a package log from this level of `logging` on, within a `with` block."""
+    logger = logging.getLogger(name)
     before = logger.level
     logger.setLevel(level)
     try:

@@ -200,3 +200,11 @@ def test_bash_completes(tmp_path, capsys):
     """
     done = subprocess.run(["bash", "-c", ask], cwd=tmp_path, capture_output=True, text=True, env=os.environ, check=True)
     assert done.stdout.splitlines() == ["predict", "--timeline", "json jsonl", "recording.wav"]
+
+
+def test_a_verb_leaves_logging_and_warnings_as_they_were(tmp_path, monkeypatch):
+    """A second verb of one process had written to the stream, and with the flags, of the first."""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    before = warnings.formatwarning
+    assert cli.main(["predict", str(tmp_path / "missing.wav"), "--model", str(tmp_path)]) == 2
+    assert logging.getLogger().handlers == [] and warnings.formatwarning is before

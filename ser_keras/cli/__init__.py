@@ -53,9 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code, see `EXIT_CODES`. A fault of the program itself keeps its traceback.
     """
     options = build_parser().parse_args(arguments)
-    _quieten_libraries(options)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports missing GPUs at length otherwise
     try:
-        with _terminable(), output_of(options):
+        with _terminable(), _own_messages(options), output_of(options):
             if sys.version_info >= (3, 13) and VERBS[options.verb] is not download:
                 _import_tensorflow_unheard()
             outcome = VERBS[options.verb].run(options) or Outcome()
@@ -117,15 +117,23 @@ def _complain(options: Namespace, message: str) -> None:
     print(f"{verb} {name_flags(message, options.parser)}", file=sys.stderr)
 
 
-def _quieten_libraries(options: Namespace) -> None:
-    """Leave the terminal to our own lines: TensorFlow reports missing GPUs at length otherwise."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+@contextmanager
+def _own_messages(options: Namespace) -> Iterator[None]:
+    """Show warnings and log lines as a verb's own messages, and leave both as they were before."""
+    root, before = logging.getLogger(), warnings.formatwarning
     handler = logging.StreamHandler()
     handler.setFormatter(_Formatter(options.parser))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    if is_ours := not root.handlers:  # who calls `main` may have configured logging
+        root.addHandler(handler)
     warnings.formatwarning = lambda message, *_, **__: (
         f"{paint('warning:', 'yellow', sys.stderr)} {name_flags(shown_lines(message), options.parser)}\n"
     )
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
+        if is_ours:
+            root.removeHandler(handler)
 
 
 def _import_tensorflow_unheard() -> None:

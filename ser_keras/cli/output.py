@@ -18,6 +18,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+from ser_keras.terminal import log_level
+
 
 class Outcome(NamedTuple):
     """How a verb ended.
@@ -36,7 +38,7 @@ def output_of(options: Namespace) -> Iterator[None]:
     """Lead what a verb prints to where it belongs; `options.results` becomes the stream of its answers."""
     options.results = sys.stdout
     with ExitStack() as stack:
-        stack.enter_context(_log_level(logging.WARNING if options.quiet else logging.INFO))
+        stack.enter_context(log_level("ser_keras", logging.WARNING if options.quiet else logging.INFO))
         if options.quiet:
             stack.enter_context(contextlib.redirect_stdout(stack.enter_context(Path(os.devnull).open("w"))))
             stack.enter_context(contextlib.redirect_stderr(_NoTerminal(sys.stderr)))
@@ -77,17 +79,6 @@ def paint(text: str, colour: str, stream: TextIO) -> str:
     """
     is_wanted = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return f"\x1b[{ {'red': 31, 'yellow': 33}[colour] }m{text}\x1b[0m" if is_wanted else text
-
-
-@contextlib.contextmanager
-def _log_level(level: int) -> Iterator[None]:
-    logger = logging.getLogger("ser_keras")
-    before = logger.level
-    logger.setLevel(level)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 class _NoTerminal:

@@ -38,7 +38,7 @@ from ser_keras.splits import (
 )
 from ser_keras.splits.sides import offering
 from ser_keras.stored import stamp
-from ser_keras.terminal import tensorflow_logs
+from ser_keras.terminal import log_level
 from ser_keras.training import train_model
 
 logger = logging.getLogger(__name__)
@@ -148,7 +148,7 @@ def _run_folds(
                 echo(HEADER)
             result = journal.load(seed, fold, split)
             if result is None:
-                with tensorflow_logs(logging.ERROR):  # each fold has a model of its own: functions are traced again
+                with log_level("tensorflow", logging.ERROR):  # functions are traced again
                     result = _train_fold(recordings, split, journal.workplace(seed, fold), (seed, fold), configs)
                 journal.save(result)
             results.append(result)
