@@ -23,8 +23,8 @@ from halves import halves_by_speaker
 from ser_keras.config import DataConfig, ModelConfig, TrainConfig
 from ser_keras.evaluation import evaluate_model
 from ser_keras.model import ParallelModel
+from ser_keras.pipeline.recordings import Recordings
 from ser_keras.preprocessing import make_splits, read_recordings
-from ser_keras.recordings import Recordings
 from ser_keras.splits import Split
 from ser_keras.training import train_model
 

@@ -18,10 +18,10 @@ from tqdm import tqdm
 from ser_keras.adaptation import adapt_normalization
 from ser_keras.corpora import Utterance
 from ser_keras.evaluation import evaluate_model
+from ser_keras.evaluation.scoring import CorpusScore
 from ser_keras.model import ParallelModel, load_model
+from ser_keras.pipeline.recordings import Recordings
 from ser_keras.preprocessing import clip_batches, read_recordings
-from ser_keras.recordings import Recordings
-from ser_keras.scoring import CorpusScore
 
 NUMBERS = (0, 1, 2, 5, 10, 20, 50, 100, 200)
 

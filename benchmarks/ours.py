@@ -12,9 +12,9 @@ from clips import SAMPLE_RATE, SECONDS, noise
 
 from ser_keras.config import TrainConfig
 from ser_keras.export import export_model
-from ser_keras.fitting import compile_model, mixed
 from ser_keras.labels import EMOTIONS
 from ser_keras.model import ParallelModel
+from ser_keras.training.setup import compile_model, mixed
 
 
 def build() -> ParallelModel:

@@ -13,7 +13,7 @@ from timing import medians
 
 from ser_keras.audio import wav_to_waveform
 from ser_keras.config import AudioConfig
-from ser_keras.features import LogMelSpectrogram
+from ser_keras.layers.log_mel import LogMelSpectrogram
 
 
 def log_mel() -> list[Measured]:

@@ -11,7 +11,7 @@ from clips import find_corpus, noise, quiet
 from lines import Measured
 from timing import medians, module_or_reason
 
-from ser_keras.batches import labelled_batches
+from ser_keras.pipeline.batches import labelled_batches
 from ser_keras.preprocessing import preprocess_data
 
 BATCH = 32

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from ser_keras.corpora.synthesis import SENTENCES, draw_voice, synthesize_clip
 from ser_keras.explanation import Attention
 from ser_keras.inference import Predictor
 from ser_keras.plots import timeline_figure
-from ser_keras.synthesis import SENTENCES, draw_voice, synthesize_clip
 
 EMOTIONS = ("sad", "happy", "angry")
 

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ser_keras.batches import as_inputs
-from ser_keras.clips import fingerprint
+from ser_keras.audio_io.sound_files import as_int16_if_exact
 from ser_keras.corpora import Utterance
 from ser_keras.corpora.listing import find_recordings
 from ser_keras.errors import InputError
-from ser_keras.linear_model import centre_statistics
 from ser_keras.model import ParallelModel
+from ser_keras.model.linear_model import centre_statistics
+from ser_keras.pipeline.batches import as_inputs
+from ser_keras.pipeline.clips import fingerprint
+from ser_keras.pipeline.recordings import load_recordings
 from ser_keras.preprocessing import rejection_table
-from ser_keras.recordings import load_recordings
-from ser_keras.sound_files import as_int16_if_exact
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def adapt_normalization(model: ParallelModel, recordings: Any) -> ParallelModel:
     Returns:
         The adapted copy. Its `adaptation` says with how many recordings it was made (``num_recordings``),
         which weight they have against the training data (``weight``, 0 to 1), and by which hash of their sound each
-        is known again (``fingerprints``, as `ser_keras.clips.fingerprint`); it is saved with it.
+        is known again (``fingerprints``, as `ser_keras.pipeline.clips.fingerprint`); it is saved with it.
 
     Raises:
         InputError: there is no recording that can be used (those that cannot are logged and left out), or the model

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from ser_keras.errors import InputError
-from ser_keras.libsndfile import UNREADABLE, Source
-from ser_keras.resampling import resample
-from ser_keras.sound_files import (
+from ser_keras.audio_io.clip_faults import EMPTY, damage
+from ser_keras.audio_io.libsndfile import UNREADABLE, Source
+from ser_keras.audio_io.resampling import resample
+from ser_keras.audio_io.sound_files import (
     WAV_BEGINNINGS,
     SoundFile,
     UnreadableError,
@@ -29,9 +29,9 @@ from ser_keras.sound_files import (
     not_audio,
     open_file,
 )
-from ser_keras.usable import EMPTY, damage
-from ser_keras.wav import DecodedAudio, decode_wav, read_frames
-from ser_keras.wav_header import CUT_OFF, HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE, WavHeader, begin_as_riff
+from ser_keras.audio_io.wav import DecodedAudio, decode_wav, read_frames
+from ser_keras.audio_io.wav_header import CUT_OFF, HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE, WavHeader, begin_as_riff
+from ser_keras.errors import InputError
 
 _MOST_SAMPLES_AT_ONCE = 2**26  # 256 MB
 _MOST_SAMPLES_OF_MP3 = 48  # in a byte: stereo of 24 kHz at the lowest bit rate, 8,000 a second
@@ -79,7 +79,7 @@ def frames_to_waveform(contents: tf.Tensor, header: WavHeader, *, sample_rate: i
 
     Args:
         contents: the file's bytes, string scalar.
-        header: what `ser_keras.wav_header.read_headers` gave for them.
+        header: what `ser_keras.audio_io.wav_header.read_headers` gave for them.
         sample_rate: rate of the waveform that comes out, in Hz.
 
     Returns:

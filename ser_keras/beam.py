@@ -16,7 +16,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.utils.shared import Shared
 
 from ser_keras.inference import Predictor
-from ser_keras.prediction import Prediction
+from ser_keras.predictions import Prediction
 
 BATCH_SIZE = 32
 """Most files that are answered together."""

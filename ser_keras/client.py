@@ -15,10 +15,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from ser_keras.audio_io.sound_files import as_wav, check_size, encode_wav
 from ser_keras.errors import InputError, require
-from ser_keras.outputs import ALONG, FEATURES, WHOLE, Question
-from ser_keras.prediction import Embedding, Prediction, Source, Timeline
-from ser_keras.sound_files import as_wav, check_size, encode_wav
+from ser_keras.predictions import Embedding, Prediction, Source, Timeline
+from ser_keras.predictions.outputs import ALONG, FEATURES, WHOLE, Question
 from ser_keras.transports import Server, ServingError, connect
 
 __all__ = ["EmotionClient", "Recording", "ServingError"]

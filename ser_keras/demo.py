@@ -14,15 +14,14 @@ import numpy as np
 import uvicorn
 
 from ser_keras.audio import read_audio
-from ser_keras.display import emotion_colours
+from ser_keras.audio_io.sound_files import look_at_sound
 from ser_keras.errors import InputError, require
 from ser_keras.explanation import Attention
 from ser_keras.inference import Predictor
-from ser_keras.plots import timeline_figure
-from ser_keras.prediction import Prediction, Timeline
-from ser_keras.rendering import render
-from ser_keras.sound_files import look_at_sound
-from ser_keras.svg import figure_to_svg
+from ser_keras.plots import figure_to_svg, timeline_figure
+from ser_keras.predictions import Prediction, Timeline
+from ser_keras.predictions.notebook import emotion_colours
+from ser_keras.templates import render
 
 LONGEST_SECONDS = 300.0
 """A longer recording is refused."""

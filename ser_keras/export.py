@@ -21,15 +21,15 @@ import tensorflow as tf
 from ser_keras import __version__
 from ser_keras.config import ExportConfig
 from ser_keras.errors import InputError
-from ser_keras.export_check import check_export
 from ser_keras.files import blame_disk, write_bytes, write_json
 from ser_keras.model import ParallelModel
-from ser_keras.model_card import read_run
-from ser_keras.rendering import render
-from ser_keras.serving import ServedModel
-from ser_keras.stored import FORMAT_VERSION
+from ser_keras.runs.reading import FORMAT_VERSION
+from ser_keras.serving.model_card import read_run
+from ser_keras.serving.parity_check import check_export
+from ser_keras.serving.signatures import ServedModel
+from ser_keras.serving.warmup import FILE_NAME, write_warmup
+from ser_keras.templates import render
 from ser_keras.terminal import log_level
-from ser_keras.warmup import FILE_NAME, write_warmup
 
 if TYPE_CHECKING:
     from ser_keras.evaluation import Report

@@ -14,18 +14,26 @@ import numpy as np
 import tensorflow as tf
 
 from ser_keras.audio import decode_audio
+from ser_keras.audio_io.clip_faults import damage
+from ser_keras.audio_io.sound_files import (
+    UNREADABLE,
+    SoundFacts,
+    encode_wav,
+    look_at_sound,
+    mono_blocks,
+    not_audio,
+    open_file,
+)
+from ser_keras.audio_io.wav_header import CUT_OFF, read_headers
+from ser_keras.audio_io.windows import cut_windows, resampled_pieces
 from ser_keras.config import ExportConfig
 from ser_keras.errors import InputError
-from ser_keras.graph_check import check_graph
 from ser_keras.model import ParallelModel
-from ser_keras.outputs import ALONG, WHOLE, Question, predictions_of
-from ser_keras.prediction import Prediction, Timeline, Window, mean_prediction
-from ser_keras.serving import ServedModel
-from ser_keras.sound_files import UNREADABLE, SoundFacts, encode_wav, look_at_sound, mono_blocks, not_audio, open_file
-from ser_keras.stored import find_export, read_recipe
-from ser_keras.usable import damage
-from ser_keras.wav_header import CUT_OFF, read_headers
-from ser_keras.windows import cut_windows, resampled_pieces
+from ser_keras.predictions import Prediction, Timeline, Window, mean_prediction
+from ser_keras.predictions.outputs import ALONG, WHOLE, Question, predictions_of
+from ser_keras.runs.reading import find_export, read_recipe
+from ser_keras.serving.allowed_ops import check_graph
+from ser_keras.serving.signatures import ServedModel
 
 BATCH_SIZE = 32
 """Most files, or windows, in a call of the graph."""

@@ -1,8 +1,12 @@
-"""Every picture; each function returns a matplotlib Figure that is tied to no window."""
+"""Every picture; each function returns a matplotlib Figure that is tied to no window, or makes SVG of one."""
 
+import io
+import re
 from collections.abc import Mapping, Sequence
 
+import matplotlib
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
@@ -10,10 +14,10 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from ser_keras.config import AudioConfig
-from ser_keras.display import emotion_colours, joined_stretches
 from ser_keras.explanation import Attention
 from ser_keras.metrics import ReliabilityBins
-from ser_keras.prediction import Timeline, Window
+from ser_keras.predictions import Timeline, Window
+from ser_keras.predictions.notebook import emotion_colours, joined_stretches
 
 _DARK = 0.6  # from this share on the shade is so dark that the number on it is white
 _FAINT = "0.6"
@@ -23,6 +27,9 @@ _COLUMNS = 800  # of a waveform
 _FIRST, _SECOND, _INK = "tab:blue", "tab:orange", "black"
 _LETTER = 0.02  # of the width of a timeline
 _NAMES_IN_A_ROW = 6  # of a legend
+
+_THEME = {"#000000": "currentColor", "#1f77b4": "var(--accent)", "#ff7f0e": "var(--warm)", "#999999": "var(--muted)"}
+"""What matplotlib's colours are on a page, which is light or dark as the reader's system is."""
 
 Stretch = tuple[float, float, Window]
 """From where to where, in seconds, a window of a timeline is the nearest."""
@@ -164,7 +171,7 @@ def timeline_figure(
         A figure with two panels over one axis of time in seconds.
 
     Example:
-        >>> from ser_keras.prediction import Window
+        >>> from ser_keras.predictions import Window
         >>> windows = [Window(0.0, 3.0, "sad", 0.8, {"calm": 0.2, "sad": 0.8})]
         >>> figure = timeline_figure(np.zeros(48_000), 16_000, Timeline(None, tuple(windows)))
         >>> [text.get_text() for text in figure.axes[0].texts]
@@ -289,3 +296,27 @@ def _part_cells(axes: Axes, num_cells: int) -> None:
     axes.set_yticks(edges, minor=True)
     axes.grid(which="minor", color="white", linewidth=2)
     axes.tick_params(which="minor", length=0)
+
+
+def figure_to_svg(figure: Figure, label: str, *, salt: str = "") -> Markup:
+    """Return a figure as inline SVG in the colours of the page.
+
+    Args:
+        figure: its texts are escaped.
+        label: what a screen reader says instead.
+        salt: other than that of any other figure of its kind on the page, so that no two ids are alike.
+
+    Example:
+        >>> figure_to_svg(Figure(), "Nothing to see")[:44]
+        Markup('<svg role="img" aria-label="Nothing to see" ')
+    """
+    file = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": label + salt, "savefig.dpi": 110}):
+        metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(file, format="svg", transparent=True, metadata=metadata)
+    drawing = file.getvalue().partition("<svg ")[2]
+    drawing = re.sub(r'\b(width|height)="[\d.]+pt"', "", drawing, count=2)  # the page decides
+    drawing = re.sub(r'<g id="[^"]*"', "<g", drawing)  # nothing refers to them, and each figure has the same
+    for color, variable in _THEME.items():
+        drawing = drawing.replace(color, variable)
+    return Markup('<svg role="img" aria-label="{}" ').format(label) + Markup(drawing)

@@ -15,12 +15,12 @@ import tensorflow as tf
 
 from ser_keras.config import AudioConfig, DataConfig
 from ser_keras.corpora import Utterance, scan_corpus
-from ser_keras.display import table_html
-from ser_keras.epochs import EpochOrder, ordered_batches
 from ser_keras.errors import InputError
 from ser_keras.labels import order_emotions
-from ser_keras.padding import pad_clips
-from ser_keras.recordings import Recordings, Rejected, load_recordings
+from ser_keras.pipeline.padding import pad_clips
+from ser_keras.pipeline.recordings import Recordings, Rejected, load_recordings
+from ser_keras.pipeline.shuffling import EpochOrder, ordered_batches
+from ser_keras.predictions.notebook import table_html
 from ser_keras.splits import (
     Split,
     SplitAudit,
@@ -30,7 +30,7 @@ from ser_keras.splits import (
     require_two_emotions,
     speaker_split,
 )
-from ser_keras.splits.sides import offering
+from ser_keras.splits.split import offering
 from ser_keras.terminal import shown
 
 logger = logging.getLogger(__name__)

@@ -6,11 +6,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from ser_keras.batches import labelled_batches, shuffled_batches
 from ser_keras.config import TrainConfig
 from ser_keras.distribution import is_chief, naming_lost_workers
 from ser_keras.errors import InputError
-from ser_keras.fitting import (
+from ser_keras.model import ParallelModel, save_model
+from ser_keras.model.linear_model import fit_linear_model
+from ser_keras.pipeline.batches import labelled_batches, shuffled_batches
+from ser_keras.training.setup import (
     adopt_emotions,
     check_classes,
     compile_model,
@@ -21,9 +23,7 @@ from ser_keras.fitting import (
     steps_per_epoch,
     training_batches,
 )
-from ser_keras.linear_model import fit_linear_model
-from ser_keras.model import ParallelModel, save_model
-from ser_keras.sharding import contents
+from ser_keras.training.sharding import contents
 
 _MIXTURES = (0, 1)
 """Seed of the mixtures: always the same, so that a run that was stopped ends as one that was not."""

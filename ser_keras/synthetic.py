@@ -1,6 +1,6 @@
 """A small made-up corpus of speech-like clips, for tests, demonstrations and a first run without data.
 
-Each speaker has a voice of their own, and each emotion a style; `ser_keras.synthesis` makes the sound.
+Each speaker has a voice of their own, and each emotion a style; `ser_keras.corpora.synthesis` makes the sound.
 A score on this corpus says that the pipeline works, and nothing about real speech.
 """
 
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ser_keras.corpora.synthesis import SENTENCES, STYLES, Voice, check_emotions, draw_voice, synthesize_clip
 from ser_keras.errors import InputError
 from ser_keras.files import write_bytes, write_csv
-from ser_keras.synthesis import SENTENCES, STYLES, Voice, check_emotions, draw_voice, synthesize_clip
 
 PARAMETERS_FILE = "synthetic.json"
 

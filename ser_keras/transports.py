@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 import numpy as np
 
 from ser_keras.errors import InputError, require
-from ser_keras.outputs import Outputs
+from ser_keras.predictions.outputs import Outputs
 
 _FIRST_WAIT_SECONDS = 0.2  # before the second attempt; it doubles from then on
 
@@ -186,12 +186,12 @@ def _error_in(text: str) -> str:
 
 
 class _Grpc:
-    """gRPC, by grpcio and the messages of `ser_keras.protocol`."""
+    """gRPC, by grpcio and the messages of `ser_keras.serving.protocol`."""
 
     def __init__(self, server: Server, target: str, *, is_secure: bool):
         self._server, self._grpc = server, _load("grpc")
         _load("google.protobuf")
-        from ser_keras import protocol
+        from ser_keras.serving import protocol
 
         self._protocol = protocol
         options = _channel_options(server.retries)

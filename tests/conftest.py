@@ -9,11 +9,11 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from ser_keras.batches import labelled_batches
 from ser_keras.config import ExportConfig, ModelConfig
 from ser_keras.export import export_model
-from ser_keras.linear_model import fit_linear_model
 from ser_keras.model import ParallelModel
+from ser_keras.model.linear_model import fit_linear_model
+from ser_keras.pipeline.batches import labelled_batches
 from ser_keras.preprocessing import preprocess_data
 from ser_keras.synthetic import make_corpus
 

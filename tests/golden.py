@@ -59,7 +59,7 @@ def make():
     """Train a tiny network, note what it says, and pack its run directory."""
     from ser_keras.cli import main
     from ser_keras.inference import Predictor
-    from ser_keras.stored import FORMAT_VERSION
+    from ser_keras.runs.reading import FORMAT_VERSION
     from ser_keras.synthetic import make_corpus
 
     archive = FOLDER / f"format_{FORMAT_VERSION}.tar.xz"

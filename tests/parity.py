@@ -29,9 +29,9 @@ from serving_double import ServingDouble
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from ser_keras.audio import wav_to_waveform
+from ser_keras.corpora.synthesis import draw_voice, synthesize_clip
 from ser_keras.export import export_model
 from ser_keras.model import load_model
-from ser_keras.synthesis import draw_voice, synthesize_clip
 
 RATES = (8_000, 11_025, 16_000, 22_050, 24_000, 24_414, 32_000, 44_100, 48_000, 96_000, 44_099)
 WITHOUT_KERAS = """

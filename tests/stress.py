@@ -18,11 +18,11 @@ import broken_corpus
 import numpy as np
 from clusters import exit_codes, printed_lines, start_workers
 
-from ser_keras.checkpoints import read_checkpoint
 from ser_keras.config import ModelConfig
 from ser_keras.files import read_csv
 from ser_keras.model import load_model
 from ser_keras.synthetic import make_corpus
+from ser_keras.training.checkpoints import read_checkpoint
 
 TINY = ModelConfig(
     conv_filters=(8, 16),

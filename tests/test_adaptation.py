@@ -8,11 +8,11 @@ import tensorflow as tf
 from conftest import SMALL
 
 from ser_keras.adaptation import PRIOR_CLIPS, adapt_normalization
-from ser_keras.batches import labelled_batches
-from ser_keras.clips import fingerprint
 from ser_keras.errors import InputError
-from ser_keras.linear_model import fit_linear_model
 from ser_keras.model import ParallelModel, save_model
+from ser_keras.model.linear_model import fit_linear_model
+from ser_keras.pipeline.batches import labelled_batches
+from ser_keras.pipeline.clips import fingerprint
 from ser_keras.preprocessing import preprocess_data
 
 

@@ -16,7 +16,7 @@ from ser_keras import demo
 from ser_keras.cli import main
 from ser_keras.errors import InputError
 from ser_keras.inference import Predictor
-from ser_keras.prediction import Prediction
+from ser_keras.predictions import Prediction
 
 pytestmark = pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting'")  # Gradio's, since pandas 3
 

@@ -16,12 +16,13 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from ser_keras import export, export_check
+from ser_keras import export
 from ser_keras.adaptation import adapt_normalization
 from ser_keras.errors import InputError
 from ser_keras.evaluation import evaluate_model
 from ser_keras.export import export_model
 from ser_keras.model import ParallelModel
+from ser_keras.serving import parity_check as export_check
 
 WITHOUT_KERAS = """
 import sys

@@ -12,10 +12,10 @@ import tensorflow as tf
 
 from ser_keras import inference
 from ser_keras.audio import load_audio
+from ser_keras.audio_io.sound_files import encode_wav
 from ser_keras.errors import InputError
 from ser_keras.inference import Predictor
-from ser_keras.sound_files import encode_wav
-from ser_keras.stored import find_export
+from ser_keras.runs.reading import find_export
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from ser_keras.plots import (
     reliability_figure,
     timeline_figure,
 )
-from ser_keras.prediction import Timeline, Window
+from ser_keras.predictions import Timeline, Window
 
 EMOTIONS = ("happy", "sad", "angry")
 MATRIX = np.array([[8, 2, 0], [1, 0, 1], [0, 0, 0]])

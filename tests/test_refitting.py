@@ -7,8 +7,8 @@ from conftest import SMALL
 
 from ser_keras import refitting
 from ser_keras.errors import InputError
-from ser_keras.linear_model import fit_linear_model
 from ser_keras.model import ParallelModel, load_model
+from ser_keras.model.linear_model import fit_linear_model
 from ser_keras.preprocessing import preprocess_data
 from ser_keras.refitting import refit_model
 from ser_keras.training import train_model

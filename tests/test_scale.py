@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from ser_keras.cli import build_parser
-from ser_keras.cluster import Cluster
+from ser_keras.distribution.cluster import Cluster
 
 PAGE = (Path(__file__).parents[1] / "docs" / "scale.md").read_text(encoding="utf-8")
 SAY = 'printf "%s\\n%s\\n" "$TF_CONFIG" "$*"\n'

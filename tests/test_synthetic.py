@@ -11,8 +11,8 @@ import soundfile
 
 from ser_keras import synthetic
 from ser_keras.corpora import read_corpus
+from ser_keras.corpora.synthesis import STYLES, Voice, draw_voice, synthesize_clip
 from ser_keras.errors import InputError
-from ser_keras.synthesis import STYLES, Voice, draw_voice, synthesize_clip
 from ser_keras.synthetic import make_corpus
 
 SMALL = {"num_speakers": 4, "clips_per_emotion": 1}

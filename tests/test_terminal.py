@@ -13,10 +13,10 @@ from ser_keras.corpora import read_corpus
 from ser_keras.errors import InputError
 from ser_keras.files import write_csv, write_json
 from ser_keras.labels import canonical_emotion
-from ser_keras.prediction import Prediction
+from ser_keras.pipeline.recordings import Rejected, load_recordings
+from ser_keras.predictions import Prediction
 from ser_keras.preprocessing import preprocess_data, rejection_table
-from ser_keras.recordings import Rejected, load_recordings
-from ser_keras.stored import read_json
+from ser_keras.runs.reading import read_json
 
 NAMES = [
     "line\nbreak.wav",

@@ -15,9 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from ser_keras import evaluation, export, training
-from ser_keras.batches import labelled_batches
 from ser_keras.cli import main
-from ser_keras.sharding import contents, validation_parts
+from ser_keras.pipeline.batches import labelled_batches
+from ser_keras.training.sharding import contents, validation_parts
 
 train_model = training.train_model
 

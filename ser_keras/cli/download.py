@@ -31,7 +31,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> Outcome:
     """List the corpora, or fetch one."""
-    from ser_keras.download import SOURCES, download_corpus, find_source
+    from ser_keras.corpora.download import SOURCES, download_corpus, find_source
 
     if options.list:
         if not options.json:
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> Outcome:
 
 
 def _print_list(stream: TextIO) -> None:
-    from ser_keras.download import SOURCES
+    from ser_keras.corpora.download import SOURCES
 
     print(f"{'name':<10} {'MB':>5}  {'checked':<8} {'licence':<33} address", file=stream)
     for source in SOURCES:

@@ -39,9 +39,9 @@ def run(options: argparse.Namespace) -> Outcome:
     """Print the score, and leave every figure and prediction."""
     config = config_from_flags(DataConfig, options)
 
+    from ser_keras.evaluation.scoring import score_corpus
     from ser_keras.model import save_model
     from ser_keras.runs import new_directory, write_environment
-    from ser_keras.scoring import score_corpus
 
     started = time.monotonic()
     with new_directory(options.output_dir) if options.output_dir else nullcontext() as directory:

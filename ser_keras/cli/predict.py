@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from ser_keras.answer_formats import (
+from ser_keras.cli.adapting import add_adapt_flag, load_adapted
+from ser_keras.cli.output import Outcome
+from ser_keras.errors import InputError, require
+from ser_keras.predictions.file_formats import (
     ENDINGS,
     FORMATS,
     Answer,
@@ -15,10 +18,7 @@ from ser_keras.answer_formats import (
     timeline_to_textgrid,
     write_answers,
 )
-from ser_keras.cli.adapting import add_adapt_flag, load_adapted
-from ser_keras.cli.output import Outcome
-from ser_keras.errors import InputError, require
-from ser_keras.stored import find_export
+from ser_keras.runs.reading import find_export
 from ser_keras.terminal import shown
 
 DETAILS = """\

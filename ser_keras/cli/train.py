@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from ser_keras.cli.flags import add_config_flags, config_from_flags
 from ser_keras.cli.output import Outcome
-from ser_keras.cluster import Cluster
+from ser_keras.distribution.cluster import Cluster
 from ser_keras.errors import InputError, WorkerLostError
 from ser_keras.runs import CONFIGS, SYNTHETIC_CORPUS, begin_table, run_directory, settings_of, write_environment
-from ser_keras.stored import read_json, refuse_changes, stamp
+from ser_keras.runs.reading import read_json, refuse_changes, stamp
 from ser_keras.terminal import shown
 
 if TYPE_CHECKING:
@@ -129,12 +129,12 @@ def _run_in(
     settings: dict[str, Any],
     strategy: "tf.distribute.Strategy | None",
 ) -> dict[str, Any]:
-    from ser_keras.checkpoints import CHECKPOINT
     from ser_keras.distribution import make_strategy, wait_for_all
     from ser_keras.evaluation import evaluate_model
     from ser_keras.export import export_model
     from ser_keras.files import whole_file
     from ser_keras.plots import history_figure
+    from ser_keras.training.checkpoints import CHECKPOINT
 
     started = time.monotonic()
     strategy = strategy or make_strategy(options.strategy)

@@ -22,7 +22,7 @@ from ser_keras.conversion.trial import TOLERANCES, Trial
 from ser_keras.errors import InputError
 from ser_keras.files import whole_directory, write_bytes, write_json
 from ser_keras.model import ParallelModel
-from ser_keras.rendering import render
+from ser_keras.templates import render
 
 PRECISIONS = tuple(TOLERANCES)
 

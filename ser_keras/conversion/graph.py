@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from ser_keras.features import LogMelSpectrogram
-from ser_keras.masking import PadTime
+from ser_keras.layers.log_mel import LogMelSpectrogram
+from ser_keras.layers.masking import PadTime
 from ser_keras.model import ParallelModel
 
 OUTPUTS = ("attention", "probabilities")

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from ser_keras.corpora.synthesis import STYLES, draw_voice, synthesize_clip
 from ser_keras.errors import InputError
 from ser_keras.model import ParallelModel
-from ser_keras.synthesis import STYLES, draw_voice, synthesize_clip
 
 TOLERANCES = {"float32": 1e-4, "float16": 2e-2, "int8": math.inf}
 """Largest difference of a probability from the model's in a file that counts as converted: what int8 costs

@@ -18,16 +18,16 @@ import numpy as np
 from ser_keras.config import Config, CrossvalConfig, DataConfig
 from ser_keras.corpora import Utterance
 from ser_keras.crossval.journal import Journal
-from ser_keras.crossval.results import OPTIMISTIC, CrossValidation, FoldResult, FoldRow, speakers_of
-from ser_keras.crossval.table import HEADER, table_line
+from ser_keras.crossval.results import HEADER, OPTIMISTIC, CrossValidation, FoldResult, FoldRow, speakers_of, table_line
 from ser_keras.errors import InputError
 from ser_keras.evaluation import evaluate_model
 from ser_keras.labels import order_emotions
 from ser_keras.model import ParallelModel
+from ser_keras.pipeline.recordings import Recordings
 from ser_keras.preprocessing import Splits, make_splits, read_recordings
-from ser_keras.recordings import Recordings
 from ser_keras.refitting import refit_model
 from ser_keras.runs import CROSSVAL_CONFIGS, SET_BY_FOLDS, run_directory, settings_of, write_environment
+from ser_keras.runs.reading import stamp
 from ser_keras.splits import (
     Split,
     fixed_folds,
@@ -36,8 +36,7 @@ from ser_keras.splits import (
     require_two_emotions,
     speaker_folds,
 )
-from ser_keras.splits.sides import offering
-from ser_keras.stored import stamp
+from ser_keras.splits.split import offering
 from ser_keras.terminal import log_level
 from ser_keras.training import train_model
 

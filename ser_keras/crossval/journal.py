@@ -18,10 +18,10 @@ from ser_keras.crossval.results import FoldResult, FoldRow
 from ser_keras.errors import InputError
 from ser_keras.evaluation import Report
 from ser_keras.files import write_json
-from ser_keras.recordings import Recordings
+from ser_keras.pipeline.recordings import Recordings
 from ser_keras.runs import begin_table
+from ser_keras.runs.reading import read_json, refuse_changes
 from ser_keras.splits import Split
-from ser_keras.stored import read_json, refuse_changes
 
 _FOLD_COLUMNS = ("path", "start_seconds", "end_seconds", "emotion", "speaker", "fold", "fingerprint")
 _EXPECTED = "a directory of `ser-keras crossval`; give another `output_dir`"

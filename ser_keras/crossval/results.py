@@ -11,11 +11,15 @@ import numpy as np
 
 from ser_keras.config import CrossvalConfig
 from ser_keras.corpora import Utterance
-from ser_keras.display import table_html
-from ser_keras.evaluation import Report, prediction_columns, prediction_rows
+from ser_keras.evaluation.report import Report, prediction_columns, prediction_rows
 from ser_keras.files import write_csv, write_json
+from ser_keras.predictions.notebook import table_html
 
 OPTIMISTIC = "optimistic: voices of the test sides can have been heard in training; expect less on new speakers"
+
+_SPEAKERS_WIDTH = 32
+HEADER = f"seed  fold  {'test speakers':<{_SPEAKERS_WIDTH}}      n    UAR  accuracy  val UAR  epochs  seconds"
+"""Names of the columns of `table_line`."""
 
 
 @dataclass(frozen=True)
@@ -248,3 +252,17 @@ def _pool(reports: Sequence[Report]) -> Report:
 def speakers_of(utterances: Sequence[Utterance]) -> tuple[str, ...]:
     """Return the speakers of a side, sorted; those that are not known are left out."""
     return tuple(sorted(Counter(each.speaker_id for each in utterances if each.speaker_id)))
+
+
+def table_line(row: FoldRow) -> str:
+    """Return one fold as a line; dashes where the test side was not scored."""
+    uar, accuracy = ("-" if value is None else f"{value:.3f}" for value in (row.uar, row.accuracy))
+    speakers = _shortened(", ".join(row.speakers) or "unknown")
+    return (
+        f"{row.seed:>4}  {row.fold:>4}  {speakers:<{_SPEAKERS_WIDTH}}  {row.num_clips:>5}  {uar:>5}  {accuracy:>8}  "
+        f"{row.validation_uar:>7.3f}  {row.epochs:>6}  {row.seconds:>7.1f}"
+    )
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SPEAKERS_WIDTH else f"{text[: _SPEAKERS_WIDTH - 3]}..."

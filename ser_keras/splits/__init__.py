@@ -8,8 +8,8 @@ utterances and the seed alone, not on the order in which the utterances were lis
 
 from ser_keras.splits.audit import LEAK_KINDS, Finding, SplitAudit, audit_split
 from ser_keras.splits.folds import PUBLISHED_FOLDS, fixed_folds, leave_one_speaker_out, random_folds, speaker_folds
-from ser_keras.splits.parts import default_split, random_split, speaker_split
-from ser_keras.splits.sides import (
+from ser_keras.splits.holdout import default_split, random_split, speaker_split
+from ser_keras.splits.split import (
     SIDES,
     OptimisticScoreWarning,
     SpeakerSplitError,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ser_keras.corpora import Utterance
-from ser_keras.splits.sides import SIDES, Split, origins_of, sort_utterances
+from ser_keras.splits.split import SIDES, Split, origins_of, sort_utterances
 from ser_keras.terminal import shown
 
 LEAK_KINDS = ("speaker", "audio", "derived")

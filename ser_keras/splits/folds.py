@@ -13,7 +13,7 @@ import numpy as np
 from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
 from ser_keras.spelling import spelling_key
-from ser_keras.splits.parts import (
+from ser_keras.splits.holdout import (
     carve_validation,
     deal_groups,
     deal_validation,
@@ -21,7 +21,7 @@ from ser_keras.splits.parts import (
     recordings_by_emotion,
     shuffle,
 )
-from ser_keras.splits.sides import OptimisticScoreWarning, Split, Utterances, sort_utterances
+from ser_keras.splits.split import OptimisticScoreWarning, Split, Utterances, sort_utterances
 
 PUBLISHED_FOLDS = {"ravdess": Path(__file__).parents[1] / "protocols" / "ravdess_6_folds.csv"}
 """Folds that come along, by the name under which they can be asked for; protocols/README.md cites the sources."""

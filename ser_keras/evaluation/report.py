@@ -1,0 +1,260 @@
+"""The report of an evaluation: every score with its uncertainty, in one frozen object."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from ser_keras.corpora import Utterance
+from ser_keras.evaluation.html_report import report_cell, report_page
+from ser_keras.files import whole_file, write_bytes, write_csv, write_json
+from ser_keras.metrics import MIN_SPEAKERS, expected_calibration_error, speaker_interval, unweighted_average_recall
+from ser_keras.model import ParallelModel
+from ser_keras.plots import confusion_matrix_figure
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What a model made of recordings that it did not know; print it to read it.
+
+    Attributes:
+        emotions: names of the classes.
+        labels: true classes, int `(clips,)`.
+        probabilities: what the model gave, float32 `(clips, emotions)`.
+        speakers: speaker of each clip; empty where they are not known.
+        utterances: recording of each clip; empty where they are not known.
+        caveats: what a reader of the score has to know, one sentence each; shown beside it everywhere.
+
+    Example:
+        >>> report = Report(("happy", "sad"), np.array([0, 0, 1]), np.array([[.9, .1], [.2, .8], [.3, .7]]))
+        >>> float(report.unweighted_average_recall)
+        0.75
+    """
+
+    emotions: tuple[str, ...]
+    labels: np.ndarray
+    probabilities: np.ndarray
+    speakers: tuple[str, ...] = ()
+    utterances: tuple[Utterance, ...] = ()
+    caveats: tuple[str, ...] = ()
+
+    @property
+    def predictions(self) -> np.ndarray:
+        """The most probable class of each clip, int `(clips,)`."""
+        return self.probabilities.argmax(axis=1)
+
+    @cached_property
+    def confusion_matrix(self) -> np.ndarray:
+        """Counts `(emotions, emotions)`, true emotions in rows."""
+        return confusion_matrix(self.labels, self.predictions, labels=range(len(self.emotions)))
+
+    @property
+    def unweighted_average_recall(self) -> float:
+        """Mean of the per-class recalls (UAR), over the classes that occur; 0 to 1."""
+        return float(unweighted_average_recall(self.confusion_matrix))
+
+    @property
+    def accuracy(self) -> float:
+        """Part of the clips that are right ("weighted accuracy" in SER papers); 0 to 1."""
+        return float((self.predictions == self.labels).mean())
+
+    @property
+    def expected_calibration_error(self) -> float:
+        """By how much confidence and accuracy differ on average (ECE, 15 bins); 0 to 1, less is better."""
+        return expected_calibration_error(self.labels, self.probabilities)
+
+    @cached_property
+    def classes(self) -> dict[str, dict[str, float]]:
+        """For each emotion its `recall`, `precision`, `f1` and number of `clips`."""
+        rows = zip(
+            *precision_recall_fscore_support(
+                self.labels, self.predictions, labels=range(len(self.emotions)), zero_division=0
+            ),
+            strict=True,
+        )
+        return {
+            emotion: {"recall": float(r), "precision": float(p), "f1": float(f), "clips": int(n)}
+            for emotion, (p, r, f, n) in zip(self.emotions, rows, strict=True)
+        }
+
+    @cached_property
+    def per_speaker(self) -> dict[str, dict[str, float]]:
+        """For each speaker its `unweighted_average_recall` and number of `clips`."""
+        return {
+            speaker: {
+                "unweighted_average_recall": float(unweighted_average_recall(counts)),
+                "clips": int(counts.sum()),
+            }
+            for speaker, counts in self._speaker_matrices.items()
+        }
+
+    @cached_property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % interval of the UAR over speakers (`ser_keras.metrics.speaker_interval`); None where there is none.
+
+        There is none for speakers that are not known: an interval over clips would be too narrow, since the clips of
+        one speaker are no independent draws.
+        """
+        return speaker_interval(np.stack(list(self._speaker_matrices.values()))) if self.speakers else None
+
+    @property
+    def interval_note(self) -> str:
+        """The interval in words, or why there is none."""
+        number = len(set(self.speakers))
+        if self.interval is not None:
+            low, high = self.interval
+            return f"95 % interval {low:.3f} to {high:.3f}, over {number} speakers"
+        if not number:
+            return "no interval: the speakers are unknown"
+        if number < MIN_SPEAKERS:
+            return f"no interval: {number} speaker{'s' if number > 1 else ''}, at least {MIN_SPEAKERS} are needed"
+        return f"no interval: all {number} speakers have the same score"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every figure as plain values for JSON."""
+        return {
+            "unweighted_average_recall": self.unweighted_average_recall,
+            "interval_95": None if self.interval is None else list(self.interval),
+            "interval_note": self.interval_note,
+            "accuracy": self.accuracy,
+            "caveats": list(self.caveats),
+            "expected_calibration_error": self.expected_calibration_error,
+            "num_clips": len(self.labels),
+            "emotions": list(self.emotions),
+            "classes": self.classes,
+            "confusion_matrix": self.confusion_matrix.tolist(),
+            "speakers": self.per_speaker,
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write every figure as JSON."""
+        write_json(path, self.to_dict())
+
+    def draw(self, path: str | Path) -> None:
+        """Write the confusion matrix as a picture; the ending of `path` names the format."""
+        with whole_file(path) as part:
+            confusion_matrix_figure(self.confusion_matrix, self.emotions).savefig(part, dpi=120)
+
+    def save_predictions(self, path: str | Path) -> None:
+        """Write what the model made of each clip as CSV; `ser_keras.files.read_csv` reads it.
+
+        The columns are `path`, `start_seconds`, `end_seconds`, `speaker`, `label`, `predicted` and for each
+        emotion `probability_EMOTION`; what is not known is empty.
+        """
+        write_csv(path, prediction_columns(self.emotions), prediction_rows(self, self.utterances))
+
+    def save_html(
+        self,
+        path: str | Path,
+        *,
+        title: str | None = None,
+        model: ParallelModel | None = None,
+        history: Mapping[str, Sequence[float]] | None = None,
+        about: Mapping[str, str] | None = None,
+        num_mistakes: int = 6,
+    ) -> None:
+        """Write a page to look at and to listen to: scores, pictures, the gravest mistakes.
+
+        It is one file that needs no network. It holds the sound of some recordings: mind their licence
+        before you hand it on.
+
+        Args:
+            path: the HTML file to make or replace.
+            title: what was evaluated on what; made from the model and the corpus where it is None.
+            model: the model that was evaluated, to show its attention.
+            history: the `history` of Keras's History, to show the training.
+            about: more facts for the end of the page, by name.
+            num_mistakes: how many mistakes are shown and can be heard, those of which the model was surest;
+                each takes about 0.4 MB.
+        """
+        page = report_page(self, title=title, model=model, history=history, about=about, num_mistakes=num_mistakes)
+        write_bytes(path, page)
+
+    def _repr_html_(self) -> str:
+        """Return the scores and the confusion matrix for Jupyter."""
+        return report_cell(self)
+
+    def __str__(self) -> str:
+        return report_text(self)
+
+    @cached_property
+    def _speaker_matrices(self) -> dict[str, np.ndarray]:
+        speakers = np.array(self.speakers)
+        classes = range(len(self.emotions))
+        return {
+            str(speaker): confusion_matrix(
+                self.labels[speakers == speaker], self.predictions[speakers == speaker], labels=classes
+            )
+            for speaker in np.unique(speakers)
+        }
+
+
+def prediction_columns(emotions: Sequence[str]) -> tuple[str, ...]:
+    """Return the header of a table of `prediction_rows`."""
+    named = (f"probability_{emotion}" for emotion in emotions)
+    return ("path", "start_seconds", "end_seconds", "speaker", "label", "predicted", *named)
+
+
+def prediction_rows(report: Report, utterances: Sequence[Utterance]) -> Iterator[tuple[Any, ...]]:
+    """Yield one row for each clip of a report, for `predictions.csv`.
+
+    Args:
+        report: what the model made of the clips.
+        utterances: the clips, in the report's order; nothing where they are not known.
+    """
+    clips = zip_longest(utterances, report.speakers, report.labels, report.predictions, report.probabilities)
+    for utterance, speaker, label, predicted, probabilities in clips:
+        where = (getattr(utterance, name, None) for name in ("path", "start_seconds", "end_seconds"))
+        speaker = speaker or getattr(utterance, "speaker_id", None)
+        yield *where, speaker, report.emotions[label], report.emotions[predicted], *probabilities
+
+
+def report_text(report: Report) -> str:
+    """Return the scores, and tables of emotions, mistakes and speakers, as lines of text."""
+    return "\n".join(
+        [
+            f"UAR       {report.unweighted_average_recall:.3f}   {report.interval_note}",
+            f"accuracy  {report.accuracy:.3f}   {len(report.labels)} clips",
+            f"ECE       {report.expected_calibration_error:.3f}   expected calibration error, 15 bins",
+            *(f"caveat    {caveat}" for caveat in report.caveats),
+            "",
+            *_table("emotion", ("recall", "precision", "f1", "clips"), report.classes),
+            "",
+            *_confusion_lines(report),
+            *_speaker_lines(report),
+        ]
+    )
+
+
+def _confusion_lines(report: Report) -> list[str]:
+    width = max(len("true"), *map(len, report.emotions))
+    header = "".join(f"{emotion[:7]:>8}" for emotion in report.emotions)
+    rows = [
+        f"{emotion:<{width}}" + "".join(f"{count:>8d}" for count in counts)
+        for emotion, counts in zip(report.emotions, report.confusion_matrix, strict=True)
+    ]
+    return [f"{'true':<{width}}{header}  (predicted)", *rows]
+
+
+def _speaker_lines(report: Report) -> list[str]:
+    if not report.speakers:
+        return []
+    rows = {
+        name: {"UAR": row["unweighted_average_recall"], "clips": row["clips"]}
+        for name, row in report.per_speaker.items()
+    }
+    return ["", *_table("speaker", ("UAR", "clips"), rows)]
+
+
+def _table(name: str, columns: Sequence[str], rows: dict[str, dict[str, float]]) -> list[str]:
+    width = max(len(name), *map(len, rows))
+    lines = [f"{name:<{width}}" + "".join(f"{column:>11}" for column in columns)]
+    for label, row in rows.items():
+        cells = (f"{row[c]:>11d}" if isinstance(row[c], int) else f"{row[c]:>11.3f}" for c in columns)
+        lines.append(f"{label:<{width}}" + "".join(cells))
+    return lines

@@ -1,0 +1,1 @@
+"""The layers of the model, from the waveform to the fused logits."""

@@ -1,0 +1,145 @@
+"""The model's file: of a `.keras` file plain settings and arrays are read, and nothing else.
+
+Such a file is a ZIP archive: settings from which Keras builds objects by the names of their classes, and an
+array for each weight. `keras.models.load_model` builds whatever the settings name, and some of Keras's own layers
+read other files. Here nothing is built by name: the settings have to be those of a `ParallelModel`, which are plain
+values, and `load_model` passes them to its `from_config`. What the file says of its compilation is
+ignored.
+"""
+
+import json
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from ser_keras.distribution import has_workers
+from ser_keras.errors import InputError
+from ser_keras.files import whole_file
+from ser_keras.model.parallel_model import ParallelModel
+from ser_keras.runs.reading import read_json
+
+_MODEL = "ser_keras>ParallelModel"
+_WEIGHTS = "model.weights.h5"
+_MEMBERS = ["config.json", "metadata.json", _WEIGHTS]
+_NAMES = ("class_name", "registered_name", "module")
+"""What Keras finds a class by."""
+_LARGEST_RATIO = 20
+"""Keras stores without compression; archives that others packed again shrink a little, bombs by 1,000."""
+
+
+def save_model(model: keras.Model, path: str | Path) -> None:
+    """Save a model as a `.keras` file that is whole or not there.
+
+    Raises:
+        OSError: the disk is full or may not be written.
+    """
+    if isinstance(model, ParallelModel) and has_workers(model.distribute_strategy):
+        model = model.copy()  # Keras would save the metrics, which this process cannot read without the others
+    with whole_file(path) as part:
+        model.save(part)
+
+
+def load_model(path: str | Path) -> ParallelModel:
+    """Load a model that `save_model` or `ser-keras train` wrote.
+
+    Args:
+        path: a ``.keras`` file, or a run directory, whose ``model.keras`` is taken.
+
+    Raises:
+        InputError: there is no such file, it is damaged, it holds another kind of model, or a newer version
+            of this package wrote the run directory.
+
+    Example:
+        ```python
+        model = load_model("runs/ravdess")
+        ```
+    """
+    path = Path(path)
+    if path.is_dir():
+        if (path / "config.json").exists():
+            read_json(path / "config.json", "a run directory of `ser-keras train`")
+        path = path / "model.keras"
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected a .keras file or a run directory of `ser-keras train`")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        settings, weights = unpack_model_file(path, Path(folder))
+        try:
+            model = ParallelModel.from_config(settings)
+            model.load_weights(weights)
+        except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+            reason = str(error).strip().split("\n")[0]
+            raise InputError(f"{path}: cannot be loaded ({reason}); expected a model that save_model wrote") from error
+    return model
+
+
+def unpack_model_file(path: Path, folder: Path) -> tuple[dict[str, Any], Path]:
+    """Unpack a file that holds the settings and weights of one of our models.
+
+    Args:
+        path: the `.keras` file.
+        folder: gets the weights.
+
+    Returns:
+        The arguments of `ParallelModel.from_config`, and the path of the weights.
+
+    Raises:
+        InputError: it is no ZIP archive, has members of other names or impossible sizes, or its settings
+            describe anything but a `ParallelModel` by plain values.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_members(path, archive.infolist())
+            settings = _model_settings(path, json.loads(archive.read("config.json")))
+            return settings, Path(archive.extract(_WEIGHTS, folder))
+    except InputError:
+        raise
+    except (OSError, ValueError, RuntimeError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        reason = str(error).strip().split("\n")[0][:200]
+        raise InputError(f"{path}: cannot be loaded ({reason}); expected a model that save_model wrote") from error
+
+
+def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
+    names = sorted(each.filename for each in members)
+    if names != _MEMBERS:
+        raise InputError(f"{path}: holds {str(names)[:200]}; expected {', '.join(_MEMBERS)}, as save_model writes them")
+    claimed, size = sum(each.file_size for each in members), path.stat().st_size
+    if claimed > _LARGEST_RATIO * size:
+        raise InputError(f"{path}: {size} bytes that claim to be {claimed}; it was not loaded")
+
+
+def _model_settings(path: Path, description: Any) -> dict[str, Any]:
+    """Return the settings of a model that Keras described, after a look for descriptions of other objects in them."""
+    is_ours = isinstance(description, dict) and description.get("registered_name") == _MODEL
+    settings = description.get("config") if is_ours else None
+    if not isinstance(settings, dict):
+        raise InputError(f"{path}: holds a {_name(description)}; expected a ParallelModel; it was not loaded")
+    for value in _dictionaries(settings):
+        if any(name in value for name in _NAMES):
+            raise InputError(
+                f"{path}: its settings hold a {_name(value)}; those of a ParallelModel are plain values; "
+                "it was not loaded"
+            )
+    return settings
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, dict):
+        return type(value).__name__
+    return f"{value.get('module')}.{value.get('class_name')}"[:100]
+
+
+def _dictionaries(settings: Any) -> Iterator[dict[str, Any]]:
+    """Yield every dictionary, however deep; the settings are no deeper than JSON could be read."""
+    waiting = [settings]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            yield value
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value

@@ -1,0 +1,92 @@
+"""What `train_model` does between steps and epochs: stop at NaN, average, save, and write how it goes."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from ser_keras.config import TrainConfig
+from ser_keras.distribution import ScatterSeeds
+from ser_keras.errors import InputError
+from ser_keras.files import write_csv
+from ser_keras.model import save_model
+from ser_keras.training.checkpoints import Checkpoint
+
+
+def training_callbacks(
+    config: TrainConfig, folder: Path | None, checkpoint: Checkpoint
+) -> list[keras.callbacks.Callback]:
+    """Return the callbacks of `train_model`, in an order that matters: each finds what those before it left.
+
+    Args:
+        config: how to train.
+        folder: of the run; nothing is written where it is None.
+        checkpoint: with the early stopping that it saves.
+    """
+    callbacks: list[keras.callbacks.Callback] = [
+        _StopAtNaN(config, checkpoint.early_stopping),
+        *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema_momentum else []),
+        checkpoint.early_stopping,
+        keras.callbacks.History(),
+        checkpoint,
+        ScatterSeeds(),
+    ]
+    if folder is not None and checkpoint.writes:
+        folder.mkdir(parents=True, exist_ok=True)
+        callbacks += [
+            _WriteProgress(folder, best_only=config.patience > 0),
+            keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
+        ]
+    return callbacks
+
+
+class _StopAtNaN(keras.callbacks.Callback):
+    """Raise as soon as the loss is no number, and leave the weights of the best epoch, or without patience of the last.
+
+    `keras.callbacks.TerminateOnNaN` ends the training as if all were well, and looks at the training loss alone.
+    """
+
+    def __init__(self, config: TrainConfig, early_stopping: keras.callbacks.EarlyStopping):
+        super().__init__()
+        self._config, self._early_stopping = config, early_stopping
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch, self._last_weights = epoch, self.model.get_weights()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._check("loss", logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._check("val_loss", logs)
+
+    def _check(self, name: str, logs: dict[str, float]) -> None:
+        if np.isfinite(logs[name]):
+            return
+        best = self._early_stopping.best_weights
+        self.model.set_weights(best or self._last_weights)
+        num_epochs = self._early_stopping.best_epoch + 1 if best else self._epoch
+        kept = f"those of epoch {num_epochs}" if num_epochs else "as they were before"
+        raise InputError(
+            f"{name} became {logs[name]} in epoch {self._epoch + 1}: learning_rate={self._config.learning_rate} may be "
+            f"too high, or the data's weights no numbers; training stopped, and the model's weights are {kept}"
+        )
+
+
+class _WriteProgress(keras.callbacks.Callback):
+    """Write the curves and the model after each epoch; a file that is there is whole.
+
+    Args:
+        folder: of the run.
+        best_only: keep the model as it was in the best epoch so far.
+    """
+
+    def __init__(self, folder: Path, *, best_only: bool):
+        super().__init__()
+        self._folder, self._best_only = folder, best_only
+
+    def on_epoch_end(self, epoch, logs=None):
+        history = self.model.history.history
+        if not self._best_only or history["val_uar"][-1] > max(history["val_uar"][:-1], default=-np.inf):
+            save_model(self.model, self._folder / "model.keras")
+        rows = enumerate(zip(*history.values(), strict=True))
+        write_csv(self._folder / "history.csv", ("epoch", *history), ((epoch, *row) for epoch, row in rows))

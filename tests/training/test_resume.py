@@ -1,0 +1,166 @@
+"""`ser-keras train --resume`: a run that was stopped ends as one that was left alone."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from test_cli import QUICK, fails
+
+from ser_keras import runs
+from ser_keras.cli import main, train
+from ser_keras.errors import InputError
+from ser_keras.files import read_csv
+from ser_keras.model import load_model
+from ser_keras.training.checkpoints import CHECKPOINT
+
+
+def words(corpus, directory):
+    return ["train", "--dataset-path", str(corpus), "--output-dir", str(directory), *QUICK]
+
+
+def stop(arguments, file, number):
+    """Run a command in its own process until a file is there, and send it a signal; return stderr and exit code."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ser_keras", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    while not file.exists() and process.poll() is None:
+        time.sleep(0.02)
+    os.kill(process.pid, number)
+    return process.communicate()[1], process.returncode
+
+
+@pytest.fixture(scope="module")
+def undisturbed(corpus, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("undisturbed") / "run"
+    assert main(words(corpus, directory)) == 0
+    return directory
+
+
+@pytest.fixture(scope="module")
+def resumed(corpus, tmp_path_factory):
+    """Terminated in the second epoch, killed when it was being scored, and then left alone."""
+    directory = tmp_path_factory.mktemp("resumed") / "run"
+    arguments = words(corpus, directory)
+    terminated = stop(arguments, directory / CHECKPOINT, signal.SIGTERM)
+    between = (directory / CHECKPOINT).read_bytes()
+    killed = stop([*arguments, "--resume"], directory / "metrics.json", signal.SIGKILL)
+    (directory / ".0123456789abcdef.part.json").write_text('{"half')
+    assert main([*arguments, "--resume"]) == 0
+    return SimpleNamespace(directory=directory, terminated=terminated, between=between, killed=killed)
+
+
+def test_the_model_is_that_of_a_run_that_was_left_alone(undisturbed, resumed):
+    models = [load_model(each).get_weights() for each in (undisturbed, resumed.directory)]
+    for ours, theirs in zip(*models, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "history.csv", "config.json", "split.csv", "predictions.csv"])
+def test_so_are_its_files(undisturbed, resumed, name):
+    assert (resumed.directory / name).read_bytes() == (undisturbed / name).read_bytes()
+
+
+def test_the_same_files_are_there_and_nothing_half_written(undisturbed, resumed):
+    names = [sorted(path.name for path in each.iterdir()) for each in (undisturbed, resumed.directory)]
+    assert names[0] == names[1]
+    exported = [sorted(path.name for path in (each / "export").iterdir()) for each in (undisturbed, resumed.directory)]
+    assert exported[0] == exported[1]
+
+
+def test_sigterm_ends_it_with_one_line_that_says_how_to_go_on(resumed):
+    (*_, line), code = resumed.terminated[0].strip().splitlines(), resumed.terminated[1]
+    assert code == 130
+    expected = f"interrupted; the same command with --output-dir {resumed.directory} --resume goes on"
+    assert line == f"ser-keras train: {expected}"
+
+
+def test_it_was_stopped_indeed(resumed):
+    assert resumed.between and resumed.killed[1] == -signal.SIGKILL
+
+
+def test_a_run_that_is_finished_says_so_and_stays_as_it_is(undisturbed, corpus, capsys):
+    before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")}
+    assert main([*words(corpus, undisturbed), "--resume"]) == 0
+    assert capsys.readouterr().out == f"{undisturbed}: this run is finished, there is nothing to resume\n"
+    assert {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")} == before
+
+
+def test_a_run_that_is_finished_gives_its_figures_as_json(undisturbed, corpus, capsys):
+    assert main([*words(corpus, undisturbed), "--resume", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"] == json.loads((undisturbed / "metrics.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["--epochs", "3"], "config.json: epochs was 2 when the run was begun and is 3 now; give the first value"),
+        (["--seed", "1"], "seed was 0 when the run was begun and is 1 now"),
+        (["--dataset-path", "elsewhere"], "dataset_path was ['"),
+    ],
+)
+def test_other_settings_are_refused_by_name(undisturbed, corpus, capsys, changes, message):
+    assert message in fails(capsys, *words(corpus, undisturbed), "--resume", *changes)
+
+
+def test_recordings_that_changed_are_refused_by_name(undisturbed, corpus, tmp_path, capsys):
+    """The run says of one recording that it sounded otherwise when the run was begun."""
+    directory = tmp_path / "run"
+    directory.mkdir()
+    for name in ("config.json", "split.csv"):
+        shutil.copy(undisturbed / name, directory)
+    changed = read_csv(directory / "split.csv")[5]
+    table = (directory / "split.csv").read_text()
+    (directory / "split.csv").write_text(table.replace(changed["fingerprint"], "0" * 32), newline="")
+    line = fails(capsys, *words(corpus, directory), "--resume")
+    assert (
+        f"split.csv: the recordings or their split have changed since the run was begun, first {changed['path']}"
+        in line
+    )
+
+
+def test_resume_needs_to_know_the_run(corpus, capsys):
+    line = fails(capsys, "train", "--dataset-path", corpus, "--resume", *QUICK)
+    assert "--resume: needs --output-dir" in line
+
+
+def test_something_else_is_not_resumed(corpus, tmp_path, capsys):
+    (tmp_path / "notes.txt").touch()
+    line = fails(capsys, *words(corpus, tmp_path), "--resume")
+    assert f"{tmp_path}: holds no run that could be resumed; give another --output-dir" in line
+
+
+def test_resume_begins_where_there_is_nothing_yet_and_leaves_nothing_for_bad_data(tmp_path, capsys):
+    (tmp_path / "data").mkdir()
+    assert "an empty folder" in fails(capsys, *words(tmp_path / "data", tmp_path / "a" / "run"), "--resume")
+    assert not (tmp_path / "a").exists()
+
+
+def test_two_processes_do_not_work_in_one_directory(tmp_path):
+    with (
+        runs.new_directory(tmp_path / "run"),
+        pytest.raises(InputError, match="run: another process is at work in it; wait until it has ended"),
+        runs.run_directory(tmp_path / "run", resume=True),
+    ):
+        pass
+    with runs.run_directory(tmp_path / "run", resume=True) as directory:
+        assert directory == tmp_path / "run"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_any_time_is_exit_code_130(monkeypatch, capsys, number):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(train, "run", lambda options: os.kill(os.getpid(), number))
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
+    try:
+        assert main(["train"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, ignored)
+    assert capsys.readouterr().err == "ser-keras train: interrupted\n"
+    assert signal.getsignal(signal.SIGTERM) is before
