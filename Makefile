@@ -27,9 +27,10 @@ test-latest: $(STAMP) ## Run the tests on Python 3.13, and load models of each s
 	$(LATEST)/bin/python tests/stacks.py write $(LATEST)/new && $(BIN)/python tests/stacks.py read $(LATEST)/new
 	rm -r $(LATEST)/old $(LATEST)/new
 
-lint: $(STAMP) ## Check style and format
+lint: $(STAMP) ## Check style, format and the order of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo --no-cache
 
 docs: $(STAMP) ## Build the documentation into build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
