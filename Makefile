@@ -57,8 +57,8 @@ stress: $(STAMP) ## Train on 10,000 files with 500 broken ones, on full disks, k
 golden: $(STAMP) ## Write the run directory in tests/golden again, before a release
 	$(BIN)/python tests/golden.py
 
-picture: $(STAMP) ## Draw the README's picture again, by the newest run of make train
-	$(BIN)/python docs/timeline.py --run $(RUN)
+picture: $(STAMP) ## Draw the README's picture again, of the recordings in ARGS, by the model of RUN
+	$(BIN)/python docs/timeline.py --run $(RUN) $(ARGS)
 
 serve: ## Serve the newest run's export by TF Serving, in Docker
 	@docker info >/dev/null 2>&1 || { echo "make serve: Docker does not run here; install and start it" >&2; exit 1; }
