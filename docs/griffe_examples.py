@@ -1,4 +1,4 @@
-"""Docstrings of this package say "Example:"; the reader of docstrings knows "Examples:" and highlights those."""
+"""Rename the docstring section "Example:" to "Examples:", the name that griffe highlights."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ _HEADING = re.compile(r"^( *)Example:$", re.MULTILINE)
 
 
 class Examples(griffe.Extension):
-    """Renames the section before it is parsed."""
+    """Renames the section before griffe parses it."""
 
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
         """Change the docstring of an object."""

@@ -1,7 +1,7 @@
-"""What the pages of the site take from the code itself, so that nobody has to type it twice.
+"""Fill pages of the site from the code.
 
-A line `<!-- NAME -->` or `<!-- NAME: ARGUMENT -->` in a page is replaced by what a function below makes. Two files
-from elsewhere in the repository become pages.
+A line `<!-- NAME -->` or `<!-- NAME: ARGUMENT -->` in a page is replaced by the result of a function below. Two other
+files of the repository become pages.
 """
 
 import argparse
@@ -15,31 +15,31 @@ from typing import Any
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
-os.environ["COLUMNS"] = "76"  # of the usage lines, whatever the terminal
+os.environ["COLUMNS"] = "76"  # width of the usage lines
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = {"changes.md": "CHANGELOG.md", "protocols.md": "ser_keras/protocols/README.md"}
-"""Files that lie elsewhere, by the name that their pages get."""
+"""Files outside docs/, by the name of their page."""
 
 _MARK = re.compile(r"^<!-- ([a-z-]+)(?:: (\w+))? -->$", re.MULTILINE)
 _LINK_OUT = re.compile(r"\]\(\.\./([^)#]+)")
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the files that lie elsewhere."""
+    """Add the files outside docs/."""
     for name, path in PAGES.items():
         files.append(File.generated(config, name, content=(REPOSITORY / path).read_text(encoding="utf-8")))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Fill in the marked lines, and lead links to files that became pages to these."""
+    """Fill the marked lines, and point links to the files in `PAGES` to their pages."""
     names = {path: name for name, path in PAGES.items()}
     linked = _LINK_OUT.sub(lambda link: f"]({names.get(link[1], '../' + link[1])}", markdown)
-    return _MARK.sub(lambda mark: _made(mark, page.file.src_uri), linked)
+    return _MARK.sub(lambda mark: _filled(mark, page.file.src_uri), linked)
 
 
-def _made(mark: re.Match[str], page: str) -> str:
+def _filled(mark: re.Match[str], page: str) -> str:
     name, argument = mark.groups()
     if name not in _MAKERS:
         raise PluginError(f"{page}: {mark[0]} is unknown; there are {', '.join(_MAKERS)}")
@@ -47,7 +47,7 @@ def _made(mark: re.Match[str], page: str) -> str:
 
 
 def _verbs() -> str:
-    """Return a section for each verb: what it does, its usage, and its flags."""
+    """Return a section for each verb: description, usage and flags."""
     from ser_keras.cli import build_parser
 
     (verbs,) = (action.choices for action in build_parser()._actions if isinstance(action.choices, dict))
@@ -65,14 +65,14 @@ def _verb(name: str, parser: argparse.ArgumentParser) -> str:
 
 
 def _remarks(parser: argparse.ArgumentParser) -> str:
-    """Return what the help says below the flags, without the exit codes, which are the same for all."""
+    """Return the epilogue of the help, without the exit codes, which are the same for all verbs."""
     from ser_keras.cli.parser import EXIT_CODES
 
     return (parser.epilog or "").replace(EXIT_CODES, "").strip()
 
 
 def _tables(parser: argparse.ArgumentParser, *, minor: bool) -> list[str]:
-    """Return a table for each group of flags, of those that `--help` shows or of the others."""
+    """Return a table for each group of flags: of those that `--help` shows, or of the others."""
     from ser_keras.cli.parser import is_minor
 
     expand = parser._get_formatter()._expand_help
@@ -81,11 +81,11 @@ def _tables(parser: argparse.ArgumentParser, *, minor: bool) -> list[str]:
         title = "" if group.title in ("options", "positional arguments") else f"*{group.title}*\n\n"
         actions = [each for each in group._group_actions if is_minor(each) == minor and each.dest != "help"]
         groups.setdefault(title, []).extend((_code(_spelling(each)), expand(each)) for each in actions)
-    return [title + _table(("Flag", "What"), rows) for title, rows in groups.items() if rows]
+    return [title + _table(("Flag", "Meaning"), rows) for title, rows in groups.items() if rows]
 
 
 def _spelling(action: argparse.Action) -> str:
-    """Return how a flag is written, such as `--epochs N` or `--strict, --no-strict`."""
+    """Return a flag with its value, such as `--epochs N` or `--strict, --no-strict`."""
     if isinstance(action, argparse.BooleanOptionalAction) or action.nargs == 0:
         return ", ".join(action.option_strings)
     choices = action.choices and "{" + ",".join(map(str, action.choices)) + "}"
@@ -107,11 +107,11 @@ def _settings(name: str) -> str:
 
     fields = dataclasses.fields(getattr(config, name))
     rows = ((_code(field.name), _code(str(field.default)), field.metadata["help"]) for field in fields)
-    return _table(("Setting", "Default", "What"), rows)
+    return _table(("Setting", "Default", "Meaning"), rows)
 
 
 def _corpora() -> str:
-    """Return the corpora that are recognised by the names of their files."""
+    """Return the corpora that are recognised by their file names."""
     from ser_keras.corpora import CORPORA
 
     rows = (
@@ -123,15 +123,15 @@ def _corpora() -> str:
         )
         for each in CORPORA
     )
-    return _table(("Corpus", "`--corpus`", "A file is called", "Emotions"), rows)
+    return _table(("Corpus", "`--corpus`", "Example of a file", "Emotions"), rows)
 
 
 def _words() -> str:
-    """Return the vocabulary with the spellings that are understood."""
+    """Return the emotions with their known spellings."""
     from ser_keras import labels
 
     rows = ((emotion, labels._SPELLINGS[emotion].replace(" ", ", ")) for emotion in labels.EMOTIONS)
-    return _table(("Emotion", "Also spelt"), rows)
+    return _table(("Emotion", "Other spellings"), rows)
 
 
 def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

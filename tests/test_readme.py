@@ -5,7 +5,6 @@ import re
 import runpy
 import shutil
 import subprocess
-from contextlib import ExitStack
 from pathlib import Path
 
 import prose
@@ -32,30 +31,22 @@ def curl_block():
     return block
 
 
-def test_the_python_story_runs_as_printed(tmp_path, monkeypatch, capsys):
+def test_the_python_story_runs_and_its_export_answers_curl(tmp_path, monkeypatch, capsys):
     """All blocks, in order, in one folder; only the name of the dataset is ours."""
     corpus = make_corpus(tmp_path / "path" / "to" / "dataset", num_speakers=3, clips_per_emotion=1)
     shutil.copy(next(corpus.rglob("*.wav")), tmp_path / "clip.wav")
-    for name in ("a.flac", "b.mp3", "interview.wav"):  # told by their content, not by their names
-        shutil.copy(tmp_path / "clip.wav", tmp_path / name)
-    (tmp_path / "broken.wav").write_bytes(b"RIFF")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NO_PROXY", "*")
     namespace = {}
-    with ExitStack() as stack:
-        for block in blocks("python"):
-            if SERVER in block:
-                url = stack.enter_context(ServingDouble("exports/ser/1")).rest_url
-                block = block.replace(SERVER, url)
-            exec(block, namespace)
-        if shutil.which("curl"):
-            answer = subprocess.run(["bash", "-c", curl_block().replace(SERVER, url)], capture_output=True, check=True)
-            assert json.loads(answer.stdout)["outputs"]["label"][0] in namespace["model"].emotions
-    printed = capsys.readouterr().out
-    assert "broken.wav: not audio that can be read" in printed and "interview.wav:\n  0.0 to" in printed
-    assert "UAR" in printed and (tmp_path / "exports" / "ser" / "1" / "saved_model.pb").is_file()
-    assert namespace["answer"]["label"].numpy()[0].decode() in namespace["model"].emotions
-    assert namespace["answer"]["error"].numpy()[0] == b""
+    for block in blocks("python"):
+        exec(block, namespace)
+    assert "UAR" in capsys.readouterr().out
+    assert (tmp_path / "exports" / "ser" / "1" / "saved_model.pb").is_file()
+    if shutil.which("curl"):
+        with ServingDouble("exports/ser/1") as server:
+            command = curl_block().replace(SERVER, server.rest_url)
+            answer = subprocess.run(["bash", "-c", command], capture_output=True, check=True)
+        assert json.loads(answer.stdout)["outputs"]["label"][0] in namespace["model"].emotions
 
 
 def test_pictures_are_there_and_small():
@@ -63,9 +54,10 @@ def test_pictures_are_there_and_small():
     assert picture.read_bytes().startswith(b"\x89PNG") and picture.stat().st_size < 60_000
 
 
-def test_the_picture_is_drawn_by_its_script(exported, tmp_path):
+def test_the_picture_is_drawn_by_its_script(exported, corpus, tmp_path):
     script = runpy.run_path(str(ROOT / "docs" / "timeline.py"))
-    script["main"](["--run", str(exported), "--output", str(tmp_path / "timeline.png")])
+    recordings = map(str, sorted(corpus.rglob("01_*.wav"))[:4])
+    script["main"](["--run", str(exported), "--output", str(tmp_path / "timeline.png"), *recordings])
     assert (tmp_path / "timeline.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -76,4 +68,4 @@ def test_links_within_the_page_lead_to_a_heading(anchor):
 
 
 def test_there_is_something_to_test():
-    assert len(blocks("python")) >= 2 and shell_lines("make") and shell_lines("ser-keras")
+    assert blocks("python") and shell_lines("make") and shell_lines("ser-keras")
