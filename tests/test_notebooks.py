@@ -111,7 +111,7 @@ def test_the_audit_of_the_mended_manifest_finds_nothing(executed):
 
 
 def test_recordings_are_shown_as_pictures_and_can_be_heard(executed):
-    notebook = executed("3_what_the_model_hears").notebook
+    notebook = executed("3_features_and_explanations").notebook
     assert len(shown_by(notebook, "image/png")) >= 4
     assert any("<audio" in html for html in shown_by(notebook, "text/html"))
 
