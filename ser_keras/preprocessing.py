@@ -152,7 +152,7 @@ def read_recordings(
     """
     config, audio = config or DataConfig(), audio or AudioConfig()
     scan = scan_corpus(dataset_path, config.corpus, layout=config.layout, allow_outside=config.allow_outside)
-    strays = tuple(Rejected(path, reason) for path, reason in scan.left_out)
+    strays = tuple(Rejected(path, reason) for path, reason in scan.skipped)
     if strays and config.strict:
         raise InputError(f"{strays[0].path}: {strays[0].reason}; correct it or take it away")
     if check is not None:
