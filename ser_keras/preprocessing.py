@@ -29,8 +29,8 @@ from ser_keras.splits import (
     random_split,
     require_two_emotions,
     speaker_split,
+    suggest_if_unsplittable,
 )
-from ser_keras.splits.split import offering
 from ser_keras.terminal import shown
 
 logger = logging.getLogger(__name__)
@@ -180,7 +180,7 @@ def split_utterances(utterances: Sequence[Utterance], config: DataConfig) -> Spl
         raise InputError(f"{unsplit[0].path}: no manifest gives its split; add the column or choose another split")
     split = {"speaker": speaker_split, "random": random_split}.get(config.split, default_split)
     fractions = {"val_fraction": config.val_fraction, "test_fraction": config.test_fraction}
-    with offering("`split='random'`", unless=config.split == "random"):
+    with suggest_if_unsplittable("`split='random'`", unless=config.split == "random"):
         return require_two_emotions(split(utterances, **fractions, seed=config.seed))
 
 
