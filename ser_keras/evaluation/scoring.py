@@ -186,7 +186,7 @@ def seen_in_training(
     if run is None or not path.is_file():
         return None
     try:
-        rows = [(row["fingerprint"], row["side"]) for row in read_csv(path)]
+        rows = [(row["fingerprint"], row["subset"]) for row in read_csv(path)]
     except (KeyError, TypeError, csv.Error) as error:
         raise InputError(f"{path}: is damaged ({error!r}); expected what `ser-keras train` wrote") from error
     subset_of = {key: subset for each in ("test", "val", "train") for key, subset in rows if subset == each}
