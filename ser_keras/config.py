@@ -252,7 +252,7 @@ class TrainConfig(Config):
         "times that each training clip is taken for this linear model, each time augmented anew",
     )
     class_weights: bool = _setting(True, "weight each emotion by the inverse of its frequency")
-    refit_fraction: float = _setting(0.25, "epochs added with the validation clips, as a share of epochs")
+    refit_fraction: float = _setting(0.25, "share of the epochs added with the validation clips")
     refit_learning_rate: float = _setting(1e-3, "peak learning rate of these epochs")
     steps_per_execution: int = _setting(5, "batches per call of the compiled training function, on one device")
 

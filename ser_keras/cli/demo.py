@@ -8,8 +8,8 @@ from ser_keras.errors import InputError
 
 DETAILS = """\
 Needs pip install 'ser-keras[demo]'. The page loads nothing from other machines. Browsers record from
-the microphone at 127.0.0.1, and elsewhere by https only. There is no login: everyone who can reach --host
-can use it. Ctrl-C stops it.
+the microphone at 127.0.0.1, and elsewhere by https only. There is no login: whoever can reach --host
+can use it. Ctrl-C ends it.
 """
 
 

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from ser_keras.terminal import shown
 
 EXIT_CODES = """\
-exit codes: 0 done; 1 done, but some files failed; 2 bad command or data; 75 lost a worker; 130 interrupted
+exit codes: 0 done; 1 done, some files failed; 2 bad command or data; 75 lost a worker; 130 interrupted
 """
 
 SHELLS = ("bash", "zsh", "tcsh", "fish")

@@ -22,9 +22,9 @@ from ser_keras.runs.reading import find_export
 from ser_keras.terminal import shown
 
 DETAILS = """\
-A recording longer than max_seconds of the export (10 min by default) is read in blocks and predicted in
-windows; its label is that of the mean of their probabilities. A file that cannot be used has an error in
-its row.
+A recording longer than max_seconds of the export (10 min by default) is read in blocks and predicted
+in windows; its label is that of the mean of their probabilities. A file that cannot be used has an
+error in its row.
 """
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ser_keras.cli.flags import add_config_flags, config_from_flags
 from ser_keras.cli.output import Outcome
-from ser_keras.distribution.cluster import Cluster
 from ser_keras.errors import InputError, WorkerLostError
 from ser_keras.runs import CONFIGS, SYNTHETIC_CORPUS, begin_table, run_directory, settings_of, write_environment
 from ser_keras.runs.reading import read_json, refuse_changes, stamp
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from ser_keras.corpora import Utterance
+    from ser_keras.distribution.cluster import Cluster
     from ser_keras.evaluation import Report
     from ser_keras.model import ParallelModel
     from ser_keras.preprocessing import Splits
@@ -75,6 +75,7 @@ def run(options: argparse.Namespace) -> Outcome:
 def _run_as_worker(job: _Job) -> Outcome:
     """Find the other workers first, so that a failure of one ends them all."""
     from ser_keras.distribution import make_strategy
+    from ser_keras.distribution.cluster import Cluster
 
     cluster = Cluster.from_environment()
     is_finished = job.options.resume and (job.directory / "environment.json").exists()
@@ -104,7 +105,7 @@ def _finished(directory: Path) -> dict[str, Any]:
     return {"run_directory": directory, "metrics": read_json(directory / "metrics.json", "a run directory")}
 
 
-def _assist(strategy: "tf.distribute.Strategy", job: _Job, cluster: Cluster) -> dict[str, Any]:
+def _assist(strategy: "tf.distribute.Strategy", job: _Job, cluster: "Cluster") -> dict[str, Any]:
     """Train as a worker that is not the chief, and write nothing."""
     from ser_keras.distribution import wait_for_all
 
@@ -168,7 +169,7 @@ def _build(strategy: "tf.distribute.Strategy", splits: "Splits", job: _Job) -> "
 
 
 def _train(model: "ParallelModel", splits: "Splits", job: _Job) -> tuple["ParallelModel", "keras.callbacks.History"]:
-    """Return the trained model, which is on one device whatever the strategy, and the history."""
+    """Return the trained model, on one device with any strategy, and the history."""
     from ser_keras.refitting import refit_model
     from ser_keras.training import train_model
 

@@ -61,7 +61,7 @@ def read_published(
         audio: The audio files below it.
         others: The other files below it.
         matches: Which files belong to which corpus.
-        is_chosen: Whether the user chose the corpus, so that names are used whatever the folders' names are.
+        is_chosen: Whether the user chose the corpus, so that the folders' names are ignored.
 
     Raises:
         InputError: A label is unknown or missing, or folders and file names contradict each other.

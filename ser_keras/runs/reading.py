@@ -58,7 +58,7 @@ def find_export(directory: str | Path) -> Path:
     newest = max(versions, key=lambda each: int(each.name), default=directory)
     if not _is_saved(newest):
         raise InputError(
-            f"{directory}: holds no SavedModel; give a run directory of `ser-keras train`, or what export_model wrote"
+            f"{directory}: holds no SavedModel; give a run directory of `ser-keras train`, or an export of export_model"
         )
     return newest
 

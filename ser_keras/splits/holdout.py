@@ -134,7 +134,7 @@ def split_off_validation(clips: Sequence[Utterance], val_fraction: float, seed: 
 
 
 def split_off_random_validation(clips: Sequence[Utterance], val_fraction: float, seed: int) -> list[Utterances]:
-    """Return training and validation set by emotion alone, whoever speaks."""
+    """Return training and validation set by emotion alone."""
     return _distribute_randomly(sort_utterances(clips), _fractions(val_fraction), seed)
 
 

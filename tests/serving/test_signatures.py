@@ -315,7 +315,7 @@ def test_groups_change_no_prediction(served, restless_model, noise, wav_bytes):
 def test_a_group_is_padded_to_no_more_than_the_longest_recording(
     restless_model, noise, wav_bytes, num_short, num_groups
 ):
-    """One long recording beside short ones must not multiply by their number."""
+    """One long recording must not pad all short ones to its length."""
     module = ServedModel(restless_model, ExportConfig(max_seconds=2.0))
     padded = []
     original = module._details
