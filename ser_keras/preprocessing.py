@@ -29,8 +29,8 @@ from ser_keras.splits import (
     random_split,
     require_two_emotions,
     speaker_split,
-    suggest_if_unsplittable,
 )
+from ser_keras.splits.split import suggest_if_unsplittable
 from ser_keras.terminal import shown
 
 logger = logging.getLogger(__name__)

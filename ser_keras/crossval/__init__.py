@@ -35,8 +35,8 @@ from ser_keras.splits import (
     random_folds,
     require_two_emotions,
     speaker_folds,
-    suggest_if_unsplittable,
 )
+from ser_keras.splits.split import suggest_if_unsplittable
 from ser_keras.terminal import log_level
 from ser_keras.training import train_model
 

@@ -8,14 +8,7 @@ own, which `audit_split` checks. Every result depends on the utterances and the 
 from ser_keras.splits.audit import LEAK_KINDS, Finding, SplitAudit, audit_split
 from ser_keras.splits.folds import PUBLISHED_FOLDS, fixed_folds, leave_one_speaker_out, random_folds, speaker_folds
 from ser_keras.splits.holdout import default_split, random_split, speaker_split
-from ser_keras.splits.split import (
-    SUBSETS,
-    OptimisticScoreWarning,
-    SpeakerSplitError,
-    Split,
-    require_two_emotions,
-    suggest_if_unsplittable,
-)
+from ser_keras.splits.split import SUBSETS, OptimisticScoreWarning, SpeakerSplitError, Split, require_two_emotions
 
 __all__ = [
     "LEAK_KINDS",
@@ -35,5 +28,4 @@ __all__ = [
     "require_two_emotions",
     "speaker_folds",
     "speaker_split",
-    "suggest_if_unsplittable",
 ]
