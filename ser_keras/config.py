@@ -1,12 +1,12 @@
-"""Every setting of the package: frozen dataclasses, one a stage.
+"""The settings of the package: one frozen dataclass per stage.
 
-A field holds its default and, in its metadata, the help text (with the unit) from which the command
-line's flags are made. A value that cannot work is refused when the object is made, so that no later
-stage has to look again.
+A field has its default and, in its metadata, the help text (with the unit) for the flags of the command line.
+Values are checked when the object is created.
 """
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -21,13 +21,13 @@ def _setting(default: Any, help: str, choices: tuple[str, ...] | None = None) ->
 
 
 class Config:
-    """What every settings class can do: be changed, be written as JSON, be read back."""
+    """The base of all settings: copies with changes, and conversion to and from JSON."""
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed.
 
         Raises:
-            InputError: a name is no field, or a value cannot work.
+            InputError: A name is no field, or a value is not allowed.
 
         Example:
             >>> DataConfig().replace(batch_size=8).batch_size
@@ -49,47 +49,45 @@ class Config:
         """Return the settings that `to_dict` wrote.
 
         Raises:
-            InputError: a name is no field, as in the file of a newer version, or a value cannot work.
+            InputError: A name is no field, or a value is not allowed.
         """
         return cls().replace(
             **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         )
 
+    def _check(self, expected: str, is_allowed: Callable[[Any], bool], *names: str) -> None:
+        """Raise an `InputError` if one of the named fields has a value that is not allowed."""
+        for name in names:
+            require(is_allowed(getattr(self, name)), name, getattr(self, name), expected)
+
 
 @dataclass(frozen=True)
 class AudioConfig(Config):
-    """The recipe from a waveform to a log-mel spectrogram; training and serving share it.
+    """From a waveform to a log-mel spectrogram, in training and in serving.
 
     Example:
         >>> AudioConfig().frames_per_second
         50.0
     """
 
-    sample_rate: int = _setting(16_000, "rate to which all audio is resampled, in Hz")
+    sample_rate: int = _setting(16_000, "sample rate of the model; all audio is resampled to it, in Hz")
     frame_length: int = _setting(512, "analysis window, in samples")
     frame_step: int = _setting(320, "distance between frames, in samples")
     fft_length: int = _setting(512, "transform size, in samples; at least frame_length")
     num_mel_bins: int = _setting(64, "number of mel bands")
     min_hz: float = _setting(50.0, "lower edge of the lowest mel band, in Hz")
     max_hz: float = _setting(8_000.0, "upper edge of the highest mel band, in Hz")
-    log_offset: float = _setting(1e-7, "added to the mel power before the logarithm: the floor of the scale")
+    log_offset: float = _setting(1e-7, "added to the mel power before the logarithm")
 
     def __post_init__(self) -> None:
-        require(4_000 <= self.sample_rate <= 384_000, "sample_rate", self.sample_rate, "4000 to 384000 Hz")
-        require(self.frame_length > 0, "frame_length", self.frame_length, "more than 0 samples")
-        require(0 < self.frame_step <= self.frame_length, "frame_step", self.frame_step, "1 to frame_length")
-        even = self.fft_length % 2 == 0
-        require(
-            even and self.fft_length >= self.frame_length,
-            "fft_length",
-            self.fft_length,
-            f"an even number of at least frame_length={self.frame_length}",
-        )
-        require(self.num_mel_bins > 0, "num_mel_bins", self.num_mel_bins, "more than 0 bands")
+        self._check("4000 to 384000 Hz", lambda value: 4_000 <= value <= 384_000, "sample_rate")
+        self._check("more than 0", lambda value: value > 0, "frame_length", "num_mel_bins", "log_offset")
+        self._check("1 to frame_length", lambda value: 0 < value <= self.frame_length, "frame_step")
+        expected = f"an even number of at least frame_length={self.frame_length}"
+        self._check(expected, lambda value: value % 2 == 0 and value >= self.frame_length, "fft_length")
+        self._check(f"0 to max_hz={self.max_hz}", lambda value: 0 <= value < self.max_hz, "min_hz")
         nyquist = self.sample_rate / 2
-        require(0 <= self.min_hz < self.max_hz, "min_hz", self.min_hz, f"0 to max_hz={self.max_hz}")
-        require(self.max_hz <= nyquist, "max_hz", self.max_hz, f"at most half of sample_rate, {nyquist} Hz")
-        require(self.log_offset > 0, "log_offset", self.log_offset, "more than 0")
+        self._check(f"at most half of sample_rate, {nyquist} Hz", lambda value: value <= nyquist, "max_hz")
 
     @property
     def frames_per_second(self) -> float:
@@ -101,34 +99,34 @@ class AudioConfig(Config):
 class DataConfig(Config):
     """How a folder of recordings becomes batches of waveforms."""
 
-    corpus: str | None = _setting(None, "name of the corpus, where it should not be recognised by itself")
+    corpus: str | None = _setting(None, "name of the corpus, instead of recognising it")
     layout: str | None = _setting(
-        None, "which folder is what, where that should not be found by their names, such as '{speaker}/{emotion}/*'"
+        None, "meaning of the folders, instead of finding it by their names, such as '{speaker}/{emotion}/*'"
     )
-    allow_outside: bool = _setting(False, "let a manifest name files outside its own folder")
-    split: str = _setting("auto", "how to part the recordings; auto: the manifest's own, else by speaker", SPLITS)
-    val_fraction: float = _setting(0.1, "part of the recordings for validation, 0 to 1")
-    test_fraction: float = _setting(0.2, "part of the recordings for the test, 0 to 1")
-    batch_size: int = _setting(32, "clips in a batch")
-    min_seconds: float = _setting(0.1, "a shorter recording is left out, in seconds; at least 0.1")
-    max_seconds: float = _setting(30.0, "of a longer recording only the beginning is used, in seconds")
-    crop_seconds: float = _setting(3.0, "in training a longer recording is cut to a random part of this, in seconds")
-    cache: str = _setting("memory", "where decoded audio is kept: 'memory' or a folder")
-    strict: bool = _setting(False, "stop at the first bad file instead of leaving it out")
-    seed: int = _setting(0, "seed of the split, the weights and the order of training")
+    allow_outside: bool = _setting(False, "allow a manifest to name files outside its folder")
+    split: str = _setting(
+        "auto", "how to split the recordings; auto: the split of the manifest, else by speaker", SPLITS
+    )
+    val_fraction: float = _setting(0.1, "share of the recordings for validation, 0 to 1")
+    test_fraction: float = _setting(0.2, "share of the recordings for the test, 0 to 1")
+    batch_size: int = _setting(32, "clips per batch")
+    min_seconds: float = _setting(0.1, "shorter recordings are rejected, in seconds; at least 0.1")
+    max_seconds: float = _setting(30.0, "longer recordings are cut to this length, in seconds")
+    crop_seconds: float = _setting(3.0, "random crop of longer recordings in training, in seconds")
+    cache: str = _setting("memory", "cache of decoded audio: 'memory' or a folder")
+    strict: bool = _setting(False, "stop at the first bad file instead of rejecting it")
+    seed: int = _setting(0, "seed of the split, the weights and the order of the clips")
 
     def __post_init__(self) -> None:
-        require(self.split in SPLITS, "split", self.split, " or ".join(SPLITS))
-        for name in ("val_fraction", "test_fraction"):
-            require(0 < getattr(self, name) < 1, name, getattr(self, name), "more than 0 and less than 1")
+        self._check(" or ".join(SPLITS), lambda value: value in SPLITS, "split")
+        self._check("more than 0 and less than 1", lambda value: 0 < value < 1, "val_fraction", "test_fraction")
         total = self.val_fraction + self.test_fraction
-        require(total < 1, "val_fraction + test_fraction", total, "less than 1, so that something is left to train on")
-        require(self.batch_size > 0, "batch_size", self.batch_size, "more than 0 clips")
-        require(self.min_seconds >= 0, "min_seconds", self.min_seconds, "0 or more")
-        require(self.max_seconds > self.min_seconds, "max_seconds", self.max_seconds, "more than min_seconds")
-        require(self.crop_seconds > 0, "crop_seconds", self.crop_seconds, "more than 0")
-        require(bool(self.cache), "cache", self.cache, "'memory' or a folder")
-        require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 2**32 - 1")
+        require(total < 1, "val_fraction + test_fraction", total, "less than 1, so that a part is left for training")
+        self._check("more than 0", lambda value: value > 0, "batch_size", "crop_seconds")
+        self._check("0 or more", lambda value: value >= 0, "min_seconds")
+        self._check("more than min_seconds", lambda value: value > self.min_seconds, "max_seconds")
+        self._check("'memory' or a folder", bool, "cache")
+        self._check("0 to 2**32 - 1", lambda value: 0 <= value < 2**32, "seed")
 
 
 @dataclass(frozen=True)
@@ -234,18 +232,18 @@ class ModelConfig(Config):
 
 @dataclass(frozen=True)
 class TrainConfig(Config):
-    """How `train_model` trains."""
+    """The training by `train_model`."""
 
-    epochs: int = _setting(60, "most passes over the training recordings")
+    epochs: int = _setting(60, "maximum number of passes over the training recordings")
     patience: int = _setting(
-        0, "stop after so many epochs without a better validation UAR, and take the best; 0: never"
+        0, "stop after this number of epochs without a better validation UAR, and keep the best; 0: never"
     )
-    learning_rate: float = _setting(3e-3, "highest learning rate, between warm-up and cosine")
-    warmup_fraction: float = _setting(0.1, "part of all steps in which the learning rate rises, 0 to 1")
+    learning_rate: float = _setting(3e-3, "peak learning rate, between warm-up and cosine decay")
+    warmup_fraction: float = _setting(0.1, "share of the steps with a rising learning rate, 0 to 1")
     weight_decay: float = _setting(1e-2, "decoupled weight decay of AdamW")
-    label_smoothing: float = _setting(0.1, "part of the target spread over all emotions, 0 to 1")
+    label_smoothing: float = _setting(0.1, "share of the target spread over all emotions, 0 to 1")
     mixup: float = _setting(0.3, "alpha of the Beta distribution that mixes two clips and their labels; 0: off")
-    ema_momentum: float = _setting(0.97, "share of the past in the running average of the weights; 0: off")
+    ema_momentum: float = _setting(0.97, "momentum of the running average of the weights; 0: off")
     statistics_regularization: float = _setting(
         100.0, "L2 penalty of the linear model of the clips' statistics, 1 / C of scikit-learn"
     )
@@ -253,13 +251,10 @@ class TrainConfig(Config):
         2,
         "times that each training clip is taken for this linear model, each time augmented anew",
     )
-    class_weights: bool = _setting(True, "weigh each emotion by the inverse of its frequency")
-    refit_fraction: float = _setting(0.25, "part of the epochs added with the validation clips")
-    refit_learning_rate: float = _setting(1e-3, "highest learning rate of these epochs")
-    steps_per_execution: int = _setting(
-        5,
-        "on one device, batches between two looks of Python at callbacks and Ctrl-C",
-    )
+    class_weights: bool = _setting(True, "weight each emotion by the inverse of its frequency")
+    refit_fraction: float = _setting(0.25, "share of the epochs added with the validation clips")
+    refit_learning_rate: float = _setting(1e-3, "peak learning rate of these epochs")
+    steps_per_execution: int = _setting(5, "batches per call of the compiled training function, on one device")
 
     def __post_init__(self) -> None:
         positive = ("epochs", "learning_rate", "refit_learning_rate", "steps_per_execution")
@@ -278,7 +273,7 @@ class TrainConfig(Config):
 
 @dataclass(frozen=True)
 class CrossvalConfig(Config):
-    """Which parts of a corpus `cross_validate` scores, and how often.
+    """The folds and seeds of `cross_validate`.
 
     Example:
         >>> CrossvalConfig(seeds=(0, 1)).protocol
@@ -287,64 +282,44 @@ class CrossvalConfig(Config):
 
     protocol: str = _setting(
         "loso",
-        "loso: each speaker is a fold; folds: groups of speakers; random: shared speakers, a score too good",
+        "loso: each speaker is a fold; folds: groups of speakers; random: shared speakers, an optimistic score",
         PROTOCOLS,
     )
     folds: str | None = _setting(
         None,
         "for the protocol folds: a CSV file (speaker,fold or path,fold), or ravdess for the published ones",
     )
-    num_folds: int = _setting(5, "folds to make, for random, and for folds without a file")
-    seeds: tuple[int, ...] = _setting((0, 1, 2), "each trains every fold once, from weights of its own")
-    validation_only: bool = _setting(False, "score validation speakers alone, to choose settings by")
+    num_folds: int = _setting(5, "number of folds, for random, and for folds without a file")
+    seeds: tuple[int, ...] = _setting((0, 1, 2), "each seed trains every fold once, from its own weights")
+    validation_only: bool = _setting(False, "score validation speakers only, to compare settings")
 
     def __post_init__(self) -> None:
-        require(self.protocol in PROTOCOLS, "protocol", self.protocol, " or ".join(PROTOCOLS))
-        with_file = self.folds is None or self.protocol == "folds"
-        require(with_file, "folds", self.folds, f"none with protocol={self.protocol!r}, or protocol='folds'")
-        require(self.num_folds > 1, "num_folds", self.num_folds, "2 or more")
-        distinct = len(self.seeds) > 0 and len(set(self.seeds)) == len(self.seeds)
-        require(distinct and min(self.seeds) >= 0, "seeds", self.seeds, "different numbers of 0 or more")
+        self._check(" or ".join(PROTOCOLS), lambda value: value in PROTOCOLS, "protocol")
+        expected = f"none with protocol={self.protocol!r}, or protocol='folds'"
+        self._check(expected, lambda value: value is None or self.protocol == "folds", "folds")
+        self._check("2 or more", lambda value: value > 1, "num_folds")
+        distinct = len(set(self.seeds)) == len(self.seeds) > 0
+        self._check("different numbers of 0 or more", lambda value: distinct and min(value) >= 0, "seeds")
 
 
 @dataclass(frozen=True)
 class ExportConfig(Config):
-    """What an exported model accepts, and what its server is made ready for.
+    """The limits of an exported model, and the batches of its server."""
 
-    Example:
-        >>> ExportConfig().max_batch_size
-        32
-    """
-
-    max_seconds: float = _setting(600.0, "longest recording that is answered as a whole, in seconds")
-    max_timeline_seconds: float = _setting(3_600.0, "longest recording that gets a timeline, in seconds")
+    max_seconds: float = _setting(600.0, "longest recording for one prediction, in seconds")
+    max_timeline_seconds: float = _setting(3_600.0, "longest recording for a timeline, in seconds")
     window_seconds: float = _setting(3.0, "length of a timeline's window, in seconds")
     hop_seconds: float = _setting(1.0, "distance between the windows of a timeline, in seconds")
-    batch_sizes: tuple[int, ...] = _setting((1, 8, 32), "sizes to which the server fills its batches, ascending")
-    abstain_below: float = _setting(0.0, "an answer of lower confidence is marked as abstained, 0 to 1; 0: none is")
+    batch_sizes: tuple[int, ...] = _setting((1, 8, 32), "batch sizes of the server, ascending")
+    abstain_below: float = _setting(0.0, "predictions of lower confidence are marked as abstained, 0 to 1; 0: none")
 
     def __post_init__(self) -> None:
-        require(self.max_seconds > 0, "max_seconds", self.max_seconds, "more than 0")
-        require(self.window_seconds > 0, "window_seconds", self.window_seconds, "more than 0")
-        require(
-            0 < self.hop_seconds <= self.window_seconds,
-            "hop_seconds",
-            self.hop_seconds,
-            f"more than 0 and at most window_seconds={self.window_seconds}",
-        )
-        for name in ("window_seconds", "max_timeline_seconds"):
-            require(getattr(self, name) <= 3_600 * 24, name, getattr(self, name), "at most a day")
-        require(
-            self.window_seconds <= self.max_timeline_seconds,
-            "max_timeline_seconds",
-            self.max_timeline_seconds,
-            f"at least window_seconds={self.window_seconds}",
-        )
-        ascending = len(self.batch_sizes) > 0 and list(self.batch_sizes) == sorted(set(self.batch_sizes))
-        require(ascending and self.batch_sizes[0] > 0, "batch_sizes", self.batch_sizes, "numbers above 0, ascending")
-        require(0 <= self.abstain_below <= 1, "abstain_below", self.abstain_below, "0 to 1")
-
-    @property
-    def max_batch_size(self) -> int:
-        """Most items that a server puts into one batch."""
-        return self.batch_sizes[-1]
+        self._check("more than 0", lambda value: value > 0, "max_seconds", "window_seconds")
+        expected = f"more than 0 and at most window_seconds={self.window_seconds}"
+        self._check(expected, lambda value: 0 < value <= self.window_seconds, "hop_seconds")
+        self._check("at most a day", lambda value: value <= 3_600 * 24, "window_seconds", "max_timeline_seconds")
+        expected = f"at least window_seconds={self.window_seconds}"
+        self._check(expected, lambda value: value >= self.window_seconds, "max_timeline_seconds")
+        ascending = list(self.batch_sizes) == sorted(set(self.batch_sizes)) != []
+        self._check("numbers above 0, ascending", lambda value: ascending and value[0] > 0, "batch_sizes")
+        self._check("0 to 1", lambda value: 0 <= value <= 1, "abstain_below")

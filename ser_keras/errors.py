@@ -1,29 +1,27 @@
-"""The one exception that says: what you gave cannot be used, and here is the remedy."""
+"""Errors that are reported to the user in one line."""
 
 
 class InputError(ValueError):
-    """A mistake in what the user gave: a path, a label, a file, an option.
+    """A path, a label, a file or an option that cannot be used.
 
-    The message is one line that says what was found, what was expected and what to do; where a file
-    is at fault its path is in it. A setting or argument that would help is named in backquotes as Python has it,
-    `split='random'`; the command line names the flag of its verb instead. The command line prints that line and exits
-    with code 2; every other exception is a fault of ours and keeps its traceback.
+    The message is one line with the value found (and the file's path), the value expected and the remedy. A setting or
+    argument is named in backquotes in Python's spelling, `split='random'`; the command line prints its flag instead,
+    and exits with code 2. Every other exception is a bug and keeps its traceback.
     """
 
 
 class WorkerLostError(RuntimeError):
-    """Another process of a training on several machines is gone, and this one cannot go on without it.
+    """Another process of a distributed training has ended, so that this one cannot continue.
 
-    The message is one line. The command line prints it and exits with code 75, by which a scheduler may know that
-    it is worth trying again.
+    The message is one line. The command line prints it and exits with code 75, by which a scheduler can retry.
     """
 
 
 def require(holds: bool, name: str, value: object, expected: str) -> None:
-    """Refuse a value that cannot work.
+    """Check a value.
 
     Raises:
-        InputError: unless `holds`.
+        InputError: `holds` is false.
 
     Example:
         >>> require(-1 > 0, "epochs", -1, "more than 0")

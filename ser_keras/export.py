@@ -1,8 +1,7 @@
-"""export_model: a SavedModel that takes encoded audio and answers with an emotion.
+"""export_model: write a trained model as a SavedModel for TF Serving.
 
-The exported graph holds the decoder, the features, the normalisation, the network and the names of the
-emotions: nothing has to be rebuilt where it is served, and it runs without Keras and without this
-package. It consists of core TensorFlow ops only, so that TF Serving loads it as it is.
+The exported graph contains the decoder, the features, the normalisation, the network and the names of the emotions.
+It runs without Keras and without this package, and consists of core TensorFlow ops only.
 """
 
 import errno
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from ser_keras.evaluation import Report
 
 SERVER_FILES = ("models.config", "batching.config", "monitoring.config", "docker-compose.yml")
-"""What `tensorflow_model_server` reads beside the versions of a model."""
+"""Files for `tensorflow_model_server` in the model's folder."""
 
 
 def export_model(
@@ -47,49 +46,49 @@ def export_model(
     report: "Report | None" = None,
     config: ExportConfig | None = None,
 ) -> Path:
-    """Write a version of a model for TF Serving, and check that it gives what the live model gives.
+    """Write a version of a model for TF Serving, and check its outputs against those of the live model.
 
-    The SavedModel has four signatures. `serving_default` takes ``audio_bytes``, string `(batch,)`: WAV
-    files of any common encoding, rate and number of channels. `waveform` takes ``waveform``, float32
-    `(batch, time)`, ``num_samples``, int32 `(batch,)`, what lies behind it is ignored, and
-    ``sample_rate``, int32 `(batch,)`, in Hz. Both answer with
+    The SavedModel has four signatures. `serving_default` takes ``audio_bytes``, string `(batch,)`: WAV files of any
+    common encoding, rate and number of channels. `waveform` takes ``waveform``, float32 `(batch, time)`,
+    ``num_samples``, int32 `(batch,)`, the length without padding, and ``sample_rate``, int32 `(batch,)`, in Hz. Both
+    return
 
     - ``label``, string `(batch,)`, and ``confidence``, its probability, float32 `(batch,)`;
-    - ``abstained``, bool `(batch,)`: whether the confidence lies below ``config.abstain_below``; the label
-      is given all the same;
+    - ``abstained``, bool `(batch,)`: whether the confidence is below ``config.abstain_below``; the label is returned
+      all the same;
     - ``probabilities``, float32, and ``emotions``, their names, string, both `(batch, emotions)`;
-    - ``attention``, float32 `(batch, steps)`: weights over time that sum to 1, zero behind a clip's end;
-      and ``attention_seconds``, where the middle of each step is;
-    - ``error``, string `(batch,)`, empty where all is well.
+    - ``attention``, float32 `(batch, steps)`: weights over time that sum to 1, zero in the padding;
+      and ``attention_seconds``, the middle of each step;
+    - ``error``, string `(batch,)`, empty if there is none.
 
     `timeline` takes ``audio_bytes`` and classifies windows: ``label``, ``confidence``, ``abstained``,
     ``start_seconds`` and ``end_seconds``, `(batch, windows)`, ``probabilities``, `(batch, windows, emotions)`,
-    ``num_windows``, int32 `(batch,)`, ``emotions`` and ``error``. What lies behind `num_windows` is empty
-    or 0. `embedding` takes ``audio_bytes`` and gives ``embedding``, `(batch, features)`, the vector
-    in front of the last layer, and ``error``.
+    ``num_windows``, int32 `(batch,)`, ``emotions`` and ``error``. Windows after `num_windows` are empty
+    or 0. `embedding` takes ``audio_bytes`` and returns ``embedding``, `(batch, features)`, the input of the last
+    layer, and ``error``.
 
-    An item with an error has an empty label and zeros; its neighbours are what they are without it. No output is
-    ever NaN or infinite.
+    An item with an error has an empty label and zeros, and does not change the other items. No output is ever NaN or
+    infinite.
 
-    Beside the version lie `models.config`, `batching.config`, `monitoring.config` and
-    `docker-compose.yml`, written where they are missing; within it the names of the emotions and the
-    recipe (`assets/`), warm-up requests (`assets.extra/`) and a model card (`README.md`).
+    The model's folder gets `models.config`, `batching.config`, `monitoring.config` and `docker-compose.yml` if they
+    are missing. The version contains the names of the emotions and the recipe (`assets/`), warm-up requests
+    (`assets.extra/`) and a model card (`README.md`).
 
     Args:
-        model: trained model that knows its emotions.
-        directory: the model's folder, as in ``models/ser``, which gets the next version number; or a
+        model: Trained model that knows its emotions.
+        directory: The model's folder, as in ``models/ser``, which gets the next version number; or a
             version in it, as in ``models/ser/7``, which must not exist.
-        name: of the model on the server; that of its folder where it is None.
-        run: directory of the training run, for the data and the score in the model card.
-        report: score for the model card, where there is no run.
-        config: lengths that are accepted, windows of the timeline, sizes of batches.
+        name: Name of the model on the server; that of its folder if None.
+        run: Directory of the training run, for the data and the score in the model card.
+        report: Score for the model card, if there is no run.
+        config: Maximum lengths, windows of the timeline, batch sizes.
 
     Returns:
         The version's directory.
 
     Raises:
-        InputError: the model does not know its emotions, the version exists or cannot be written, or what
-            was written does not give what the model gives. No version is left then.
+        InputError: The model does not know its emotions, the version exists or cannot be written, or its outputs
+            differ from the model's. No version is left then.
 
     Example:
         ```python
@@ -116,7 +115,7 @@ def export_model(
 
 
 def _base_and_version(directory: Path) -> tuple[Path, Path | None]:
-    """Tell a model's folder, which gets the next number, from a version in it."""
+    """Return a model's folder, and the version in it; None for the next number."""
     if not directory.name.isdecimal():
         return directory, None
     if directory.exists():
@@ -133,7 +132,7 @@ def _server_name(name: str | None, base: Path) -> str:
 
 
 def _facts(model: ParallelModel, config: ExportConfig, name: str) -> dict[str, Any]:
-    """Return what programs and people want to know of the model, as plain values."""
+    """Return the recipe, as plain values."""
     return {
         "format_version": FORMAT_VERSION,
         "name": name,
@@ -157,7 +156,7 @@ def _figures(run: str | Path | None, report: "Report | None") -> dict[str, Any]:
 
 @contextmanager
 def _temporary_directory(base: Path) -> Iterator[Path]:
-    """Give a folder beside the versions, where no server looks; what is left in it at the end is removed."""
+    """Yield a folder next to the versions that no server reads; it is removed at the end."""
     part = None
     try:
         base.mkdir(parents=True, exist_ok=True)
@@ -166,7 +165,7 @@ def _temporary_directory(base: Path) -> Iterator[Path]:
     except OSError as error:
         blame_disk(error, base)
         raise
-    except tf.errors.OpError as error:  # how TensorFlow reports a full disk
+    except tf.errors.OpError as error:  # TensorFlow's error for a full disk
         reason = str(error.message).rpartition(";")[2].strip()
         raise InputError(f"{base}: cannot be written ({reason}); give another directory") from error
     finally:
@@ -175,12 +174,12 @@ def _temporary_directory(base: Path) -> Iterator[Path]:
 
 
 def _save(model: ServedModel, facts: dict[str, Any], part: Path) -> None:
-    """Write the SavedModel, with names and recipe as its assets; TensorFlow would announce the folder's name."""
+    """Write the SavedModel with names and recipe as assets, without TensorFlow's message about the temporary folder."""
     with tempfile.TemporaryDirectory() as folder, log_level("tensorflow", logging.WARNING):
         labels, recipe = Path(folder) / "labels.txt", Path(folder) / "model.json"
         write_bytes(labels, "".join(f"{emotion}\n" for emotion in facts["emotions"]).encode())
         write_json(recipe, facts)
-        root = tf.Module()  # not the model, whose functions would be traced again and saved beside the signatures
+        root = tf.Module()  # not `model`, whose functions would be traced again and saved as well
         root.weights = model.weights
         root.assets = [tf.saved_model.Asset(str(path)) for path in (labels, recipe)]
         tf.saved_model.save(root, str(part), signatures=model.signatures())
@@ -188,14 +187,14 @@ def _save(model: ServedModel, facts: dict[str, Any], part: Path) -> None:
 
 
 def _write_server_files(base: Path, facts: dict[str, Any]) -> None:
-    """Write what the server reads beside the versions; a file that somebody may have changed stays."""
+    """Write the missing server files; existing ones may have been edited."""
     for name in SERVER_FILES:
         if not (base / name).exists():
             write_bytes(base / name, render(name, **facts))
 
 
 def _publish(part: Path, base: Path, version: Path | None, facts: dict[str, Any]) -> Path:
-    """Rename what was written to its version; another process may have taken the number meanwhile."""
+    """Rename the folder to its version; another process may take the number at the same time."""
     part.chmod(0o755)
     while True:
         target = version or base / str(_next_version(base))

@@ -1,8 +1,8 @@
-"""Write files whole or not at all: a reader never meets a half-written one.
+"""Write files completely or not at all.
 
-Tables are CSV as RFC 4180 defines it, and every cell holds the true value, so that any program finds a path
-again by what is in the table. A spreadsheet runs a cell that begins with ``=``, ``+``, ``-`` or ``@`` as a
-formula: docs/reliability.md says how to open a table of unknown file names safely.
+Tables are CSV as RFC 4180 defines it, and every cell contains the true value. A spreadsheet runs a cell that begins
+with ``=``, ``+``, ``-`` or ``@`` as a formula; see docs/reliability.md for a safe way to open a table of unknown file
+names.
 """
 
 import csv
@@ -21,19 +21,13 @@ from ser_keras.errors import InputError
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, and rename what was written there when all went well.
-
-    Args:
-        path: the file to make or replace.
-
-    Yields:
-        A path in the same folder with the same ending.
+    """Yield a temporary path in the same folder with the same extension, and rename it to `path` on success.
 
     Raises:
-        OSError: the disk is full or may not be written; it names `path`, which is as it was.
+        OSError: The disk is full or not writable; the error names `path`, which is unchanged.
     """
     path = Path(path)
-    part = path.with_name(f".{secrets.token_hex(8)}.part{path.suffix}")  # threads, and containers, share process ids
+    part = path.with_name(f".{secrets.token_hex(8)}.part{path.suffix}")  # threads and containers share process ids
     try:
         yield part
         part.replace(path)
@@ -46,13 +40,10 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_directory(directory: str | Path) -> Iterator[Path]:
-    """Give a temporary folder, and rename it to `directory` when all went well.
-
-    Yields:
-        A folder beside `directory`.
+    """Yield a temporary folder, and rename it to `directory` on success.
 
     Raises:
-        InputError: `directory` exists, or cannot be written; it is not there then.
+        InputError: `directory` exists, or cannot be written.
     """
     directory = Path(directory)
     if directory.exists():
@@ -70,12 +61,12 @@ def whole_directory(directory: str | Path) -> Iterator[Path]:
 
 
 def blame_disk(error: OSError, directory: str | Path) -> None:
-    """Raise the error of a directory that cannot be written, unless `error` is another's.
+    """Raise the error of a directory that cannot be written, if `error` is about it or the folders around it.
 
-    That is one without a number, as of a network, or of a file that lies elsewhere.
+    Errors without a number, such as those of a network, are about something else.
 
     Raises:
-        InputError: it came of writing `directory`, or the folders around it.
+        InputError: The directory cannot be written.
     """
     target = Path(directory).absolute()
     place = target if error.filename is None else Path(os.fsdecode(error.filename)).absolute()
@@ -86,7 +77,7 @@ def blame_disk(error: OSError, directory: str | Path) -> None:
 
 
 def remove_parts(directory: str | Path) -> None:
-    """Take away what processes that were killed had half written anywhere in a directory."""
+    """Remove the partly written files of killed processes anywhere in a directory."""
     for part in Path(directory).rglob(".*.part*"):
         part.unlink(missing_ok=True)
 
@@ -98,7 +89,7 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write a value of plain types as indented JSON; bytes of a path that are no UTF-8 become escapes."""
+    """Write plain values as indented JSON; bytes of a path that are no UTF-8 become escapes."""
     write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode(errors="backslashreplace"))
 
 
@@ -106,13 +97,12 @@ def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[
     """Write a table as CSV (RFC 4180) with a header line.
 
     Args:
-        path: the file to make or replace.
-        columns: names of the columns.
-        rows: numbers, texts, or what `str` makes a text of; None is an empty cell.
+        path: The file to create or replace.
+        columns: Names of the columns.
+        rows: Values that are written by `str`; None becomes an empty cell.
     """
     text = io.StringIO()
-    writer = csv.writer(text)  # lines end with "\r\n": before Python 3.13 a lone "\r" is quoted only then
-    writer.writerows((columns, *rows))
+    csv.writer(text).writerows((columns, *rows))  # Python before 3.13 quotes a lone "\r" only if lines end with "\r\n"
     write_bytes(path, text.getvalue().encode(errors="surrogateescape"))
 
 
@@ -120,8 +110,8 @@ def read_csv(path: str | Path) -> list[dict[str, str]]:
     """Return the rows of a CSV table with a header line, each cell as text.
 
     Raises:
-        OSError: there is no such file, or no right to read it.
-        InputError: a row has more or fewer cells than the header.
+        OSError: The file does not exist or is not readable.
+        InputError: A row has more or fewer cells than the header.
     """
     with Path(path).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         columns, *rows = list(csv.reader(file)) or [[]]

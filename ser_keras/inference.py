@@ -1,7 +1,7 @@
-"""Predictor: files in, labels and timelines out, by the exported graph.
+"""Predictor: labels and timelines of audio files, by the exported graph.
 
-Files go through the graph in batches of similar length. One that is longer than the graph takes at once is
-read in blocks and answered window by window, as a stream is: memory does not grow with its length.
+Files go through the graph in batches of similar length. A file that is longer than the graph accepts is read in blocks
+and predicted window by window, like a stream, so that memory does not grow with its length.
 """
 
 import itertools
@@ -36,29 +36,29 @@ from ser_keras.serving.allowed_ops import check_graph
 from ser_keras.serving.signatures import ServedModel
 
 BATCH_SIZE = 32
-"""Most files, or windows, in a call of the graph."""
+"""Maximum number of files, or windows, per call of the graph."""
 
-_HEADER_BYTES = 2**20  # in which the header of a WAV file is looked for
-_MOST_BYTES = 2**30  # of a file of which libsndfile knows no length
+_HEADER_BYTES = 2**20  # that are searched for the header of a WAV file
+_MOST_BYTES = 2**30  # in a file whose length libsndfile does not know
 
 _FILES_AT_ONCE = 4 * BATCH_SIZE
-"""Files among which those of similar length are found."""
+"""Files that are sorted by length at a time."""
 
 
 class Predictor:
-    """An exported model that predicts files of any format and any length.
+    """An exported model for files of any format and any length.
 
-    WAV that the graph reads goes into it as bytes, exactly as a server gets it; all else is decoded first.
+    WAV files that the graph can read are passed to it as bytes, exactly as on a server; others are decoded first.
 
-    A file longer than the graph takes as a whole (`ExportConfig.max_seconds`, 10 minutes by default) is read
-    block by block and answered in windows; its one label is that of the mean of their probabilities, without the
-    windows of silence, and it has no attention.
+    A file longer than `ExportConfig.max_seconds` (10 minutes by default) is read block by block and predicted in
+    windows; its label is that of the mean of their probabilities, without the windows of silence, and it has no
+    attention.
 
     Args:
-        directory: a run directory, a model's folder, of which the newest version is taken, or a version.
+        directory: A run directory, a model's folder, of which the newest version is used, or a version.
 
     Raises:
-        InputError: there is no SavedModel in `directory`, or not one of `export_model`.
+        InputError: `directory` has no SavedModel, or not one of `export_model`.
 
     Example:
         ```python
@@ -89,11 +89,11 @@ class Predictor:
 
     @classmethod
     def of_model(cls, model: ParallelModel, config: ExportConfig | None = None) -> "Predictor":
-        """Return a predictor that runs a live model by the graph that its export would hold.
+        """Return a predictor that runs a live model by the graph of its export.
 
         Args:
-            model: trained model that knows its emotions.
-            config: lengths that are accepted, windows of the timeline, threshold of abstention.
+            model: Trained model that knows its emotions.
+            config: Maximum lengths, windows of the timeline, threshold of abstention.
         """
         config = config or ExportConfig()
         predictor = cls.__new__(cls)
@@ -110,15 +110,15 @@ class Predictor:
         """Return the emotion of one recording, or of each in a list.
 
         Args:
-            audio: the path of a file, or a list of them.
+            audio: The path of a file, or a list of them.
 
         Returns:
             A prediction; for a list, a list of them in the same order. In a list, a file that cannot be used
-            has its reason in ``error``, and the others are answered.
+            has its reason in ``error``.
 
         Raises:
-            InputError: the one file cannot be used; the message names it and says why.
-            FileNotFoundError: there is no such file.
+            InputError: The one file cannot be used; the message names it with the reason.
+            FileNotFoundError: The one file does not exist.
         """
         return self._one_or_many(WHOLE, audio)
 
@@ -133,32 +133,30 @@ class Predictor:
         return self._one_or_many(ALONG, audio)
 
     def predict_each(self, paths: Iterable[str | Path]) -> Iterator[Prediction]:
-        """Yield what `predict` gives for a list, as the answers come."""
-        return self._answers(WHOLE, paths)
+        """Yield what `predict` gives for a list, one by one."""
+        return self._predictions(WHOLE, paths)
 
     def timeline_each(self, paths: Iterable[str | Path]) -> Iterator[Timeline]:
-        """Yield what `timeline` gives for a list, as the answers come."""
-        return self._answers(ALONG, paths)
+        """Yield what `timeline` gives for a list, one by one."""
+        return self._predictions(ALONG, paths)
 
     def predict_stream(self, blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[Window]:
-        """Answer a recording while it is made, window by window: from a microphone, a socket, a file.
+        """Predict a recording while it is made, window by window: from a microphone, a socket, a file.
 
-        The windows are those of `timeline`, and so are the answers: one of silence has no label, and is no error. A
-        window is answered as soon as it is full;
-        what is left when the blocks end is a last, shorter one. Memory holds one block and one window, so it
-        may go on for ever. The rate is converted as the graph does it, across the blocks' borders: windows
-        that were converted one by one would differ at their edges.
+        The windows and predictions are those of `timeline`: a window of silence has no label, and is no error. Each is
+        yielded as soon as it is complete; the rest at the end is a last, shorter window. Memory contains one block and
+        one window. The rate is converted as in the graph, across the blocks' borders.
 
         Args:
-            blocks: samples in order, of any length: float with a full scale of 1, or int16; `(time,)` or
+            blocks: Samples in order, of any length: float with a full scale of 1, or int16; `(time,)` or
                 `(time, channels)`.
-            sample_rate: of the blocks, in Hz; a whole number.
+            sample_rate: Rate of the blocks, in Hz; a whole number.
 
         Yields:
-            A window with its place in the recording, in seconds.
+            A window with its start and end in the recording, in seconds.
 
         Raises:
-            InputError: the rate cannot be, a block is no audio, or holds NaN or samples far above full scale.
+            InputError: The rate is not allowed, a block is no audio, or contains NaN or samples far above full scale.
 
         Example:
             ```python
@@ -177,7 +175,7 @@ class Predictor:
                 yield from self._windows(start + first * self._hop, windows[first : first + BATCH_SIZE])
 
     def _windows(self, start: int, samples: np.ndarray) -> Iterator[Window]:
-        """Answer neighbouring windows `(windows, time)`, the first of which begins at sample `start`."""
+        """Predict neighbouring windows `(windows, time)`, the first of which begins at sample `start`."""
         sizes = np.full(len(samples), samples.shape[1], np.int32)
         rates = np.full(len(samples), self.sample_rate, np.int32)
         outputs = self._run("waveform", waveform=samples, num_samples=sizes, sample_rate=rates)
@@ -191,36 +189,38 @@ class Predictor:
 
     def _one_or_many(self, question: Question, audio: str | Path | Sequence[str | Path]) -> Any:
         if not isinstance(audio, str | Path):
-            return list(self._answers(question, audio))
-        Path(audio).stat()  # what is missing is a FileNotFoundError, which names it
-        (answer,) = self._answers(question, [audio])
-        if answer.error:
-            raise InputError(f"{audio}: {answer.error}")
-        return answer
+            return list(self._predictions(question, audio))
+        Path(audio).stat()  # raises FileNotFoundError
+        (prediction,) = self._predictions(question, [audio])
+        if prediction.error:
+            raise InputError(f"{audio}: {prediction.error}")
+        return prediction
 
-    def _answers(self, question: Question, paths: Iterable[str | Path]) -> Iterator[Any]:
-        """Yield an answer for each file, in order: long ones in their turn, the others in batches."""
+    def _predictions(self, question: Question, paths: Iterable[str | Path]) -> Iterator[Any]:
+        """Yield a prediction for each file, in order: long ones in windows, the others in batches."""
         paths, most_seconds = iter(paths), self._most_seconds[question.signature]
-        while files := [_look_at(Path(each)) for each in itertools.islice(paths, _FILES_AT_ONCE)]:
+        while files := [
+            _File(Path(each), look_at_sound(Path(each))) for each in itertools.islice(paths, _FILES_AT_ONCE)
+        ]:
             short = [file for file in files if file.seconds <= most_seconds]
-            answers: dict[int, Any] = {}
+            predictions: dict[int, Any] = {}
             for batch in _batches(short, most_seconds):
-                answers |= zip(map(id, batch), self._batch(question, batch), strict=True)
+                predictions |= zip(map(id, batch), self._batch(question, batch), strict=True)
             for file in files:
-                yield answers.pop(id(file), None) or self._long(question, file)
+                yield predictions.pop(id(file), None) or self._long(question, file)
 
     def _batch(self, question: Question, files: Sequence["_File"]) -> Iterator[Any]:
-        """Answer files of similar length by one call of the graph; one that cannot be read harms no other."""
+        """Predict files of similar length in one call of the graph; one that cannot be read gets its error."""
         read = self._read(files, self._most_seconds[question.signature])
         contents = [each for each in read if isinstance(each, bytes)]
         sources = [file.path for file, each in zip(files, read, strict=True) if isinstance(each, bytes)]
         outputs = self._run(question.signature, audio_bytes=contents) if contents else {}
-        answers = iter(question.read(outputs, sources) if contents else [])
+        predictions = iter(question.read(outputs, sources) if contents else [])
         for file, each in zip(files, read, strict=True):
-            yield next(answers) if isinstance(each, bytes) else question.answer(file.path, error=each)
+            yield next(predictions) if isinstance(each, bytes) else question.answer(file.path, error=each)
 
     def _read(self, files: Sequence["_File"], most_seconds: float) -> list[bytes | str]:
-        """Return of each file a WAV file that the graph reads, or why there is none."""
+        """Return for each file a WAV file that the graph reads, or an error."""
         read = [_contents(file) for file in files]
         with tf.device("CPU"):
             wav = tf.constant([each if isinstance(each, bytes) else b"" for each in read])
@@ -236,7 +236,7 @@ class Predictor:
         return error.numpy().decode(errors="replace") or encode_wav(samples.numpy(), self.sample_rate)
 
     def _long(self, question: Question, file: "_File") -> Any:
-        """Answer a file in windows; memory does not grow with its length."""
+        """Predict a file in windows; memory does not grow with its length."""
         if error := _cut_off(file.path):
             return question.answer(file.path, error=error)
         try:
@@ -256,23 +256,19 @@ class Predictor:
 
 
 class _File(NamedTuple):
-    """A file, and what it says of itself."""
+    """A file and its properties."""
 
     path: Path
     facts: SoundFacts | None
 
     @property
     def seconds(self) -> float:
-        """Its length; 0 where that is not known."""
+        """Its length; 0 if unknown."""
         return self.facts.seconds if self.facts else 0.0
 
 
-def _look_at(path: Path) -> _File:
-    return _File(path, look_at_sound(path))
-
-
 def _contents(file: _File) -> bytes | str:
-    """Return the bytes of a file, or why there are none."""
+    """Return the bytes of a file, or an error."""
     try:
         if file.facts is None and file.path.stat().st_size > _MOST_BYTES:
             return "not audio that can be read; expected a file that has sound, whole and undamaged"
@@ -282,7 +278,7 @@ def _contents(file: _File) -> bytes | str:
 
 
 def _cut_off(path: Path) -> str:
-    """Say how much of a long WAV file is missing; nothing where it is whole."""
+    """Return the error of a WAV file that is cut off; empty if it is complete."""
     with path.open("rb") as file, tf.device("CPU"):
         begin = tf.constant([file.read(_HEADER_BYTES)])
         header = read_headers(begin, max_seconds=math.inf, lengths=tf.constant([path.stat().st_size], tf.int64))
@@ -291,7 +287,7 @@ def _cut_off(path: Path) -> str:
 
 
 def _batches(files: Sequence[_File], most_seconds: float) -> Iterator[list[_File]]:
-    """Put files of similar length together, as many as the graph would run at once."""
+    """Yield files of similar length, as many as the graph runs at once."""
     batch: list[_File] = []
     for file in sorted(files, key=lambda each: each.seconds):
         if batch and (len(batch) == BATCH_SIZE or (len(batch) + 1) * file.seconds > most_seconds):

@@ -1,7 +1,6 @@
 """The ordered emotion vocabulary, and the ordinary spellings of its words.
 
-The order is fixed here, in code: a model's outputs are in this order, whatever the folders are called
-and in whatever order a file system lists them.
+The order of a model's outputs is fixed here; it does not depend on how folders are named or listed.
 """
 
 import re
@@ -30,21 +29,19 @@ _ALIASES = {
 
 
 def canonical_emotion(name: str) -> str:
-    """Give the vocabulary's word for an emotion, however it is ordinarily spelt.
+    """Return the vocabulary's word for any ordinary spelling of an emotion.
 
-    Upper and lower case, spaces, hyphens and underscores, invisible characters and Unicode's form make no
-    difference. A label outside the vocabulary is the user's own and is kept, in lower case, with one space between
-    its words.
+    Case, spaces, hyphens, underscores, invisible characters and Unicode's form are ignored. Any other label is kept,
+    in lower case, with one space between its words.
 
     Args:
-        name: An emotion as a folder, a file name or a manifest spells it.
+        name: An emotion as spelled by a folder, a file name or a manifest.
 
     Returns:
         A word of `EMOTIONS`, or the user's own label.
 
     Raises:
-        InputError: The name is empty, stands for a missing value (`nan`, `None`), or holds characters that are no
-            text.
+        InputError: The name is empty, a missing value (`nan`, `None`), or contains characters that are no text.
 
     Example:
         >>> canonical_emotion("Anger"), canonical_emotion("pleasant_surprise")
@@ -66,16 +63,12 @@ def canonical_emotion(name: str) -> str:
 
 
 def order_emotions(labels: Iterable[str]) -> tuple[str, ...]:
-    """Put labels into the order in which a model's outputs stand.
+    """Return the distinct labels in the order of a model's outputs.
 
-    The vocabulary's words come first, in its order; the user's own labels follow, sorted. Each label
-    appears once.
+    The vocabulary's words come first, in its order; the user's own labels follow, sorted.
 
     Args:
         labels: Emotions in any order and ordinary spelling, repeated or not.
-
-    Returns:
-        The distinct canonical labels in order.
 
     Example:
         >>> order_emotions(["tired", "sad", "happy", "sad", "ironic"])

@@ -1,6 +1,6 @@
-"""What a classifier is scored by: unweighted average recall, its interval, and calibration.
+"""Metrics of a classifier: unweighted average recall, its confidence interval, and calibration error.
 
-In NumPy for reports; the recall also as a Keras metric for training.
+They are in NumPy for reports; the recall is also a Keras metric for training.
 """
 
 from typing import NamedTuple
@@ -13,22 +13,22 @@ from scipy.special import expit, logit, stdtrit
 from ser_keras.errors import require
 
 MIN_SPEAKERS = 6
-"""With fewer speakers there is no interval: it would be as wide as the scale, and hang on one of them."""
+"""With fewer speakers there is no interval: it would be as wide as the scale."""
 
 NUM_BINS = 15
-"""Bins of the calibration error, as Guo et al. took them."""
+"""Bins of the calibration error, as in Guo et al. (2017)."""
 
 
 def unweighted_average_recall(confusion_matrix: np.ndarray) -> np.ndarray:
     """Return the mean of the per-class recalls (UAR).
 
-    It is scikit-learn's `balanced_accuracy_score`: a class that never occurs does not count.
+    It equals scikit-learn's `balanced_accuracy_score`: a class without clips is ignored.
 
     Args:
-        confusion_matrix: counts `(..., classes, classes)`, true classes in rows.
+        confusion_matrix: Counts, `(..., classes, classes)`, true classes in rows.
 
     Returns:
-        0 to 1, of shape `(...)`; NaN where nothing was counted.
+        0 to 1, `(...)`; NaN without clips.
 
     Example:
         >>> float(unweighted_average_recall(np.array([[8, 0], [1, 1]])))
@@ -42,23 +42,22 @@ def unweighted_average_recall(confusion_matrix: np.ndarray) -> np.ndarray:
 
 
 def speaker_interval(matrices: np.ndarray) -> tuple[float, float] | None:
-    """Return the 95 % interval of the UAR for speakers like these: by the jackknife over speakers, on the logit scale.
+    """Return the 95 % confidence interval of the UAR for new speakers: a jackknife over speakers on the logit scale.
 
-    Clips of one speaker are no independent draws, and neither are the predictions of several models for one clip, so
-    the speaker is the unit: with the UAR u of all S speakers, and u_i of all but speaker i,
+    Clips of one speaker are not independent, and neither are the predictions of several models for one clip, so
+    the speaker is the unit. With the UAR u of all S speakers, and u_i of all but speaker i,
 
         se² = (S - 1) / S · Σ (u_i - mean u_i)²,    logit u ± t(0.975, S - 1) · se / (u (1 - u)).
 
-    The variance is that of Efron & Stein (1981, eq. 1.4); t, the distribution of Student with S - 1 degrees of
-    freedom, pays for how little a few speakers tell of it; and the logit keeps the limits within 0 and 1.
-    `benchmarks/interval.py` measures the coverage, which is 94 to 97 % from 6 speakers on. A bootstrap over speakers
-    with percentiles covers 85 to 90 % there.
+    The variance is that of Efron & Stein (1981, eq. 1.4); Student's t with S - 1 degrees of freedom accounts for the
+    small number of speakers, and the logit keeps the limits within 0 and 1. `benchmarks/interval.py` measures a
+    coverage of 94 to 97 % from 6 speakers on, where a percentile bootstrap over speakers covers 85 to 90 %.
 
     Args:
-        matrices: confusion counts of each speaker, `(speakers, classes, classes)`, true classes in rows.
+        matrices: Confusion counts of each speaker, `(speakers, classes, classes)`, true classes in rows.
 
     Returns:
-        The limits, 0 to 1; None with fewer than `MIN_SPEAKERS` speakers, or where all have the same score.
+        The limits, 0 to 1; None with fewer than `MIN_SPEAKERS` speakers, or if all have the same score.
 
     Example:
         >>> hits = np.array([8, 7, 9, 6, 8, 9])  # of ten clips of each class
@@ -80,13 +79,13 @@ def speaker_interval(matrices: np.ndarray) -> tuple[float, float] | None:
 
 
 class ReliabilityBins(NamedTuple):
-    """Clips sorted into bins of equal width by the probability of the emotion that they were taken for.
+    """Clips in bins of equal width by their confidence, the probability of the predicted emotion.
 
     Attributes:
-        edges: limits of the bins, float64 `(bins + 1,)`, from 0 to 1; a bin holds its upper limit.
-        counts: clips in each bin, int64 `(bins,)`.
-        confidence: mean of that probability in each bin, float64 `(bins,)`; NaN where there is no clip.
-        accuracy: part of the clips that are right in each bin, float64 `(bins,)`; NaN where there is no clip.
+        edges: Limits of the bins, float64 `(bins + 1,)`, from 0 to 1; a bin includes its upper limit.
+        counts: Clips in each bin, int64 `(bins,)`.
+        confidence: Mean confidence in each bin, float64 `(bins,)`; NaN for an empty bin.
+        accuracy: Share of correct clips in each bin, float64 `(bins,)`; NaN for an empty bin.
     """
 
     edges: np.ndarray
@@ -96,15 +95,15 @@ class ReliabilityBins(NamedTuple):
 
 
 def reliability_bins(labels: np.ndarray, probabilities: np.ndarray, *, num_bins: int = NUM_BINS) -> ReliabilityBins:
-    """Compare how sure a classifier was with how often it was right, for a reliability diagram.
+    """Return confidence and accuracy in bins, for a reliability diagram.
 
     Args:
-        labels: true classes, int `(clips,)`.
-        probabilities: what the classifier gave, float `(clips, classes)`.
-        num_bins: number of bins.
+        labels: True classes, int `(clips,)`.
+        probabilities: Predictions, float `(clips, classes)`.
+        num_bins: Number of bins.
 
     Raises:
-        InputError: fewer than one bin.
+        InputError: There is less than one bin.
 
     Example:
         >>> bins = reliability_bins(np.array([0, 1]), np.array([[0.9, 0.1], [0.7, 0.3]]), num_bins=2)
@@ -115,7 +114,7 @@ def reliability_bins(labels: np.ndarray, probabilities: np.ndarray, *, num_bins:
     edges = np.linspace(0, 1, num_bins + 1)
     top = np.max(probabilities, axis=1).astype(np.float64)
     hits = np.argmax(probabilities, axis=1) == labels
-    places = np.clip(np.searchsorted(edges, top) - 1, 0, num_bins - 1)  # rounded sums may lie above 1
+    places = np.clip(np.searchsorted(edges, top) - 1, 0, num_bins - 1)  # rounded sums may be above 1
     counts = np.bincount(places, minlength=num_bins)
     sums = (np.bincount(places, weights=values, minlength=num_bins) for values in (top, hits))
     means = (np.divide(each, counts, out=np.full(num_bins, np.nan), where=counts > 0) for each in sums)
@@ -123,22 +122,21 @@ def reliability_bins(labels: np.ndarray, probabilities: np.ndarray, *, num_bins:
 
 
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, *, num_bins: int = NUM_BINS) -> float:
-    """Return by how much confidence and accuracy differ on average (ECE).
+    """Return the mean distance between confidence and accuracy (ECE).
 
-    Guo et al., "On Calibration of Modern Neural Networks", 2017, eq. 3: the mean over `reliability_bins`
-    of the distance between accuracy and confidence, each bin weighted by its clips. With few clips in a
-    bin chance alone makes it larger than 0.
+    Guo et al., "On Calibration of Modern Neural Networks", 2017, eq. 3: the mean over `reliability_bins`, each bin
+    weighted by its clips. With few clips in a bin chance alone makes it larger than 0.
 
     Args:
-        labels: true classes, int `(clips,)`.
-        probabilities: what the classifier gave, float `(clips, classes)`.
-        num_bins: number of bins of equal width.
+        labels: True classes, int `(clips,)`.
+        probabilities: Predictions, float `(clips, classes)`.
+        num_bins: Number of bins of equal width.
 
     Returns:
-        0 (the clips of every bin are right as often as it is sure) to 1; NaN without clips.
+        0 (calibrated) to 1; NaN without clips.
 
     Raises:
-        InputError: fewer than one bin.
+        InputError: There is less than one bin.
 
     Example:
         >>> expected_calibration_error(np.array([0, 1]), np.array([[0.75, 0.25], [0.75, 0.25]]))
@@ -151,14 +149,14 @@ def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, *,
 
 @keras.saving.register_keras_serializable(package="ser_keras")
 class UnweightedAverageRecall(keras.metrics.Metric):
-    """Unweighted average recall (UAR) over all batches seen since the last reset.
+    """Unweighted average recall (UAR) over all batches since the last reset.
 
-    For `model.compile(metrics=[...])` with one-hot targets. Sample weights do not change it: the
-    metric is balanced by itself.
+    Use it in `model.compile(metrics=[...])` with one-hot targets. Sample weights are ignored, since the metric is
+    balanced by itself.
 
     Args:
-        num_classes: number of classes.
-        name: name in the logs.
+        num_classes: Number of classes.
+        name: Name in the logs.
 
     Example:
         >>> metric = UnweightedAverageRecall(num_classes=2)
@@ -181,7 +179,7 @@ class UnweightedAverageRecall(keras.metrics.Metric):
         self._counts.assign_add(ops.sum(y_true, axis=0))
 
     def result(self):
-        """Return the mean recall of the classes seen so far; 0 when none was."""
+        """Return the mean recall of the classes so far; 0 without any."""
         present = ops.cast(self._counts > 0, "float32")
         recalls = self._hits / ops.maximum(self._counts, 1)
         return ops.sum(recalls * present) / ops.maximum(ops.sum(present), 1)

@@ -30,7 +30,7 @@ from ser_keras.splits import (
     require_two_emotions,
     speaker_split,
 )
-from ser_keras.splits.split import offering
+from ser_keras.splits.split import suggest_if_unsplittable
 from ser_keras.terminal import shown
 
 logger = logging.getLogger(__name__)
@@ -152,7 +152,7 @@ def read_recordings(
     """
     config, audio = config or DataConfig(), audio or AudioConfig()
     scan = scan_corpus(dataset_path, config.corpus, layout=config.layout, allow_outside=config.allow_outside)
-    strays = tuple(Rejected(path, reason) for path, reason in scan.left_out)
+    strays = tuple(Rejected(path, reason) for path, reason in scan.skipped)
     if strays and config.strict:
         raise InputError(f"{strays[0].path}: {strays[0].reason}; correct it or take it away")
     if check is not None:
@@ -180,7 +180,7 @@ def split_utterances(utterances: Sequence[Utterance], config: DataConfig) -> Spl
         raise InputError(f"{unsplit[0].path}: no manifest gives its split; add the column or choose another split")
     split = {"speaker": speaker_split, "random": random_split}.get(config.split, default_split)
     fractions = {"val_fraction": config.val_fraction, "test_fraction": config.test_fraction}
-    with offering("`split='random'`", unless=config.split == "random"):
+    with suggest_if_unsplittable("`split='random'`", unless=config.split == "random"):
         return require_two_emotions(split(utterances, **fractions, seed=config.seed))
 
 

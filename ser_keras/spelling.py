@@ -1,7 +1,7 @@
-"""When two spellings are one name: how labels and speakers are tidied, and how speakers are compared.
+"""Compare names of labels and speakers independently of their spelling.
 
-Names come from tables and folders that different people and programs made. Programs write the same letter in several
-ways (Unicode's composed and decomposed forms), leave characters in that nobody sees, and turn 01 into 1.
+Different programs write the same letter in several ways (Unicode's composed and decomposed forms), leave invisible
+characters, and turn 01 into 1.
 """
 
 import re
@@ -12,14 +12,13 @@ _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
     "\uffa0\U000e0000-\U000e0fff]"
 )
-"""Soft hyphen, zero width characters, marks of direction, byte order mark, variation selectors: what Unicode's
-DerivedCoreProperties.txt calls Default_Ignorable_Code_Point."""
+"""Unicode's Default_Ignorable_Code_Point: soft hyphen, zero width characters, direction marks, byte order mark."""
 
 _MISSING = {"-", "?", "nan", "-nan", "none", "null", "na", "n/a", "<na>", "#n/a", "#na", "undefined"}
 
 _LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
 _NO_FRACTION = re.compile(r"(?<![^/])(\d+)\.0+(?![^/])")
-"""A number that is a whole part between slashes, and that a program has written as 7.0."""
+"""A number between slashes that a program has written as 7.0."""
 
 
 def tidy(text: str) -> str:
@@ -33,7 +32,7 @@ def tidy(text: str) -> str:
 
 
 def is_missing(text: str) -> bool:
-    """Return whether a text is what programs write for a value that is not there: pandas, R, JavaScript, spreadsheets.
+    """Return whether a text means a missing value in pandas, R, JavaScript or spreadsheets.
 
     Example:
         >>> is_missing("NaN"), is_missing("sad")
@@ -44,14 +43,11 @@ def is_missing(text: str) -> bool:
 
 @lru_cache(maxsize=100_000)
 def spelling_key(name: str) -> str:
-    """Return what all spellings of a speaker's name have in common.
+    """Return the same key for all spellings of a speaker's name.
 
-    Case, invisible characters, white space around and within, leading zeros of numbers and Unicode's form make no
-    difference. Letters and digits do: S1, 1 and S10 are three speakers. It errs on the safe side: two people who count
-    as one still never are in training and in test, while one person who counts as two can be.
-
-    Args:
-        name: as a table or a file name spells it; parts between slashes are compared one by one.
+    Case, invisible characters, white space, leading zeros of numbers and Unicode's form are ignored; letters and digits
+    are not: S1, 1 and S10 are three speakers. Parts between slashes are compared one by one. Two people who count as
+    one never leak from training to test, while one person who counts as two can.
 
     Example:
         >>> spelling_key("SPK 07") == spelling_key("spk 7"), spelling_key("S1") == spelling_key("1")

@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 
 RATE = 16_000
-EMOTIONS = ("anger", "happiness", "sadness")  # as nEMO names its files, which tell the speaker as well
+EMOTIONS = ("anger", "happiness", "sadness")  # as nEMO names its files, which contain the speaker as well
 PITCHES = dict(zip(EMOTIONS, (300, 200, 120), strict=True))  # Hz
 NUM_SPEAKERS = 20
 BROKEN_SHARE = 0.05
@@ -133,7 +133,7 @@ def place_broken(path, kind, samples):
 
 
 def check_run(run, root, kinds):
-    """Raise unless the run left out the broken files, each with a reason, and used all others.
+    """Raise unless the run rejected the broken files, each with a reason, and used all others.
 
     Returns:
         For each way of being broken the reason that was given.
@@ -143,7 +143,7 @@ def check_run(run, root, kinds):
     used = {Path(row["path"]) for row in _rows(run / "split.csv")}
     wrong = {path.name: ways.get(path, "good") for path in reasons.keys() ^ ways.keys()}
     if wrong:
-        raise AssertionError(f"left out by mistake, or not left out: {wrong}")
+        raise AssertionError(f"rejected or used by mistake: {wrong}")
     if not all(reasons.values()):
         raise AssertionError(f"no reason for {[path.name for path, reason in reasons.items() if not reason]}")
     if used != set(Path(root).iterdir()) - ways.keys():

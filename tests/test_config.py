@@ -1,7 +1,8 @@
-"""Settings: what is refused and in which words, and the way to JSON and back."""
+"""Settings: refused values, and conversion to and from JSON."""
 
 import dataclasses
 import json
+import re
 
 import pytest
 
@@ -43,115 +44,67 @@ def test_a_dictionary_comes_back_through_json(config_class):
 
 
 def test_changed_values_come_back_too():
-    config = ModelConfig.original()
+    config = ModelConfig(lstm_units=8, conv_filters=(4, 4, 4, 4))
     assert ModelConfig.from_dict(config.to_dict()) == config != ModelConfig()
 
 
-def test_a_dictionary_holds_lists_in_place_of_tuples():
-    assert ModelConfig().to_dict()["conv_filters"] == list(ModelConfig().conv_filters)
+REFUSED = [
+    (AudioConfig, "sample_rate", [3_999, 384_001]),
+    (AudioConfig, "frame_length", [0]),
+    (AudioConfig, "frame_step", [0, 513]),
+    (AudioConfig, "fft_length", [513, 510]),
+    (AudioConfig, "num_mel_bins", [0]),
+    (AudioConfig, "min_hz", [-1.0, 8_000.0]),
+    (AudioConfig, "max_hz", [8_001.0]),
+    (AudioConfig, "log_offset", [0.0]),
+    (DataConfig, "split", ["speakers"]),
+    (DataConfig, "val_fraction", [0, 1.0]),
+    (DataConfig, "test_fraction", [0, 20]),
+    (DataConfig, "batch_size", [0]),
+    (DataConfig, "min_seconds", [-0.1]),
+    (DataConfig, "max_seconds", [0.1]),
+    (DataConfig, "crop_seconds", [0.0]),
+    (DataConfig, "cache", [""]),
+    (DataConfig, "seed", [-1, 2**32]),
+    (ModelConfig, "conv_filters", [(), (4, 0, 4, 4)]),
+    (ModelConfig, "conv_kernels", [(3,), (3, 3, 0, 3)]),
+    (ModelConfig, "conv_strides", [(1, 1), (0, 1, 1, 1)]),
+    (ModelConfig, "conv_time_pools", [(2, 2, 2, -1)]),
+    (ModelConfig, "conv_band_pools", [(2,) * 5]),
+    (ModelConfig, "lstm_inputs", [0]),
+    (ModelConfig, "lstm_units", [0]),
+    (ModelConfig, "attention_units", [0]),
+    (ModelConfig, "conv_dropout", [1.0]),
+    (ModelConfig, "dropout", [-0.1]),
+    (TrainConfig, "epochs", [0]),
+    (TrainConfig, "patience", [-1]),
+    (TrainConfig, "learning_rate", [0.0, float("nan")]),
+    (TrainConfig, "warmup_fraction", [1.0]),
+    (TrainConfig, "label_smoothing", [-0.1]),
+    (TrainConfig, "weight_decay", [-1e-3]),
+    (CrossvalConfig, "protocol", ["kfold"]),
+    (CrossvalConfig, "folds", ["a.csv"]),
+    (CrossvalConfig, "num_folds", [1]),
+    (CrossvalConfig, "seeds", [(), (0, 0), (0, -1)]),
+    (ExportConfig, "max_seconds", [0]),
+    (ExportConfig, "window_seconds", [0]),
+    (ExportConfig, "hop_seconds", [4.0, 0.0]),
+    (ExportConfig, "max_timeline_seconds", [1.0, 100_000.0]),
+    (ExportConfig, "batch_sizes", [(8, 1), (), (0, 1)]),
+    (ExportConfig, "abstain_below", [1.5, -0.1]),
+]
 
 
-@pytest.mark.parametrize(
-    ("config_class", "changes", "message"),
-    [
-        (AudioConfig, {"sample_rate": 3_999}, "sample_rate=3999: expected 4000 to 384000 Hz"),
-        (AudioConfig, {"sample_rate": 384_001}, "sample_rate=384001: expected 4000 to 384000 Hz"),
-        (AudioConfig, {"frame_length": 0}, "frame_length=0: expected more than 0 samples"),
-        (AudioConfig, {"frame_step": 0}, "frame_step=0: expected 1 to frame_length"),
-        (AudioConfig, {"frame_step": 513}, "frame_step=513: expected 1 to frame_length"),
-        (
-            AudioConfig,
-            {"fft_length": 513},
-            "fft_length=513: expected an even number of at least frame_length=512",
-        ),
-        (
-            AudioConfig,
-            {"fft_length": 510},
-            "fft_length=510: expected an even number of at least frame_length=512",
-        ),
-        (AudioConfig, {"num_mel_bins": 0}, "num_mel_bins=0: expected more than 0 bands"),
-        (AudioConfig, {"min_hz": -1.0}, "min_hz=-1.0: expected 0 to max_hz=8000.0"),
-        (AudioConfig, {"min_hz": 8_000.0}, "min_hz=8000.0: expected 0 to max_hz=8000.0"),
-        (AudioConfig, {"max_hz": 8_001.0}, "max_hz=8001.0: expected at most half of sample_rate, 8000.0 Hz"),
-        (AudioConfig, {"log_offset": 0.0}, "log_offset=0.0: expected more than 0"),
-        (
-            DataConfig,
-            {"split": "speakers"},
-            "split='speakers': expected auto or speaker or random or manifest",
-        ),
-        (DataConfig, {"val_fraction": 0}, "val_fraction=0: expected more than 0 and less than 1"),
-        (DataConfig, {"val_fraction": 1.0}, "val_fraction=1.0: expected more than 0 and less than 1"),
-        (DataConfig, {"test_fraction": 0}, "test_fraction=0: expected more than 0 and less than 1"),
-        (DataConfig, {"test_fraction": 20}, "test_fraction=20: expected more than 0 and less than 1"),
-        (
-            DataConfig,
-            {"val_fraction": 0.5, "test_fraction": 0.5},
-            r"val_fraction \+ test_fraction=1.0: expected less than 1, so that something is left to train on",
-        ),
-        (DataConfig, {"batch_size": 0}, "batch_size=0: expected more than 0 clips"),
-        (DataConfig, {"min_seconds": -0.1}, "min_seconds=-0.1: expected 0 or more"),
-        (
-            DataConfig,
-            {"min_seconds": 2.0, "max_seconds": 2.0},
-            "max_seconds=2.0: expected more than min_seconds",
-        ),
-        (DataConfig, {"crop_seconds": 0.0}, "crop_seconds=0.0: expected more than 0"),
-        (DataConfig, {"cache": ""}, "cache='': expected 'memory' or a folder"),
-        (ModelConfig, {"conv_filters": ()}, r"conv_filters=\(\): expected at least one block"),
-        (
-            ModelConfig,
-            {"conv_kernels": (3,)},
-            r"conv_kernels=\(3,\): expected one for each of conv_filters=\(32, ",
-        ),
-        (
-            ModelConfig,
-            {"conv_filters": (4, 0, 4, 4)},
-            r"conv_filters=\(4, 0, 4, 4\): expected numbers above 0",
-        ),
-        (
-            ModelConfig,
-            {"conv_kernels": (3, 3, 0, 3)},
-            r"conv_kernels=\(3, 3, 0, 3\): expected numbers above 0",
-        ),
-        (
-            ModelConfig,
-            {"conv_strides": (0, 1, 1, 1)},
-            r"conv_strides=\(0, 1, 1, 1\): expected numbers above 0",
-        ),
-        (
-            ModelConfig,
-            {"conv_strides": (1, 1)},
-            r"conv_strides=\(1, 1\): expected one for each of conv_filters",
-        ),
-        (ModelConfig, {"conv_time_pools": (2, 2, 2, -1)}, r"conv_time_pools=\(2, 2, 2, -1\): expected numbers above 0"),
-        (ModelConfig, {"conv_band_pools": (2,) * 5}, r"conv_band_pools=\(2, 2, 2, 2, 2\): expected one for each of"),
-        (ModelConfig, {"lstm_pool": -1}, "lstm_pool=-1: expected 0 or more"),
-        (ModelConfig, {"lstm_inputs": 0}, "lstm_inputs=0: expected more than 0"),
-        (ModelConfig, {"lstm_units": 0}, "lstm_units=0: expected more than 0"),
-        (ModelConfig, {"attention_units": 0}, "attention_units=0: expected more than 0"),
-        (ModelConfig, {"conv_dropout": 1.0}, "conv_dropout=1.0: expected 0 or more and less than 1"),
-        (ModelConfig, {"dropout": -0.1}, "dropout=-0.1: expected 0 or more and less than 1"),
-        (TrainConfig, {"epochs": 0}, "epochs=0: expected more than 0"),
-        (TrainConfig, {"patience": -1}, "patience=-1: expected 0 or more"),
-        (ModelConfig, {"statistics_share": 1.0}, "statistics_share=1.0: expected 0 or more and less than 1"),
-        (ModelConfig, {"noise": 1.5}, "noise=1.5: expected 0 to 1"),
-        (ModelConfig, {"statistics_lags": (0, 1)}, r"statistics_lags=\(0, 1\): expected numbers above 0"),
-        (TrainConfig, {"learning_rate": 0.0}, "learning_rate=0.0: expected more than 0"),
-        (TrainConfig, {"learning_rate": float("nan")}, "learning_rate=nan: expected more than 0"),
-        (TrainConfig, {"warmup_fraction": 1.0}, "warmup_fraction=1.0: expected 0 or more and less than 1"),
-        (TrainConfig, {"label_smoothing": -0.1}, "label_smoothing=-0.1: expected 0 or more and less than 1"),
-        (TrainConfig, {"weight_decay": -1e-3}, "weight_decay=-0.001: expected 0 or more"),
-        (CrossvalConfig, {"protocol": "kfold"}, "protocol='kfold': expected loso or folds or random"),
-        (CrossvalConfig, {"folds": "a.csv"}, "folds='a.csv': expected none with protocol='loso', or protocol='folds'"),
-        (CrossvalConfig, {"num_folds": 1}, "num_folds=1: expected 2 or more"),
-        (CrossvalConfig, {"seeds": ()}, r"seeds=\(\): expected different numbers of 0 or more"),
-        (CrossvalConfig, {"seeds": (0, 0)}, r"seeds=\(0, 0\): expected different numbers"),
-        (CrossvalConfig, {"seeds": (0, -1)}, r"seeds=\(0, -1\): expected different numbers"),
-    ],
-)
-def test_a_value_that_cannot_work_is_refused_by_name(config_class, changes, message):
-    with pytest.raises(InputError, match=f"^{message}"):
-        config_class(**changes)
+@pytest.mark.parametrize(("config_class", "name", "values"), REFUSED, ids=lambda each: getattr(each, "__name__", None))
+def test_a_value_that_is_not_allowed_is_refused_by_name(config_class, name, values):
+    for value in values:
+        with pytest.raises(InputError, match=f"^{re.escape(f'{name}={value!r}')}: expected "):
+            config_class(**{name: value})
+
+
+def test_fractions_that_leave_nothing_for_training_are_refused():
+    with pytest.raises(InputError, match="less than 1"):
+        DataConfig(val_fraction=0.5, test_fraction=0.5)
 
 
 CONV_PARTS = ("filters", "kernels", "strides", "time_pools", "band_pools")
@@ -184,17 +137,13 @@ def test_replace_changes_a_copy():
     assert config == DataConfig()
 
 
-def test_replace_without_changes_gives_equal_settings():
-    assert TrainConfig(epochs=3).replace() == TrainConfig(epochs=3)
-
-
-def test_replace_refuses_a_name_that_is_no_field_and_lists_those_that_are():
-    with pytest.raises(InputError, match=r"TrainConfig has no batch_size, epoch; it has .*epochs.*, weight_decay"):
+def test_replace_refuses_unknown_names_and_lists_the_known_ones():
+    with pytest.raises(InputError, match=r"batch_size, epoch;.*epochs.*weight_decay"):
         TrainConfig().replace(epoch=3, batch_size=8)
 
 
-def test_replace_refuses_a_value_that_cannot_work():
-    with pytest.raises(InputError, match="epochs=0: expected more than 0"):
+def test_replace_refuses_a_value_that_is_not_allowed():
+    with pytest.raises(InputError, match="epochs=0"):
         TrainConfig().replace(epochs=0)
 
 
@@ -202,38 +151,10 @@ def test_frames_per_second_follow_rate_and_step():
     assert AudioConfig(sample_rate=8_000, max_hz=4_000.0, frame_step=80).frames_per_second == 100.0
 
 
-def test_time_pooling_is_the_product_of_strides_and_pools():
+def test_frames_per_step_are_the_product_of_strides_and_pools():
     parts = {"conv_filters": (4, 4), "conv_kernels": (3, 3), "conv_strides": (3, 1)}
-    config = ModelConfig(**parts, conv_time_pools=(2, 5), conv_band_pools=(1, 2))
-    assert (config.time_pooling, config.band_pooling) == (30, 6)
-
-
-def test_steps_of_the_lstm_are_those_of_the_convolutions_unless_it_reads_the_spectrogram():
-    assert ModelConfig().frames_per_step == ModelConfig().time_pooling
-    assert ModelConfig(lstm_pool=4).frames_per_step == 4
-
-
-def test_the_original_shape_pools_more_than_ours():
-    assert ModelConfig.original().time_pooling == 128
+    assert ModelConfig(**parts, conv_time_pools=(2, 5), conv_band_pools=(1, 2)).frames_per_step == 30
 
 
 def test_every_settings_class_is_tested_here():
     assert set(CONFIGS) == set(Config.__subclasses__())
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"max_seconds": 0}, "max_seconds=0: expected more than 0"),
-        ({"hop_seconds": 4.0}, "hop_seconds=4.0: expected more than 0 and at most window_seconds=3.0"),
-        ({"hop_seconds": 0.0}, "hop_seconds=0.0: expected more than 0"),
-        ({"max_timeline_seconds": 1.0}, "max_timeline_seconds=1.0: expected at least window_seconds=3.0"),
-        ({"batch_sizes": (8, 1)}, r"batch_sizes=\(8, 1\): expected numbers above 0, ascending"),
-        ({"batch_sizes": ()}, r"batch_sizes=\(\): expected"),
-        ({"abstain_below": 1.5}, "abstain_below=1.5: expected 0 to 1"),
-        ({"abstain_below": -0.1}, "abstain_below=-0.1: expected 0 to 1"),
-    ],
-)
-def test_an_export_that_cannot_work_is_refused(values, message):
-    with pytest.raises(InputError, match=message):
-        ExportConfig(**values)

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, and tables come back as they were."""
+"""Files are written completely or not at all, and tables come back as they were."""
 
 import csv
 import errno
@@ -21,24 +21,11 @@ def fail(*_, **__):
     raise OSError("disk full")
 
 
-def test_bytes_come_back(tmp_path):
+def test_a_file_is_replaced_and_readable_and_nothing_else_is_left(tmp_path):
+    (tmp_path / "file").write_text("old and longer")
     write_bytes(tmp_path / "file", b"\x00\xffnew")
     assert (tmp_path / "file").read_bytes() == b"\x00\xffnew"
-
-
-def test_an_old_file_is_replaced(tmp_path):
-    (tmp_path / "file").write_text("old and longer")
-    write_bytes(tmp_path / "file", b"new")
-    assert (tmp_path / "file").read_bytes() == b"new"
-
-
-def test_nothing_but_the_file_is_left(tmp_path):
-    write_bytes(tmp_path / "file", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-
-def test_others_may_read_the_file(tmp_path):
-    write_bytes(tmp_path / "file", b"new")
     assert (tmp_path / "file").stat().st_mode & stat.S_IROTH
 
 
@@ -63,15 +50,11 @@ def test_a_folder_that_does_not_exist_is_an_error(tmp_path):
         write_bytes(tmp_path / "nowhere" / "file", b"new")
 
 
-def test_json_comes_back(tmp_path):
+def test_json_is_readable_text_and_comes_back(tmp_path):
     value = {"emotions": ["fröhlich", "sad"], "uar": 0.5, "cache": None}
     write_json(tmp_path / "file.json", value)
-    assert json.loads((tmp_path / "file.json").read_text(encoding="utf-8")) == value
-
-
-def test_json_is_readable_text_that_ends_in_a_line_break(tmp_path):
-    write_json(tmp_path / "file.json", {"name": "fröhlich"})
-    assert (tmp_path / "file.json").read_text(encoding="utf-8") == '{\n  "name": "fröhlich"\n}\n'
+    text = (tmp_path / "file.json").read_text(encoding="utf-8")
+    assert json.loads(text) == value and "fröhlich" in text and text.endswith("}\n")
 
 
 def test_a_value_that_json_does_not_know_leaves_the_old_file(tmp_path):
@@ -100,16 +83,11 @@ FORMULAS = [
 QUOTED = ["'", "'=1", "''=1", "it's", "a;'b", "';'=", "\n'\n="]
 
 
-@pytest.mark.parametrize("cell", [*PLAIN, *FORMULAS, *QUOTED])
-def test_a_cell_comes_back_from_a_table(tmp_path, cell):
-    write_csv(tmp_path / "table.csv", ("path", "reason"), [(cell, "why"), ("next", cell)])
-    assert read_csv(tmp_path / "table.csv") == [{"path": cell, "reason": "why"}, {"path": "next", "reason": cell}]
-
-
-def test_every_short_text_of_dangerous_signs_comes_back(tmp_path):
-    texts = ["".join(signs) for size in range(5) for signs in itertools.product("=-';\tx", repeat=size)]
-    write_csv(tmp_path / "table.csv", ("text", "end"), [(text, "") for text in texts])
-    assert [row["text"] for row in read_csv(tmp_path / "table.csv")] == texts
+def test_cells_come_back_from_a_table(tmp_path):
+    short = ["".join(signs) for size in range(5) for signs in itertools.product("=-';\tx", repeat=size)]
+    texts = [*PLAIN, *FORMULAS, *QUOTED, *short]
+    write_csv(tmp_path / "table.csv", ("text", "end"), [(text, text) for text in texts])
+    assert read_csv(tmp_path / "table.csv") == [{"text": text, "end": text} for text in texts]
 
 
 def test_other_programs_find_the_true_values_in_a_table(tmp_path):
@@ -152,7 +130,7 @@ def test_a_table_without_rows_has_none(tmp_path):
 
 def test_a_row_that_was_cut_off_is_named(tmp_path):
     (tmp_path / "table.csv").write_text("path,reason\na.wav,why\nb.wav\n")
-    with pytest.raises(InputError, match=r"table\.csv: row 2 has 1 cells, the header 2; write the file anew"):
+    with pytest.raises(InputError, match=r"table\.csv: row 2"):
         read_csv(tmp_path / "table.csv")
 
 
@@ -198,14 +176,14 @@ def test_a_directory_that_fails_is_not_there(tmp_path):
     ],
     ids=["network", "another disk"],
 )
-def test_what_went_wrong_elsewhere_is_not_blamed_on_the_directory(tmp_path, error):
+def test_an_error_elsewhere_is_not_blamed_on_the_directory(tmp_path, error):
     with pytest.raises(type(error)) as raised, whole_directory(tmp_path / "here"):
         raise error
     assert raised.value is error and list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_is_blamed_on_the_directory(tmp_path):
-    message = r"here: cannot be written \(No space left on device\); give another directory"
+    message = r"here: .*No space left on device.*another directory"
     for name in (None, tmp_path / "here" / "file", tmp_path):
         with pytest.raises(InputError, match=message), whole_directory(tmp_path / "here"):
             raise OSError(errno.ENOSPC, "No space left on device", name)

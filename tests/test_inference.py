@@ -90,7 +90,7 @@ def odd_wav_files(noise):
     return files, plain
 
 
-def test_no_file_that_is_trained_on_is_refused(predictor, odd_wav_files, tmp_path):
+def test_every_file_that_is_trained_on_is_predicted(predictor, odd_wav_files, tmp_path):
     files, plain = odd_wav_files
     paths = [tmp_path / f"{index}.wav" for index in range(len(files) + 1)]
     for path, contents in zip(paths, [plain, *files.values()], strict=True):
@@ -115,13 +115,13 @@ def test_predictor_names_the_file_that_it_cannot_read(predictor, tmp_path):
 
 
 def test_predictor_needs_a_saved_model(tmp_path):
-    with pytest.raises(InputError, match="holds no SavedModel"):
+    with pytest.raises(InputError, match="run directory"):
         Predictor(tmp_path)
 
 
 def test_predictor_reads_an_export_of_this_package_only(tmp_path):
     tf.saved_model.save(tf.Module(), str(tmp_path))
-    with pytest.raises(InputError, match=r"model\.json: No such file or directory; expected an export"):
+    with pytest.raises(InputError, match=r"model\.json: .*an export"):
         Predictor(tmp_path)
 
 
@@ -133,7 +133,7 @@ def test_predictor_gives_a_timeline(predictor, noise, tmp_path):
     assert wav.windows[1].confidence == pytest.approx(flac.windows[1].confidence, abs=1e-6)
 
 
-def test_a_list_is_answered_in_its_order_as_each_file_alone(predictor, noise, tmp_path):
+def test_a_list_is_predicted_in_its_order_as_each_file_alone(predictor, noise, tmp_path):
     seconds = [2.0, 0.3, 1.1, 5.0, 0.3, 2.5]
     paths = [
         write(tmp_path / f"{index}.{'wav' if index % 2 else 'flac'}", noise(round(each * 16_000), seed=index))
@@ -153,7 +153,7 @@ def test_files_go_through_the_graph_in_batches_of_similar_length(predictor, call
     assert calls == [("serving_default", size) for size in (32, 14, 5, 1)]  # five of 4 s fill 20 s
 
 
-def test_a_broken_file_harms_no_other(predictor, noise, tmp_path):
+def test_a_broken_file_does_not_change_the_others(predictor, noise, tmp_path):
     good = write(tmp_path / "good.wav", noise(8_000))
     (tmp_path / "bad.wav").write_bytes(b"RIFFxxxxWAVEjunk")
     (tmp_path / "text.mp3").write_text("hello")
@@ -179,18 +179,18 @@ def test_nothing_is_read_before_it_is_asked_for(predictor, noise, tmp_path):
     assert next(endless).label == next(endless).label
 
 
-def test_an_empty_list_has_no_answers(predictor):
+def test_an_empty_list_has_no_predictions(predictor):
     assert predictor.predict([]) == [] and predictor.timeline([]) == []
 
 
-def test_a_missing_file_is_said_to_be_missing(predictor, tmp_path):
+def test_a_missing_file_is_an_error(predictor, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.wav"):
         predictor.predict(tmp_path / "none.wav")
 
 
 @pytest.mark.parametrize("sample_rate", [16_000, 44_100])
 @pytest.mark.parametrize("name", ["long.wav", "long.flac"])
-def test_a_longer_file_than_the_graph_takes_is_answered_in_windows(
+def test_a_longer_file_than_the_graph_takes_is_predicted_in_windows(
     predictor, calls, noise, tmp_path, name, sample_rate
 ):
     samples = np.stack([noise(30 * sample_rate), noise(30 * sample_rate, seed=1)], axis=1)
@@ -228,7 +228,7 @@ def test_a_long_file_is_never_in_memory_as_a_whole(predictor, noise, tmp_path, m
     assert max(sizes) <= 2**20 and sum(sizes) == 16_000 * 200
 
 
-def test_a_damaged_long_file_says_where(predictor, noise, tmp_path):
+def test_the_error_of_a_damaged_long_file_has_its_place(predictor, noise, tmp_path):
     samples = noise(30 * 16_000)
     samples[20 * 16_000] = np.nan
     path = write(tmp_path / "long.wav", samples, subtype="FLOAT")
@@ -248,7 +248,7 @@ def test_the_windows_of_silence_of_a_long_file_do_not_count(predictor, noise, tm
     assert answer.error.startswith("silent: ")
 
 
-def test_what_is_large_and_no_audio_is_not_read(predictor, tmp_path, monkeypatch):
+def test_a_large_file_without_audio_is_not_read(predictor, tmp_path, monkeypatch):
     monkeypatch.setattr(inference, "_MOST_BYTES", 10)
     (tmp_path / "large.wav").write_bytes(b"no audio at all")
     (answer,) = predictor.predict([tmp_path / "large.wav"])
@@ -266,7 +266,7 @@ def test_a_stream_gives_what_the_timeline_gives(predictor, noise, tmp_path, samp
     same_windows(list(predictor.predict_stream(blocks, sample_rate)), predictor.timeline(path).windows)
 
 
-def test_a_window_is_answered_as_soon_as_it_is_full(predictor, noise):
+def test_a_window_is_yielded_as_soon_as_it_is_full(predictor, noise):
     taken = 0
 
     def microphone():
@@ -286,7 +286,7 @@ def test_a_stream_without_sound_has_no_windows(predictor):
 
 
 def test_a_stream_at_a_rate_that_cannot_be_is_refused(predictor):
-    with pytest.raises(InputError, match="sample_rate=0: expected a whole number of 4000 to 384000 Hz"):
+    with pytest.raises(InputError, match="sample_rate=0"):
         next(predictor.predict_stream([np.zeros(100)], 0))
 
 

@@ -42,18 +42,11 @@ def test_nothing_counted_gives_nan():
     assert np.isnan(unweighted_average_recall(np.zeros((3, 3), int)))
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_it_is_balanced_accuracy(seed):
-    labels, predictions = draw_predictions(seed)
-    matrix = confusion_matrix(labels, predictions, labels=range(5))
-    assert unweighted_average_recall(matrix) == pytest.approx(balanced_accuracy_score(labels, predictions))
-
-
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")  # that is what is tested
-def test_it_is_balanced_accuracy_where_a_class_is_missing(seed):
-    labels, predictions = draw_predictions(seed)
-    labels, predictions = labels[labels != 2], predictions[labels != 2]
+@pytest.mark.parametrize("missing", [None, 2])
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+def test_it_is_balanced_accuracy(missing):
+    labels, predictions = draw_predictions(0)
+    labels, predictions = labels[labels != missing], predictions[labels != missing]
     matrix = confusion_matrix(labels, predictions, labels=range(5))
     assert unweighted_average_recall(matrix) == pytest.approx(balanced_accuracy_score(labels, predictions))
 
@@ -74,7 +67,7 @@ def test_the_keras_metric_over_batches_equals_numpy():
     assert float(metric.result()) == pytest.approx(expected, abs=1e-6)  # float32
 
 
-def test_the_keras_metric_leaves_out_a_class_that_never_occurs():
+def test_the_keras_metric_ignores_a_class_that_never_occurs():
     metric = UnweightedAverageRecall(3)
     metric.update_state(one_hot([0, 0, 2], 3), one_hot([0, 1, 2], 3))
     assert float(metric.result()) == pytest.approx(0.75)
@@ -102,13 +95,6 @@ def test_the_keras_metric_begins_anew_after_a_reset():
 
 def test_the_keras_metric_is_zero_before_the_first_batch():
     assert float(UnweightedAverageRecall(3).result()) == 0.0
-
-
-def test_the_keras_metric_survives_its_config():
-    metric = UnweightedAverageRecall(7, name="recall")
-    restored = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric))
-    assert type(restored) is UnweightedAverageRecall
-    assert (restored.num_classes, restored.name) == (7, "recall")
 
 
 def test_the_keras_metric_is_saved_and_loaded_with_a_compiled_model(tmp_path):
@@ -153,11 +139,8 @@ def test_errors_of_bins_do_not_cancel_each_other():
     assert error == pytest.approx((3 * (0.9 - 1 / 3) + 3 * 0.4) / 6)
 
 
-def test_who_is_sure_and_always_right_has_no_calibration_error():
+def test_the_calibration_error_is_between_0_and_1():
     assert expected_calibration_error(np.array([0, 1]), np.eye(2)) == 0
-
-
-def test_who_is_sure_and_always_wrong_has_the_largest():
     assert expected_calibration_error(np.array([1, 0]), np.eye(2)) == 1
 
 
@@ -199,5 +182,5 @@ def test_an_empty_bin_has_neither_confidence_nor_accuracy():
 
 
 def test_less_than_one_bin_is_refused():
-    with pytest.raises(InputError, match="num_bins=0: expected at least 1"):
+    with pytest.raises(InputError, match="num_bins=0"):
         reliability_bins(np.zeros(1), probabilities_of([0.9]), num_bins=0)

@@ -1,4 +1,4 @@
-"""Which spellings are one name, and which are not."""
+"""Spellings of one name have one key, those of two names have two."""
 
 import random
 import sys

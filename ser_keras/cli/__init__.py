@@ -1,7 +1,7 @@
 """The command line: `ser-keras <verb>`, the same as `python -m ser_keras <verb>`.
 
-One small module a verb: each adds its flags with `add_flags` and does its work in `run`. Nothing here
-imports TensorFlow before a verb runs, so that `--help` is quick.
+Each verb is a module with `add_flags` and `run`. TensorFlow is imported only when a verb runs, so that `--help` is
+quick.
 """
 
 import errno
@@ -38,7 +38,7 @@ VERBS = {
 
 _DISK_ERRORS = "|".join(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)))
 _USERS_ERROR = re.compile(rf"\bInputError: (.+)|\}}\}} (.+; (?:{_DISK_ERRORS}))")
-"""What TensorFlow's own errors hold as text: an error out of a dataset, or a file that its writers could not write."""
+"""Errors that TensorFlow wraps in its own as text: of a dataset, or of a file that it cannot write."""
 
 DESCRIPTION = "Speech emotion recognition: labelled recordings in, a served model out."
 
@@ -47,22 +47,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb.
 
     Args:
-        arguments: the words after the program's name; those of the process where None.
+        arguments: The words after the program's name; those of the process if None.
 
     Returns:
-        The exit code, see `EXIT_CODES`. A fault of the program itself keeps its traceback.
+        The exit code, see `EXIT_CODES`. A bug keeps its traceback.
     """
     options = build_parser().parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports missing GPUs at length otherwise
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # else TensorFlow reports missing GPUs at length
     try:
         with _terminable(), _own_messages(options), output_of(options):
             if sys.version_info >= (3, 13) and VERBS[options.verb] is not download:
-                _import_tensorflow_unheard()
+                _import_tensorflow_quietly()
             outcome = VERBS[options.verb].run(options) or Outcome()
         print_result(outcome, options)
         options.results.flush()
         return outcome.exit_code
-    except BrokenPipeError:  # as of `| head`; what is left in the buffer must not complain again at exit
+    except BrokenPipeError:  # such as `| head`; the rest of the buffer must not raise again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (InputError, OSError) as error:
@@ -101,7 +101,7 @@ def build_parser() -> Parser:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does, where signals can be caught: in the main thread."""
+    """Treat SIGTERM like Ctrl-C, in the main thread, where signals can be caught."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -119,11 +119,11 @@ def _complain(options: Namespace, message: str) -> None:
 
 @contextmanager
 def _own_messages(options: Namespace) -> Iterator[None]:
-    """Show warnings and log lines as a verb's own messages, and leave both as they were before."""
+    """Show warnings and log lines as a verb's messages, and restore both at the end."""
     root, before = logging.getLogger(), warnings.formatwarning
     handler = logging.StreamHandler()
     handler.setFormatter(_Formatter(options.parser))
-    if is_ours := not root.handlers:  # who calls `main` may have configured logging
+    if is_ours := not root.handlers:  # the caller of `main` may have configured logging
         root.addHandler(handler)
     warnings.formatwarning = lambda message, *_, **__: (
         f"{paint('warning:', 'yellow', sys.stderr)} {name_flags(shown_lines(message), options.parser)}\n"
@@ -136,10 +136,10 @@ def _own_messages(options: Namespace) -> Iterator[None]:
             root.removeHandler(handler)
 
 
-def _import_tensorflow_unheard() -> None:
-    """Import it here, where newer versions come (setup.cfg): they report missing GPUs whatever its log level says.
+def _import_tensorflow_quietly() -> None:
+    """Import TensorFlow without its report of missing GPUs, which newer versions print at any log level.
 
-    Reported as https://github.com/tensorflow/tensorflow/issues/100442; what fails is an exception all the same.
+    Reported as https://github.com/tensorflow/tensorflow/issues/100442; errors are still raised.
     """
     sys.stderr.flush()
     stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
@@ -159,7 +159,7 @@ def _one_line(error: Exception) -> str:
 
 
 class _Formatter(logging.Formatter):
-    """Messages name files, which may be named with anything, and settings, for which the verb has flags."""
+    """Escape the names of files in messages, and replace settings by the verb's flags."""
 
     def __init__(self, parser: Parser):
         super().__init__("%(message)s")

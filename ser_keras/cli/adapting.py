@@ -1,4 +1,4 @@
-"""The flag `--adapt`, which `evaluate`, `predict` and `export` share."""
+"""The flag `--adapt` of `evaluate`, `predict` and `export`."""
 
 import argparse
 import sys
@@ -13,13 +13,13 @@ def add_adapt_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--adapt",
         metavar="DIR",
-        help="recordings of the new speaker, room or corpus, labels not needed: the means that its clips are "
-        "compared with are fitted to them; they should hold a mixture of emotions. The run itself stays as it is",
+        help="recordings of the new speaker, room or corpus, without labels: the normalisation is fitted to them; they "
+        "should contain a mixture of emotions. The run itself is not changed",
     )
 
 
 def load_adapted(options: argparse.Namespace, run: str) -> "ParallelModel":
-    """Load a run's model; with `--adapt`, adapt it and say to how many recordings."""
+    """Load a run's model; with `--adapt`, adapt it and print to how many recordings."""
     from ser_keras.adaptation import adapt_normalization
     from ser_keras.model import load_model
 

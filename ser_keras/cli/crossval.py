@@ -15,20 +15,20 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="DIR",
-        help="corpus folder, folder with a folder for each emotion, or manifest; several are joined",
+        help="corpus folder, folder with a folder per emotion, or manifest; several are joined",
     )
-    parser.add_argument("--output-dir", required=True, metavar="DIR", help="directory to make")
+    parser.add_argument("--output-dir", required=True, metavar="DIR", help="directory to create")
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on where the run in --output-dir was stopped; finished folds stay",
+        help="continue the interrupted run in --output-dir; finished folds are kept",
     )
     for title, config_class in CROSSVAL_CONFIGS.items():
         add_config_flags(parser, config_class, title, without=SET_BY_FOLDS)
 
 
 def run(options: argparse.Namespace) -> Outcome:
-    """Run every fold that is not done yet, print the table, and leave every figure and prediction."""
+    """Run every fold that is not finished, print the table, and write every figure and prediction."""
     configs = {title: config_from_flags(config_class, options) for title, config_class in CROSSVAL_CONFIGS.items()}
 
     from ser_keras.crossval import cross_validate
@@ -38,8 +38,8 @@ def run(options: argparse.Namespace) -> Outcome:
             options.dataset_path, options.output_dir, resume=options.resume, configs=configs, echo=_print
         )
     except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt("interrupted; the same command with --resume goes on") from stop
-    print(f"\n{options.output_dir}   metrics.json holds every figure, folds.csv who was tested in which fold")
+        raise KeyboardInterrupt("interrupted; the same command with --resume continues") from stop
+    print(f"\n{options.output_dir}   metrics.json has every figure, folds.csv the test speakers of each fold")
     return Outcome({"output_dir": options.output_dir, "metrics": result.to_dict()})
 
 

@@ -1,4 +1,4 @@
-"""Show a model on a web page of this machine: upload or record a clip."""
+"""Serve a web page on this machine to upload or record a clip."""
 
 import argparse
 import json
@@ -7,9 +7,9 @@ from typing import NoReturn
 from ser_keras.errors import InputError
 
 DETAILS = """\
-Needs pip install 'ser-keras[demo]'. The page asks no other machine for anything. Browsers record from
-the microphone at 127.0.0.1, and elsewhere by https only. There is no login: whoever reaches --host can
-use it. Ctrl-C ends it.
+Needs pip install 'ser-keras[demo]'. The page loads nothing from other machines. Browsers record from
+the microphone at 127.0.0.1, and elsewhere by https only. There is no login: whoever can reach --host
+can use it. Ctrl-C ends it.
 """
 
 
@@ -17,7 +17,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `demo`."""
     parser.epilog = DETAILS
     parser.add_argument("--model", required=True, metavar="DIR", help="run directory, or exported model")
-    parser.add_argument("--host", default="127.0.0.1", help="address to be reached at (default: 127.0.0.1)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=7860, metavar="N", help="0 for a free one (default: 7860)")
 
 
@@ -37,11 +37,11 @@ def run(options: argparse.Namespace) -> NoReturn:
         print(json.dumps({"url": url}) if options.json else url, file=options.results, flush=True)
         print(f"shows {options.model}; Ctrl-C ends it", flush=True)
         demo.demo_server(app).run(sockets=[listening])
-    raise KeyboardInterrupt  # what ended the server, which keeps it to itself
+    raise KeyboardInterrupt  # the server ends on it without raising it
 
 
 def _url(host: str, port: int) -> str:
-    """Return where a browser finds the page.
+    """Return the address of the page.
 
     Example:
         >>> _url("127.0.0.1", 7860), _url("::1", 80)

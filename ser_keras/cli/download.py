@@ -1,4 +1,4 @@
-"""Fetch a published corpus by its name."""
+"""Download a published corpus by its name."""
 
 import argparse
 from dataclasses import asdict
@@ -9,17 +9,21 @@ from ser_keras.cli.output import Outcome
 from ser_keras.errors import InputError
 
 DETAILS = """\
-An interrupted download goes on where it was when the same command is run again.
+The same command continues an interrupted download.
 """
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `download`."""
     parser.epilog = DETAILS
-    parser.add_argument("name", nargs="?", metavar="NAME", help="of the corpus, such as ravdess; --list shows them")
-    parser.add_argument("--to", metavar="DIR", default="corpora", help="gets a folder NAME (default: corpora)")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="corpus, such as ravdess; see --list")
+    parser.add_argument(
+        "--to", metavar="DIR", default="corpora", help="parent of the new folder NAME (default: corpora)"
+    )
     parser.add_argument("--list", action="store_true", help="show names, sizes, licences and addresses")
-    parser.add_argument("--accept-licence", action="store_true", help="you have read the licence and keep to it")
+    parser.add_argument(
+        "--accept-licence", action="store_true", help="confirm that you have read the licence and comply with it"
+    )
     parser.add_argument(
         "--source",
         dest="origin",
@@ -30,7 +34,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> Outcome:
-    """List the corpora, or fetch one."""
+    """List the corpora, or download one."""
     from ser_keras.corpora.download import SOURCES, download_corpus, find_source
 
     if options.list:
@@ -38,7 +42,7 @@ def run(options: argparse.Namespace) -> Outcome:
             _print_list(options.results)
         return Outcome([asdict(source) for source in SOURCES])
     if not options.name:
-        raise InputError("no NAME of a corpus; --list shows what there is")
+        raise InputError("no NAME of a corpus; --list shows them")
     source = find_source(options.name)
     print(f"{source.title}   {source.licence}   {source.page}", flush=True)
     folder = download_corpus(options.name, options.to, accept_licence=options.accept_licence, origin=options.origin)

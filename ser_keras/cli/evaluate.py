@@ -1,4 +1,4 @@
-"""Score a trained run on a corpus, another one or a part of its own."""
+"""Score a trained run on another corpus, or on a part of its own."""
 
 import argparse
 import time
@@ -22,21 +22,21 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="DIR",
-        help="labelled corpus, as `train` takes it; clips whose label the model does not know are left out, and "
-        "answers are chosen among all of the model's emotions",
+        help="labelled corpus, as for `train`; clips with a label that the model does not know are skipped, and the "
+        "model predicts any of its emotions",
     )
     parser.add_argument(
         "--output-dir",
         metavar="DIR",
-        help="directory to make, for metrics.json, predictions.csv and confusion_matrix.png, and with --adapt for the "
-        "adapted model.keras (default: only print)",
+        help="directory to create, for metrics.json, predictions.csv and confusion_matrix.png, and with --adapt for "
+        "the adapted model.keras (default: only print)",
     )
     add_adapt_flag(parser)
     add_config_flags(parser, DataConfig, "data", without=_WITHOUT)
 
 
 def run(options: argparse.Namespace) -> Outcome:
-    """Print the score, and leave every figure and prediction."""
+    """Print the score, and write every figure and prediction."""
     config = config_from_flags(DataConfig, options)
 
     from ser_keras.evaluation.scoring import score_corpus
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> Outcome:
 
 
 def _run_of(model: str) -> Path:
-    """Return the run directory of a model that is given as such or as its file."""
+    """Return the run directory, from itself or from its model file."""
     path = Path(model)
     return path if path.is_dir() else path.parent
 

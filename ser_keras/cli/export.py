@@ -15,15 +15,15 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--output-dir",
         required=True,
         metavar="DIR",
-        help="the model's folder, such as models/ser; the version in it gets the next number",
+        help="the model's folder, such as models/ser, which gets the next version",
     )
-    parser.add_argument("--name", metavar="NAME", help="of the model on the server (default: that of its folder)")
+    parser.add_argument("--name", metavar="NAME", help="model name on the server (default: name of its folder)")
     add_adapt_flag(parser)
     add_config_flags(parser, ExportConfig, "serving")
 
 
 def run(options: argparse.Namespace) -> Outcome:
-    """Export, and say what was written."""
+    """Export, and print the files."""
     config = config_from_flags(ExportConfig, options)
 
     from ser_keras.export import SERVER_FILES, export_model
@@ -32,6 +32,6 @@ def run(options: argparse.Namespace) -> Outcome:
     version = export_model(model, options.output_dir, name=options.name, run=options.run, config=config)
     print(f"{version}   checked against the live model in a process without Keras")
     print("  README.md    model card")
-    print(f"  {'  '.join(SERVER_FILES)} lie in {version.parent}")
+    print(f"  {'  '.join(SERVER_FILES)} are in {version.parent}")
     print(f"  docker compose --file {version.parent / 'docker-compose.yml'} up   serves it")
     return Outcome({"version": version, "server_files": [version.parent / name for name in SERVER_FILES]})

@@ -1,4 +1,4 @@
-"""Command-line flags made from the fields of the settings classes, and settings made from flags."""
+"""Command-line flags from the fields of the settings classes, and settings from flags."""
 
 import argparse
 import dataclasses
@@ -14,7 +14,7 @@ from ser_keras.config import Config
 ConfigType = TypeVar("ConfigType", bound=Config)
 
 SETTING = re.compile(r"`(\w+)(?:=([^`]*))?`")
-"""A setting or argument that a message names, with its value or without."""
+"""A setting or argument in a message, with or without its value."""
 
 _QUOTES = "'\""
 
@@ -30,13 +30,13 @@ COMMON = {
 def add_config_flags(
     parser: argparse.ArgumentParser, config_class: type[Config], title: str, *, without: Collection[str] = ()
 ) -> None:
-    """Add one flag for each field, with its help, unit and default.
+    """Add a group with one flag for each field, with its help, unit and default.
 
     Args:
-        parser: receives a group of flags.
-        config_class: the settings class.
-        title: heading of the group.
-        without: fields that get no flag, and keep their default.
+        parser: The parser.
+        config_class: The settings class.
+        title: Heading of the group.
+        without: Fields without a flag, which keep their default.
 
     Example:
         >>> from ser_keras.config import TrainConfig
@@ -57,13 +57,11 @@ def add_config_flags(
 
 
 def name_flags(message: str, parser: argparse.ArgumentParser) -> str:
-    """Return a message with the flags of a verb in place of the settings and arguments that it names in backquotes.
-
-    What the verb has no flag for stays as it is.
+    """Replace the settings and arguments in backquotes in a message by the flags of a verb, where it has them.
 
     Args:
-        message: of an error or a warning.
-        parser: of the verb.
+        message: Text of an error or a warning.
+        parser: Parser of the verb.
 
     Example:
         >>> from ser_keras.config import DataConfig
@@ -88,10 +86,10 @@ def name_flags(message: str, parser: argparse.ArgumentParser) -> str:
 
 
 def config_from_flags(config_class: type[ConfigType], options: argparse.Namespace) -> ConfigType:
-    """Return the settings that the parsed flags ask for.
+    """Return the settings of the parsed flags.
 
     Raises:
-        InputError: a value cannot work.
+        InputError: A value is not allowed.
     """
     names = [field.name for field in dataclasses.fields(config_class)]
     values = {name: getattr(options, name) for name in names if hasattr(options, name)}
@@ -99,7 +97,7 @@ def config_from_flags(config_class: type[ConfigType], options: argparse.Namespac
 
 
 def _parsing(hint: Any, field: dataclasses.Field) -> dict[str, Any]:
-    """Return what argparse needs to read a value of this type."""
+    """Return the options of argparse for a value of this type."""
     if hint is bool:
         return {"action": argparse.BooleanOptionalAction}
     if field.metadata["choices"]:

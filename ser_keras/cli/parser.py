@@ -1,4 +1,4 @@
-"""The parser of all verbs: errors in one line, help that fits a screen, completion for the shells."""
+"""The parser of all verbs: errors in one line, short help, completion for the shells."""
 
 import argparse
 import shutil
@@ -8,17 +8,17 @@ from typing import Any, NoReturn
 from ser_keras.terminal import shown
 
 EXIT_CODES = """\
-exit codes: 0 done; 1 done, but for some files; 2 bad command or data; 75 lost a worker; 130 interrupted
+exit codes: 0 done; 1 done, some files failed; 2 bad command or data; 75 lost a worker; 130 interrupted
 """
 
 SHELLS = ("bash", "zsh", "tcsh", "fish")
-"""Those for which shtab writes completions."""
+"""Shells with completions by shtab."""
 
 _WIDEST = 100
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
-    """Help as wide as the terminal, and no wider than reads well."""
+    """Help as wide as the terminal, with an upper limit."""
 
     def __init__(self, prog: str):
         width = min(shutil.get_terminal_size().columns - 2, _WIDEST)
@@ -26,7 +26,7 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, and whose `--help` leaves out the flags marked as minor."""
+    """A parser with errors in one line, whose `--help` hides the flags marked as minor."""
 
     def __init__(self, **options: Any):
         super().__init__(formatter_class=Formatter, allow_abbrev=False, **options)
@@ -43,7 +43,7 @@ class Parser(argparse.ArgumentParser):
             for action in hidden:
                 action.help = argparse.SUPPRESS
             if hidden:
-                self.epilog = f"--help-all shows {len(hidden)} settings more\n{epilog or ''}"
+                self.epilog = f"--help-all shows {len(hidden)} more settings\n{epilog or ''}"
             return super().format_help()
         finally:
             self.epilog = epilog
@@ -56,16 +56,18 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_common_flags(parser: Parser) -> None:
-    """Add what every verb has, to its help too."""
-    parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but what was asked for, and errors")
-    parser.add_argument("--json", action="store_true", help="print the result as one JSON value, all else on stderr")
+    """Add the flags of every verb."""
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only results and errors")
+    parser.add_argument(
+        "--json", action="store_true", help="print the result as one JSON value, everything else on stderr"
+    )
     if any(map(is_minor, parser._actions)):
         parser.add_argument("--help-all", action=_HelpAll, nargs=0, help="show every setting and exit")
     parser.epilog = (parser.epilog or "") + EXIT_CODES
 
 
 def is_minor(action: argparse.Action) -> bool:
-    """Tell whether a flag is left out of `--help`."""
+    """Return whether a flag is hidden from `--help`."""
     return getattr(action, "minor", False)
 
 
@@ -79,7 +81,7 @@ class _HelpAll(argparse.Action):
 
 
 class PrintCompletion(argparse.Action):
-    """Print a shell's completion script; files are completed where a flag's metavar says that it takes one."""
+    """Print a shell's completion script; a flag's metavar decides whether files are completed."""
 
     def __call__(self, parser: Parser, _: Any, shell: str, *__: Any) -> NoReturn:
         """Print it and exit."""

@@ -1,4 +1,4 @@
-"""Say which emotion each recording holds."""
+"""Predict the emotion of each recording."""
 
 import argparse
 import sys
@@ -22,9 +22,9 @@ from ser_keras.runs.reading import find_export
 from ser_keras.terminal import shown
 
 DETAILS = """\
-A recording longer than the model takes as a whole (max_seconds of its export, 10 min unless set) is
-read in blocks and answered in windows; its label is that of the mean of their probabilities. A file
-that cannot be used has its reason in its row.
+A recording longer than max_seconds of the export (10 min by default) is read in blocks and predicted
+in windows; its label is that of the mean of their probabilities. A file that cannot be used has an
+error in its row.
 """
 
 
@@ -33,21 +33,23 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.epilog = DETAILS
     parser.add_argument("paths", nargs="+", metavar="PATH", help="audio files of any format and length, and folders")
     parser.add_argument("--model", required=True, metavar="DIR", help="run directory, or exported model")
-    parser.add_argument("--timeline", action="store_true", help="answer window by window instead of once a file")
-    parser.add_argument("--format", choices=FORMATS, help="of the answers (default: by OUTPUT's ending, else table)")
-    parser.add_argument("--output", metavar="FILE", help="write there, all or nothing (default: standard output)")
-    parser.add_argument("--output-dir", metavar="DIR", help="for textgrid: folder that gets one file a recording")
+    parser.add_argument("--timeline", action="store_true", help="predict window by window instead of once per file")
+    parser.add_argument(
+        "--format", choices=FORMATS, help="output format (default: by the extension of --output, else table)"
+    )
+    parser.add_argument("--output", metavar="FILE", help="file to write, all or nothing (default: standard output)")
+    parser.add_argument("--output-dir", metavar="DIR", help="for textgrid: folder for one file per recording")
     parser.add_argument(
         "--abstain-below",
         type=float,
         metavar="X",
-        help="say 'abstained' where the probability is lower, 0 to 1 (default: as the model was exported)",
+        help="print 'abstained' for lower probabilities, 0 to 1 (default: the export's)",
     )
     add_adapt_flag(parser)
 
 
 def run(options: argparse.Namespace) -> Outcome:
-    """Answer each recording; what cannot be used is told in its row and on stderr."""
+    """Predict each recording; errors are printed in its row and on stderr."""
     recordings = _recordings(map(Path, options.paths))
     form = _format(options, len(recordings))
     if not options.adapt:
@@ -60,14 +62,14 @@ def run(options: argparse.Namespace) -> Outcome:
     if options.abstain_below is not None:
         require(0 <= options.abstain_below <= 1, "abstain_below", options.abstain_below, "0 to 1")
     predictor = Predictor.of_model(load_adapted(options, options.model)) if options.adapt else Predictor(options.model)
-    ask = predictor.timeline_each if options.timeline or form == "textgrid" else predictor.predict_each
+    predict_each = predictor.timeline_each if options.timeline or form == "textgrid" else predictor.predict_each
     failed: list[Answer] = []
-    is_shown = options.results.isatty() and not _is_filed(options)  # each answer moves the screen on
-    answers = ask(recordings)
+    is_shown = options.results.isatty() and not _is_filed(options)  # each row scrolls the screen
+    predictions = predict_each(recordings)
     if options.abstain_below is not None:
-        answers = (answer.abstain(options.abstain_below) for answer in answers)
-    bar = tqdm(answers, "Predicting", len(recordings), unit="file", disable=True if is_shown else None)
-    result = _write(options, form, recordings, _noting_failures(bar, failed), predictor.emotions)
+        predictions = (each.abstain(options.abstain_below) for each in predictions)
+    bar = tqdm(predictions, "Predicting", len(recordings), unit="file", disable=True if is_shown else None)
+    result = _write(options, form, recordings, _collecting_failures(bar, failed), predictor.emotions)
     if failed:
         first = shown(f"{failed[0].source}: {failed[0].error}")
         print(f"ser-keras predict: {len(failed)} of {len(recordings)} files failed; {first}", file=sys.stderr)
@@ -78,17 +80,17 @@ def _write(
     options: argparse.Namespace,
     form: str,
     recordings: dict[Path, Path],
-    answers: Iterable[Answer],
+    predictions: Iterable[Answer],
     emotions: Sequence[str],
 ) -> list[dict[str, Any]] | None:
-    """Write the answers; where they are the result of `--json`, return them instead."""
+    """Write the predictions; return them if they are the result of `--json`."""
     if options.json and not _is_filed(options):
-        return [answer_to_dict(answer) for answer in answers]
+        return list(map(answer_to_dict, predictions))
     if options.output_dir:
-        _write_each(Path(options.output_dir), recordings, answers)
+        _write_each(Path(options.output_dir), recordings, predictions)
     else:
         with _opened(options) as stream:
-            write_answers(stream, answers, form, emotions)
+            write_answers(stream, predictions, form, emotions)
     return None
 
 
@@ -97,12 +99,12 @@ def _is_filed(options: argparse.Namespace) -> bool:
 
 
 def _recordings(paths: Iterable[Path]) -> dict[Path, Path]:
-    """Return the files, those of folders in order, each with its path below the folder that was given."""
+    """Return the files, those of folders in order, each with its path below the given folder."""
     from ser_keras.corpora.listing import find_recordings
 
     found: dict[Path, Path] = {}
     paths = list(paths)
-    if not any(path.exists() for path in paths):  # one that is missing among others has its row
+    if not any(path.exists() for path in paths):  # a single missing one has its row
         raise InputError(f"{paths[0]}: does not exist; expected audio files or folders")
     for path in paths:
         for file in find_recordings(path) if path.is_dir() else [path]:
@@ -111,28 +113,28 @@ def _recordings(paths: Iterable[Path]) -> dict[Path, Path]:
 
 
 def _format(options: argparse.Namespace, num_recordings: int) -> str:
-    """Return the format that is meant; refuse what cannot work before the model is loaded."""
+    """Return the output format; check the flags before the model is loaded."""
     ending = Path(options.output or "").suffix.lower()
     usual = "textgrid" if options.output_dir else "json" if options.json else "table"
     form = options.format or ENDINGS.get(ending, usual)
     if options.json and not _is_filed(options) and form != "json":
-        raise InputError(f"--json with --format {form}: name a file with --output, or leave one of them out")
+        raise InputError(f"--json with --format {form}: name a file with --output, or give only one of them")
     if options.output and options.output_dir:
         raise InputError("--output and --output-dir: expected one of them")
     if options.output_dir and form != "textgrid":
-        raise InputError(f"--output-dir with --format {form}: only textgrid has a file a recording; use --output")
+        raise InputError(f"--output-dir with --format {form}: only textgrid has one file per recording; use --output")
     if form == "textgrid" and num_recordings > 1 and not options.output_dir:
         raise InputError(f"--format textgrid for {num_recordings} recordings: name a folder with --output-dir")
     if options.output and not Path(options.output).absolute().parent.is_dir():
-        raise InputError(f"{options.output}: its folder does not exist; make it first")
+        raise InputError(f"{options.output}: its folder does not exist; create it first")
     return form
 
 
-def _noting_failures(answers: Iterable[Answer], failed: list[Answer]) -> Iterator[Answer]:
-    for answer in answers:
-        if answer.error:
-            failed.append(answer)
-        yield answer
+def _collecting_failures(predictions: Iterable[Answer], failed: list[Answer]) -> Iterator[Answer]:
+    for prediction in predictions:
+        if prediction.error:
+            failed.append(prediction)
+        yield prediction
 
 
 @contextmanager
@@ -149,8 +151,8 @@ def _opened(options: argparse.Namespace) -> Iterator[TextIO]:
         yield stream
 
 
-def _write_each(directory: Path, recordings: dict[Path, Path], answers: Iterable[Answer]) -> None:
-    """Write a TextGrid for each recording, named as Praat pairs them; folders are as they were given."""
+def _write_each(directory: Path, recordings: dict[Path, Path], predictions: Iterable[Answer]) -> None:
+    """Write a TextGrid for each recording, with the recording's name and folder."""
     from ser_keras.files import write_bytes
 
     targets = {path: directory / name.with_suffix(".TextGrid") for path, name in recordings.items()}
@@ -158,8 +160,8 @@ def _write_each(directory: Path, recordings: dict[Path, Path], answers: Iterable
     for path, target in targets.items():
         if (other := sources.setdefault(target, path)) != path:
             raise InputError(f"{path} and {other} would both become {target}; predict them one by one")
-    for answer in answers:
-        if not answer.error:
-            target = targets[answer.source]
+    for timeline in predictions:
+        if not timeline.error:
+            target = targets[timeline.source]
             target.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(target, timeline_to_textgrid(answer).encode())
+            write_bytes(target, timeline_to_textgrid(timeline).encode())

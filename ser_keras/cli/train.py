@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ser_keras.cli.flags import add_config_flags, config_from_flags
 from ser_keras.cli.output import Outcome
-from ser_keras.distribution.cluster import Cluster
 from ser_keras.errors import InputError, WorkerLostError
 from ser_keras.runs import CONFIGS, SYNTHETIC_CORPUS, begin_table, run_directory, settings_of, write_environment
 from ser_keras.runs.reading import read_json, refuse_changes, stamp
@@ -24,9 +23,18 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from ser_keras.corpora import Utterance
+    from ser_keras.distribution.cluster import Cluster
     from ser_keras.evaluation import Report
     from ser_keras.model import ParallelModel
     from ser_keras.preprocessing import Splits
+
+
+class _Job(NamedTuple):
+    """The flags, the settings and the run directory of a training."""
+
+    options: argparse.Namespace
+    configs: dict[str, Any]
+    directory: Path
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -36,22 +44,20 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--dataset-path",
         nargs="+",
         metavar="DIR",
-        help="corpus folder, folder with a folder for each emotion, or manifest; several are joined "
+        help="corpus folder, folder with a folder per emotion, or manifest; several are joined "
         "(default: a small synthetic corpus)",
     )
-    parser.add_argument("--output-dir", metavar="DIR", help="run directory to make (default: runs/NAME-TIME)")
+    parser.add_argument("--output-dir", metavar="DIR", help="run directory to create (default: runs/NAME-TIME)")
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on where the run in --output-dir was stopped, with the same settings and recordings",
+        help="continue the interrupted run in --output-dir, with the same settings and recordings",
     )
-    parser.add_argument(
-        "--num-emotions", type=int, metavar="N", help="stop unless the data has this number of emotions"
-    )
+    parser.add_argument("--num-emotions", type=int, metavar="N", help="stop if the data has another number of emotions")
     strategy = parser.add_argument(
         "--strategy",
         choices=("mirrored", "multiworker"),
-        help="train on every GPU of this machine (mirrored), or of every machine that TF_CONFIG names (multiworker; "
+        help="train on every GPU of this machine (mirrored), or of every machine in TF_CONFIG (multiworker; "
         "exit code 75: another worker was lost)",
     )
     strategy.minor = True
@@ -60,42 +66,37 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> Outcome:
-    """Do the whole job and leave a run directory that holds everything to predict, evaluate and serve."""
+    """Train, score and export, and write a run directory with everything to predict, evaluate and serve."""
     configs = {title: config_from_flags(config_class, options) for title, config_class in CONFIGS.items()}
-    directory = _output_dir(options)
-    if options.strategy == "multiworker":
-        return _run_as_worker(directory, options, configs)
-    return _run(directory, options, configs)
+    job = _Job(options, configs, _output_dir(options))
+    return _run_as_worker(job) if options.strategy == "multiworker" else _run(job)
 
 
-def _run_as_worker(directory: Path, options: argparse.Namespace, configs: dict[str, Any]) -> Outcome:
-    """Find the other workers before anything can fail, so that a failure of one ends them all."""
+def _run_as_worker(job: _Job) -> Outcome:
+    """Find the other workers first, so that a failure of one ends them all."""
     from ser_keras.distribution import make_strategy
+    from ser_keras.distribution.cluster import Cluster
 
     cluster = Cluster.from_environment()
-    is_finished = options.resume and (directory / "environment.json").exists()
+    is_finished = job.options.resume and (job.directory / "environment.json").exists()
     strategy = None if is_finished else make_strategy("multiworker")
     if cluster.is_chief:
-        return _run(directory, options, configs, strategy)
-    return Outcome(_finished(directory) if is_finished else _assist(strategy, directory, options, configs, cluster))
+        return _run(job, strategy)
+    return Outcome(_finished(job.directory) if is_finished else _assist(strategy, job, cluster))
 
 
-def _run(
-    directory: Path,
-    options: argparse.Namespace,
-    configs: dict[str, Any],
-    strategy: "tf.distribute.Strategy | None" = None,
-) -> Outcome:
+def _run(job: _Job, strategy: "tf.distribute.Strategy | None" = None) -> Outcome:
+    directory = job.directory
     try:
-        with run_directory(directory, resume=options.resume):
-            settings = {**stamp(), **settings_of(options.dataset_path, configs)}
+        with run_directory(directory, resume=job.options.resume):
+            settings = {**stamp(), **settings_of(job.options.dataset_path, job.configs)}
             if (path := directory / "config.json").exists():
                 refuse_changes(path, read_json(path, "a run directory of `ser-keras train`"), settings)
             if (directory / "environment.json").exists():
                 return Outcome(_finished(directory))
-            return Outcome(_run_in(directory, options, configs, settings, strategy))
+            return Outcome(_run_in_directory(job, settings, strategy))
     except KeyboardInterrupt as stop:
-        again = f"the same command with --output-dir {shown(directory)} --resume goes on"
+        again = f"the same command with --output-dir {shown(directory)} --resume continues"
         raise KeyboardInterrupt(f"interrupted; {again}") from stop
 
 
@@ -104,119 +105,86 @@ def _finished(directory: Path) -> dict[str, Any]:
     return {"run_directory": directory, "metrics": read_json(directory / "metrics.json", "a run directory")}
 
 
-def _assist(
-    strategy: "tf.distribute.Strategy",
-    directory: Path,
-    options: argparse.Namespace,
-    configs: dict[str, Any],
-    cluster: Cluster,
-) -> dict[str, Any]:
-    """Do the share of a worker that is not the chief: train, and write nothing."""
+def _assist(strategy: "tf.distribute.Strategy", job: _Job, cluster: "Cluster") -> dict[str, Any]:
+    """Train as a worker that is not the chief, and write nothing."""
     from ser_keras.distribution import wait_for_all
 
     with tempfile.TemporaryDirectory() as scratch:
-        splits = _read(options, configs, Path(scratch))
-        _train(_build(strategy, splits, options, configs), splits, options, configs, directory)
+        splits = _read(job._replace(directory=Path(scratch)))
+        _train(_build(strategy, splits, job), splits, job)
     print("Trained; the chief scores and exports", flush=True)
     wait_for_all(strategy)
     return {"worker": cluster.index}
 
 
-def _run_in(
-    directory: Path,
-    options: argparse.Namespace,
-    configs: dict[str, Any],
-    settings: dict[str, Any],
-    strategy: "tf.distribute.Strategy | None",
-) -> dict[str, Any]:
+def _run_in_directory(job: _Job, settings: dict[str, Any], strategy: "tf.distribute.Strategy | None") -> dict[str, Any]:
     from ser_keras.distribution import make_strategy, wait_for_all
     from ser_keras.evaluation import evaluate_model
     from ser_keras.export import export_model
-    from ser_keras.files import whole_file
-    from ser_keras.plots import history_figure
     from ser_keras.training.checkpoints import CHECKPOINT
 
-    started = time.monotonic()
-    strategy = strategy or make_strategy(options.strategy)
-    splits = _read(options, configs, directory)
-    _describe_data(splits)
-    model = _build(strategy, splits, options, configs)  # before anything is written: settings may not fit the data
+    started, directory = time.monotonic(), job.directory
+    strategy = strategy or make_strategy(job.options.strategy)
+    splits = _read(job)
+    _print_data(splits)
+    model = _build(strategy, splits, job)  # before anything is written: the settings may not fit the data
     _write_inputs(directory, settings, splits)
-    model, history = _train(model, splits, options, configs, directory)
+    model, history = _train(model, splits, job)
     report = evaluate_model(model, splits.test)
-    report.save(directory / "metrics.json")
-    report.draw(directory / "confusion_matrix.png")
-    report.save_predictions(directory / "predictions.csv")
-    report.save_html(directory / "report.html", model=model, history=history.history, about=_about(directory, splits))
-    with whole_file(directory / "history.png") as part:
-        history_figure(history.history).savefig(part, dpi=120)
-    shutil.rmtree(directory / "export", ignore_errors=True)  # of a run that was stopped after it
+    _write_report(directory, report, model, history, splits)
+    shutil.rmtree(directory / "export", ignore_errors=True)  # of an interrupted run
     export_model(model, directory / "export" / "1", name="ser", run=directory)
-    write_environment(directory, time.monotonic() - started)  # the last file: where it is, the run is whole
+    write_environment(directory, time.monotonic() - started)  # the last file, which marks a finished run
     (directory / CHECKPOINT).unlink(missing_ok=True)
-    _describe_result(directory, report, splits, time.monotonic() - started)
-    with suppress(WorkerLostError):  # the run is whole, whatever becomes of the others now
+    _print_result(directory, report, splits, time.monotonic() - started)
+    with suppress(WorkerLostError):  # the run is finished
         wait_for_all(strategy)
     return {"run_directory": directory, "metrics": report.to_dict()}
 
 
-def _read(options: argparse.Namespace, configs: dict[str, Any], directory: Path) -> "Splits":
-    """Read the recordings; where none were given, a synthetic corpus is made in a directory."""
+def _read(job: _Job) -> "Splits":
+    """Read the recordings, or those of a synthetic corpus in the run directory."""
     from ser_keras.preprocessing import preprocess_data
+    from ser_keras.synthetic import make_corpus
 
-    return preprocess_data(_dataset(options, directory), config=configs["data"], audio=configs["audio"])
+    dataset = job.options.dataset_path
+    if not dataset:
+        corpus = job.directory / SYNTHETIC_CORPUS
+        print(f"No --dataset-path: making a synthetic corpus in {corpus}", flush=True)
+        dataset = make_corpus(corpus)
+    return preprocess_data(dataset, config=job.configs["data"], audio=job.configs["audio"])
 
 
-def _build(
-    strategy: "tf.distribute.Strategy", splits: "Splits", options: argparse.Namespace, configs: dict[str, Any]
-) -> "ParallelModel":
+def _build(strategy: "tf.distribute.Strategy", splits: "Splits", job: _Job) -> "ParallelModel":
     import keras
 
     from ser_keras.model import ParallelModel
 
-    keras.utils.set_random_seed(configs["data"].seed)
+    keras.utils.set_random_seed(job.configs["data"].seed)
+    num_emotions = job.options.num_emotions or len(splits.emotions)
     with strategy.scope():
         return ParallelModel(
-            options.num_emotions or len(splits.emotions),
-            emotions=splits.emotions,
-            audio=configs["audio"],
-            config=configs["model"],
+            num_emotions, emotions=splits.emotions, audio=job.configs["audio"], config=job.configs["model"]
         )
 
 
-def _train(
-    model: "ParallelModel",
-    splits: "Splits",
-    options: argparse.Namespace,
-    configs: dict[str, Any],
-    directory: Path,
-) -> tuple["ParallelModel", "keras.callbacks.History"]:
-    """Return the trained model, which is on one device whatever the strategy, and the curves."""
+def _train(model: "ParallelModel", splits: "Splits", job: _Job) -> tuple["ParallelModel", "keras.callbacks.History"]:
+    """Return the trained model, on one device with any strategy, and the history."""
     from ser_keras.refitting import refit_model
     from ser_keras.training import train_model
 
-    how = {"config": configs["training"], "output_dir": directory, "verbose": 1 if sys.stdout.isatty() else 2}
-    history = train_model(model, splits.train, splits.val, resume=options.resume, **how)
-    if configs["training"].refit_epochs:
-        print("The validation recordings have done their work: refitting on them and those of training", flush=True)
+    config = job.configs["training"]
+    how = {"config": config, "output_dir": job.directory, "verbose": 1 if sys.stdout.isatty() else 2}
+    history = train_model(model, splits.train, splits.val, resume=job.options.resume, **how)
+    if config.refit_epochs:
+        print("Refitting on the training and validation recordings", flush=True)
         refit_model(model, splits.train_and_val, **how)
-    return (model.copy() if options.strategy else model), history
-
-
-def _dataset(options: argparse.Namespace, directory: Path) -> list[str] | Path:
-    """Return the recordings to train on; without any, a synthetic corpus in the run directory."""
-    if options.dataset_path:
-        return options.dataset_path
-    from ser_keras.synthetic import make_corpus
-
-    corpus = directory / SYNTHETIC_CORPUS
-    print(f"No --dataset-path: making a synthetic corpus in {corpus}", flush=True)
-    return make_corpus(corpus)
+    return (model.copy() if job.options.strategy else model), history
 
 
 def _output_dir(options: argparse.Namespace) -> Path:
     if options.resume and not options.output_dir:
-        raise InputError("--resume: needs --output-dir, the directory of the run that is to go on")
+        raise InputError("--resume: needs --output-dir, the directory of the interrupted run")
     if options.output_dir:
         return Path(options.output_dir)
     name = Path(options.dataset_path[0]).resolve().stem if options.dataset_path else "synthetic"
@@ -224,26 +192,55 @@ def _output_dir(options: argparse.Namespace) -> Path:
 
 
 def _write_inputs(directory: Path, settings: dict[str, Any], splits: "Splits") -> None:
-    """Write what the run was made from: settings, each file's side, files left out."""
+    """Write the settings, the subset of each file, and the rejected files."""
     from ser_keras.files import write_csv, write_json
 
     write_json(directory / "config.json", settings)
     begin_table(
         directory / "split.csv",
-        ("path", "start_seconds", "end_seconds", "emotion", "speaker", "side", "fingerprint"),
+        ("path", "start_seconds", "end_seconds", "emotion", "speaker", "subset", "fingerprint"),
         (
-            (each.path, each.start_seconds, each.end_seconds, each.emotion, each.speaker_id, side, fingerprint)
-            for side, utterances in splits.split._asdict().items()
-            for each, fingerprint in ((each, splits.fingerprints[each]) for each in utterances)
+            (*_clip(each), each.emotion, each.speaker_id, subset, splits.fingerprints[each])
+            for subset, utterances in splits.split._asdict().items()
+            for each in utterances
         ),
     )
     write_csv(directory / "rejected.csv", ("path", "reason"), ((each.path, each.reason) for each in splits.rejected))
 
 
-def _describe_data(splits: "Splits") -> None:
+def _clip(utterance: "Utterance") -> tuple[Path, float | None, float | None]:
+    return utterance.path, utterance.start_seconds, utterance.end_seconds
+
+
+def _write_report(
+    directory: Path,
+    report: "Report",
+    model: "ParallelModel",
+    history: "keras.callbacks.History",
+    splits: "Splits",
+) -> None:
+    from ser_keras.files import whole_file
+    from ser_keras.plots import history_figure
+
+    leaks = "\n".join(finding.message for finding in splits.audit.leaks)
+    about = {
+        "Test set": f"Leaks from training or validation: {leaks}"
+        if leaks
+        else "No leak from training or validation found",
+        "Run directory": str(directory),
+    }
+    report.save(directory / "metrics.json")
+    report.draw(directory / "confusion_matrix.png")
+    report.save_predictions(directory / "predictions.csv")
+    report.save_html(directory / "report.html", model=model, history=history.history, about=about)
+    with whole_file(directory / "history.png") as part:
+        history_figure(history.history).savefig(part, dpi=120)
+
+
+def _print_data(splits: "Splits") -> None:
     print(f"{len(splits.emotions)} emotions: {', '.join(splits.emotions)}")
-    for side, utterances in splits.split._asdict().items():
-        print(f"{side:<5} {len(utterances):>6} clips of {_names_of_speakers(utterances)}", flush=True)
+    for subset, utterances in splits.split._asdict().items():
+        print(f"{subset:<5} {len(utterances):>6} clips of {_names_of_speakers(utterances)}", flush=True)
 
 
 def _names_of_speakers(utterances: "Sequence[Utterance]", most: int = 12) -> str:
@@ -254,27 +251,15 @@ def _names_of_speakers(utterances: "Sequence[Utterance]", most: int = 12) -> str
     return f"{len(speakers)} speaker{'s' if len(speakers) > 1 else ''}: {names}"
 
 
-def _about(directory: Path, splits: "Splits") -> dict[str, str]:
-    """Say for the report page whose recordings these are."""
-    heard = "\n".join(finding.message for finding in splits.audit.leaks)
-    return {
-        "Test side": f"Leaks from training or validation: {heard}"
-        if heard
-        else "No leak from training or validation found",
-        "Run directory": str(directory),
-    }
-
-
-def _describe_result(directory: Path, report: "Report", splits: "Splits", seconds: float) -> None:
-    """Print the score, try the export on one clip, and say where everything lies."""
+def _print_result(directory: Path, report: "Report", splits: "Splits", seconds: float) -> None:
+    """Print the score, try the export on one clip, and print the files."""
     print(f"\nScore on the test recordings, read once:\n\n{report}\n")
-    whole_files = [each for each in splits.split.test if each.start_seconds is None and each.end_seconds is None]
-    if whole_files:
-        _try_export(directory / "export" / "1", whole_files[0])
+    if files := [each for each in splits.split.test if each.start_seconds is None and each.end_seconds is None]:
+        _try_export(directory / "export" / "1", files[0])
     print(f"Run directory  {shown(directory)}   ({seconds:.0f} s)")
     print("  export/1     SavedModel for TF Serving")
     print("  model.keras  the same model for Keras")
-    print("  report.html  scores, pictures and the gravest mistakes, to look at and to listen to")
+    print("  report.html  scores, plots and the most confident errors with their sound")
     print("  metrics.json, predictions.csv, confusion_matrix.png, history.png, split.csv, rejected.csv")
 
 
@@ -283,8 +268,8 @@ def _try_export(export: Path, clip: "Utterance") -> None:
 
     try:
         prediction = Predictor(export).predict(clip.path)
-    except InputError as error:  # a recording longer than a server takes at once
-        print(f"The exported model does not take {shown(error)}\n")
+    except InputError as error:  # such as a recording longer than the export accepts
+        print(f"The exported model rejects {shown(error)}\n")
         return
-    print(f"The exported model says of {shown(clip.path)}:")
+    print(f"Prediction of the exported model for {shown(clip.path)}:")
     print(f"  {prediction.label} ({prediction.confidence:.0%}); its label is {clip.emotion}\n")

@@ -1,49 +1,89 @@
-"""What holds for a whole listing, whatever it was read from: one spelling a speaker, one row a clip."""
+"""Consistency of a dataset's labels: folders against file names, spellings of speakers, rows of one clip."""
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
+from ser_keras.corpora.layout import known_emotion, role_of
 from ser_keras.corpora.utterance import CorpusScan, Utterance
 from ser_keras.errors import InputError
 from ser_keras.spelling import tidy
 
 _logger = logging.getLogger(__name__)
 _NUM_SHOWN = 5
+_LEAST_LAMBDA = 0.5
 
 _FACTS: dict[str, Callable[[Utterance], str | None]] = {
     "emotions": lambda each: each.emotion,
     "speakers": lambda each: each.speaker_id,
     "splits": lambda each: each.split,
 }
-"""What several rows about one clip have to agree in."""
+"""The values in which all rows of one clip must agree."""
+
+
+def contradicting_folder(root: Path, utterances: Sequence[Utterance]) -> tuple[Utterance, str] | None:
+    """Return a recording whose folder contradicts the label in its name, with the folder; None if there is none.
+
+    A folder contradicts if it is named after another emotion, or if the folders of its level group emotions into
+    classes such as "negative" and "positive". Folders of speakers, splits or copies do neither.
+    """
+    folders = [each.path.relative_to(root).parts[:-1] for each in utterances]
+    for each, names in zip(utterances, folders, strict=True):
+        for name in names:
+            if known_emotion(name) not in (None, each.emotion):
+                return each, name
+    for depth in range(max(map(len, folders), default=0)):
+        level = [(each, names[depth]) for each, names in zip(utterances, folders, strict=True) if len(names) > depth]
+        if role_of({name for _, name in level}) != "split" and _groups_emotions(level):
+            num_emotions = Counter(folder for _, folder in {(each.emotion, folder) for each, folder in level})
+            return max(level, key=lambda pair: num_emotions[pair[1]])
+    return None
 
 
 def reconcile(scan: CorpusScan) -> CorpusScan:
-    """Return a scan in which each speaker is spelled in one way, and each clip is listed once or is rejected.
+    """Return a scan with one spelling per speaker and one utterance per clip.
 
-    One logged line says which spellings were joined. A clip that is listed several times is used once, unless its rows
-    contradict each other.
+    A warning names the spellings that were joined. A clip that is listed several times is used once; it is skipped if
+    its rows contradict each other.
 
     Raises:
         InputError: The rows of every clip contradict each other.
     """
     utterances, joined = _join_speakers(scan.utterances)
-    used, refused = [], []
+    used, skipped = [], []
     for rows in _rows_of_clips(utterances).values():
         if len(rows) > 1 and (reason := _contradiction(rows)):
-            refused.append((rows[0].path, reason))
+            skipped.append((rows[0].path, reason))
         else:
             used.append(rows[0])
-    if refused and not used:
-        raise InputError(f"{refused[0][0]}: {refused[0][1]}; it is the same with all {len(refused)} clips")
-    left_out = sorted((*scan.left_out, *refused), key=lambda item: str(item[0]))
-    return CorpusScan(tuple(used), tuple(left_out), joined)
+    if skipped and not used:
+        raise InputError(f"{skipped[0][0]}: {skipped[0][1]}; it is the same with all {len(skipped)} clips")
+    return CorpusScan(tuple(used), tuple(sorted((*scan.skipped, *skipped), key=lambda item: str(item[0]))), joined)
+
+
+def _groups_emotions(level: Sequence[tuple[Utterance, str]]) -> bool:
+    """Return whether the emotion determines the folder, and a folder has several emotions.
+
+    By Goodman and Kruskal's lambda (1954): the share of the errors in guessing a recording's folder that knowing its
+    emotion removes. Folders that depend on the speaker, or have one emotion each, are no classes.
+    """
+    pairs = Counter((each.emotion, folder) for each, folder in level)
+    sizes = Counter(folder for _, folder in level)
+    speakers = {(each.speaker_id, folder) for each, folder in level}
+    depends_on_speaker = len(speakers) == len({speaker for speaker, _ in speakers if speaker})
+    if len(pairs) == len(sizes) or depends_on_speaker:
+        return False
+    emotions = {emotion for emotion, _ in pairs}
+    explained = sum(max(pairs[emotion, folder] for folder in sizes) for emotion in emotions)
+    errors = len(level) - max(sizes.values())
+    return explained - max(sizes.values()) >= _LEAST_LAMBDA * errors > 0
 
 
 def _rows_of_clips(utterances: Sequence[Utterance]) -> dict[tuple, list[Utterance]]:
-    """Group what is said of one file, or of one segment of a file."""
+    """Group the rows about one file, or about one segment of a file."""
     rows_of: dict[tuple, list[Utterance]] = {}
     for each in utterances:
         path = os.path.abspath(each.path)  # noqa: PTH100  (100,000 files)
@@ -53,7 +93,7 @@ def _rows_of_clips(utterances: Sequence[Utterance]) -> dict[tuple, list[Utteranc
 
 
 def _contradiction(rows: Sequence[Utterance]) -> str:
-    """Say in what the rows of one clip contradict each other; nothing where they agree."""
+    """Return in which value the rows of one clip differ; an empty text if they agree."""
     start, end = rows[0].start_seconds or 0.0, rows[0].end_seconds
     segment = "" if not start and end is None else f" ({start:g} s to {'the end' if end is None else f'{end:g} s'})"
     for name, value_of in _FACTS.items():
@@ -64,7 +104,7 @@ def _contradiction(rows: Sequence[Utterance]) -> str:
 
 
 def _join_speakers(utterances: Sequence[Utterance]) -> tuple[list[Utterance], tuple[tuple[str, ...], ...]]:
-    """Give each speaker the first spelling; return the spellings that were joined as well."""
+    """Return the utterances with each speaker's first spelling, and the spellings that were joined."""
     spellings: dict[str, dict[str, Utterance]] = {}
     for each in utterances:
         if each.speaker:
@@ -78,7 +118,6 @@ def _join_speakers(utterances: Sequence[Utterance]) -> tuple[list[Utterance], tu
 
 
 def _spelled_as(first: Utterance, each: Utterance) -> Utterance:
-    """Return an utterance with the speaker as another one spells it."""
     names = {"corpus": first.corpus, "speaker": tidy(first.speaker)}
     return each if (each.corpus, each.speaker) == tuple(names.values()) else replace(each, **names)
 

@@ -1,4 +1,4 @@
-"""Labels that are in the names of folders and files: which part of the path is the emotion, which the speaker."""
+"""Labels from the names of folders and files, by a given layout or by the only one that fits."""
 
 import logging
 from collections.abc import Sequence
@@ -6,10 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from ser_keras.corpora.agreement import own_classes
-from ser_keras.corpora.layout import Layout, few, ordinal
-from ser_keras.corpora.levels import GENDER_OF, known_emotion, role_of, splits_of
-from ser_keras.corpora.table import CORPORA_BY_NAME
+from ser_keras.corpora.consistency import contradicting_folder
+from ser_keras.corpora.layout import GENDER_OF, Layout, few, known_emotion, ordinal, role_of, splits_of
+from ser_keras.corpora.naming import CORPORA_BY_NAME
 from ser_keras.corpora.utterance import CorpusScan, Utterance, join_scans
 from ser_keras.errors import InputError
 from ser_keras.labels import EMOTIONS, canonical_emotion
@@ -26,41 +25,29 @@ def read_folders(root: Path, audio: list[str], layout: Layout | None = None) -> 
     Args:
         root: The dataset's folder.
         audio: The files below it.
-        layout: Which part of a path is what; None to find it out.
+        layout: The meaning of the path's parts; None to find it.
 
     Returns:
-        The recordings, and those that do not fit as rejected ones; and what was understood, in words.
+        The recordings, with those that do not match as skipped, and a description of the layout.
 
     Raises:
-        InputError: It is not clear which part is the emotion, folders and names contradict each other, or a given
-            layout fits no file.
+        InputError: The layout is not clear, folders and names contradict each other, or a given layout matches no file.
     """
     tree = None if layout else _Tree(root, audio)
     layout = layout or tree.layout()
-    read = {file: layout.read(file) for file in audio}
-    found = {file: fields for file, fields in read.items() if fields is not None}
+    found = {file: fields for file in audio if (fields := layout.read(file)) is not None}
     if not found:
         raise InputError(
-            f"{root}: no file is as the layout {layout.pattern!r} says (first: {audio[0]}); give a pattern of the "
+            f"{root}: no file matches the layout {layout.pattern!r} (first: {audio[0]}); give a pattern of the "
             "whole path, in which * stands for the rest, such as '{speaker}/{emotion}/*'"
         )
     splits = splits_of(dict.fromkeys(fields["split"] for fields in found.values() if "split" in fields))
     utterances = tuple(_utterance(root / file, fields, splits) for file, fields in found.items())
     if tree:
         tree.check(layout, utterances)
-    reason = f"not in a folder as the layout {layout.pattern} says"
-    rejected = tuple((root / file, reason) for file in audio if file not in found)
-    return join_scans([CorpusScan(utterances, rejected)]), layout.describe(list(found.values()), splits)
-
-
-def splits_by_folder(files: Sequence[str]) -> list[str | None]:
-    """Return the split of each file, where all folders of one level are named after splits; else None for each."""
-    folders = [file.split("/")[:-1] for file in files]
-    for depth in range(min(map(len, folders), default=0)):
-        names = {each[depth] for each in folders}
-        if len(names) > 1 and role_of(names) == "split":
-            return [splits_of(names)[each[depth]] for each in folders]
-    return [None] * len(files)
+    reason = f"not in a folder that matches the layout {layout.pattern}"
+    skipped = tuple((root / file, reason) for file in audio if file not in found)
+    return join_scans([CorpusScan(utterances, skipped)]), layout.describe(list(found.values()), splits)
 
 
 def _utterance(path: Path, fields: dict[str, str], splits: dict[str, str]) -> Utterance:
@@ -77,15 +64,15 @@ def _utterance(path: Path, fields: dict[str, str], splits: dict[str, str]) -> Ut
 
 
 def _emotions_in(files: Sequence[str], name: str) -> list[str | None]:
-    """Return for each file the known emotion that its name holds, by a pattern of the name."""
+    """Return for each file the known emotion in its name, by a pattern of the name."""
     read = Layout(name).read
     return [known_emotion((read(file.rpartition("/")[2]) or {}).get("emotion", "")) for file in files]
 
 
 class _Tree:
-    """The folders of a dataset, level by level, and what their names say.
+    """The folders of a dataset, level by level, and the role of each level (`role_of`).
 
-    Levels are those that half of the files have. A level with one name tells nothing apart, and has no role.
+    Only levels that half of the files have count. A level with a single name has no role.
     """
 
     def __init__(self, root: Path, audio: list[str]):
@@ -93,10 +80,9 @@ class _Tree:
         self._audio = audio
         self._folders = [file.split("/")[:-1] for file in audio]
         inside = [folders for folders in self._folders if folders]
-        depths = range(max(map(len, inside), default=0))
         self._levels = [
             {folders[depth] for folders in inside if len(folders) > depth}
-            for depth in depths
+            for depth in range(max(map(len, inside), default=0))
             if 2 * sum(len(folders) > depth for folders in inside) >= len(inside)
         ]
         self._roles = self._find_roles()
@@ -105,31 +91,31 @@ class _Tree:
         """Return the only layout that fits.
 
         Raises:
-            InputError: there are several, or none.
+            InputError: There are several, or none.
         """
         depth, name = self._find_emotion()
-        if self._depths("mixed"):
-            self._refuse_unclear([depth] if depth is not None else [], name)
         fields = {} if depth is None else {depth: "emotion"}
+        if self._depths("mixed"):
+            self._refuse_unclear(list(fields), name)
         for role in ("speaker", "split", "gender"):
             depths = self._depths(role) or ([] if role != "speaker" else self._unnamed_speakers(fields))
             if len(depths) > 1 or not all(self._is_everywhere(each, depth) for each in depths):
-                self._refuse_unclear([depth] if depth is not None else [], name)
+                self._refuse_unclear([] if depth is None else [depth], name)
             fields |= dict.fromkeys(depths, role)
         return self._pattern(fields, name)
 
     def check(self, layout: Layout, utterances: Sequence[Utterance]) -> None:
-        """Compare the labels, which were found by a layout, with what else could be labels.
+        """Compare the labels of a layout with the other names in the paths.
 
         Raises:
-            InputError: folders and file names contradict each other.
+            InputError: Folders and file names contradict each other.
         """
         if not {each.emotion for each in utterances}.intersection(EMOTIONS):
             text = "%s: no folder is named after an emotion; the labels are taken from the folders' names: %s"
             _logger.warning(text, self._root, ", ".join(sorted({each.emotion for each in utterances})))
         if "{emotion}" in layout.parts[:-1]:
             self._check_names(layout, utterances)
-        elif clash := own_classes(self._root, [replace(each, speaker=None) for each in utterances]):
+        elif clash := contradicting_folder(self._root, [replace(each, speaker=None) for each in utterances]):
             file, folder = clash
             depth = file.path.relative_to(self._root).parts.index(folder)
             self._refuse_clash(file, folder, self._pattern({depth: "emotion"}, "*"), layout)
@@ -145,7 +131,7 @@ class _Tree:
         return [depth for depth, each in self._roles.items() if each == role]
 
     def _find_emotion(self) -> tuple[int | None, str]:
-        """Return the depth of the folder that is the emotion, if one is, and the pattern of the file's name."""
+        """Return the depth of the emotion's folder, or None, and the pattern of the file's name."""
         depths, name = self._depths("emotion"), "*"
         if not depths:
             name, num_known = self._find_name()
@@ -159,19 +145,19 @@ class _Tree:
         return depths[0], name
 
     def _find_name(self) -> tuple[str, int]:
-        """Return the pattern by which most file names hold a known emotion, and how many do."""
+        """Return the pattern that finds a known emotion in most file names, and in how many."""
         patterns = [each for mark in "_- " for each in (f"*{mark}{{emotion}}", f"{{emotion}}{mark}*")]
         sample = self._audio[:: len(self._audio) // _SAMPLE + 1]  # so that large datasets are searched quickly
         best = max(patterns, key=lambda name: len(sample) - _emotions_in(sample, name).count(None))
         return best, len(self._audio) - _emotions_in(self._audio, best).count(None)
 
     def _unnamed_speakers(self, fields: dict[int, str]) -> list[int]:
-        """Return levels whose names say nothing, but a folder for each file is no speaker."""
+        """Return the levels without a role that can be speakers; a folder per file is no speaker."""
         sizes = {depth: len(self._levels[depth]) for depth in self._depths(None) if depth not in fields}
         return [depth for depth, size in sizes.items() if 1 < size < len(self._audio)]
 
     def _is_everywhere(self, depth: int, emotion: int | None) -> bool:
-        """Whether every file that has the emotion's folder has a folder of this level too."""
+        """Return whether every file that has the emotion's folder has a folder of this level too."""
         least = 0 if emotion is None else emotion + 1
         return all(len(folders) > depth for folders in self._folders if len(folders) >= least)
 
@@ -191,28 +177,28 @@ class _Tree:
 
     def _refuse_clash(self, file: Utterance, folder: str, by_folder: Layout, by_name: Layout) -> NoReturn:
         raise InputError(
-            f"{file.path}: the folder {folder!r} and the file's name say different things; choose "
+            f"{file.path}: the folder {folder!r} and the file's name contradict each other; choose "
             f"`layout='{by_folder.pattern}'` for the folder, or `layout='{by_name.pattern}'` for the name"
         )
 
     def _refuse_unclear(self, depths: Sequence[int], name: str) -> NoReturn:
-        """Name the levels, and the layouts that could be meant.
+        """Raise an error that names the levels and the possible layouts.
 
         Args:
-            depths: of the folders that may be the emotion; all where there are none.
-            name: the pattern of the file's name.
+            depths: Levels that may be the emotion; empty for all.
+            name: The pattern of the file's name.
         """
         if not self._levels and name == "*":
             raise InputError(
-                f"{self._root}: {len(self._audio)} audio files whose names tell no emotion (first: {self._audio[0]}); "
-                "put each emotion's files in a folder of its name, or say where the names hold it, as in "
-                "`layout='*_{emotion}_*'`, or write manifest.csv with the columns path and emotion, or keep "
-                f"the file names of a published corpus ({', '.join(CORPORA_BY_NAME)})"
+                f"{self._root}: {len(self._audio)} audio files whose names contain no emotion (first: "
+                f"{self._audio[0]}); put each emotion's files in a folder of its name, or give their place in the "
+                "names, as in `layout='*_{emotion}_*'`, or write manifest.csv with the columns path and emotion, or "
+                f"keep the file names of a published corpus ({', '.join(CORPORA_BY_NAME)})"
             )
         seen = [f"{ordinal(depth)} folder: {few(names)}" for depth, names in enumerate(self._levels)]
         seen = "; ".join([*seen, f"first file: {self._audio[0]}"])
         raise InputError(
-            f"{self._root}: it is not clear what is the emotion and what the speaker ({seen}); say it with "
+            f"{self._root}: it is not clear which folder is the emotion and which the speaker ({seen}); give "
             f"a layout, such as {self._proposals(depths, name)}, or write manifest.csv with the columns path, emotion "
             "and speaker"
         )

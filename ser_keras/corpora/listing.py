@@ -1,25 +1,44 @@
-"""Which files are below a folder, as sorted POSIX paths relative to it."""
+"""The files below a folder by kind: audio, archives and others, as sorted POSIX paths relative to it.
 
+A file's ending decides first; its first bytes decide where the ending is not that of audio.
+"""
+
+import codecs
 import os
+import re
 from pathlib import Path
 from typing import NamedTuple
 
-from ser_keras.corpora.kinds import kind_of_ending, kind_of_file
 from ser_keras.errors import InputError
 
 ARCHIVE_REASON = "an archive; unpack it, or move it away"
 
-_LOSSLESS_EXTENSIONS = (".wav", ".wave", ".flac", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64", ".sph")
+_ENDINGS = {
+    "audio": "wav wave flac mp3 ogg oga opus spx aif aiff aifc au snd caf w64 rf64 sph voc amr awb aac m4a m4b mka wma"
+    " webm mp4 m4v mov mkv avi 3gp 3g2 wmv flv ogv mpg mpeg",
+    "archive": "zip tar gz tgz bz2 tbz xz txz zst 7z rar",
+    "other": "txt md rst csv tsv json jsonl xml yaml yml toml ini cfg log html htm tex bib rtf"
+    " pdf doc docx odt ppt pptx xls xlsx ods lab textgrid eaf trs cha ctm stm rttm phn wrd srt vtt arff"
+    " png jpg jpeg gif bmp svg webp tif tiff ico heic eps"
+    " npy npz mat pkl pickle h5 hdf5 parquet arrow feather db sqlite md5 sha1 sha256 py pyc ipynb",
+}
+_KIND_OF_ENDING = {f".{ending}": kind for kind, endings in _ENDINGS.items() for ending in endings.split()}
+
+_STARTS = {
+    "audio": (b"NIST_1A",),  # SPHERE, whose header is text
+    "archive": (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!", b"\x28\xb5\x2f\xfd"),
+    "other": (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"%PDF", b"\x93NUMPY", b"\x89HDF", b"\xff\xfe", b"\xfe\xff"),
+}
+_RIFF = (b"RIFF", b"RF64", b"BW64")
+_SOUND = (b"fLaC", b"OggS", b"ID3", b"\x1aE\xdf\xa3", b"#!AMR", b"caff", b".snd")
+_PICTURE_BRANDS = (b"hei", b"hev", b"mif", b"msf", b"avi")  # HEIC and AVIF use MP4's container
+_NUM_BYTES = 512
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
+_LEAST_ASCII = 0.7  # share in a text of an older encoding; 8-bit samples have about half
 
 
 class Listing(NamedTuple):
-    """The files below a folder, by their kind: sorted POSIX paths relative to it.
-
-    Attributes:
-        audio: All that may hold sound; whoever reads one that does not says why.
-        archives: They may hold sound files, which nobody reads there.
-        others: Text, pictures, tables and other data.
-    """
+    """The files below a folder by kind: sorted POSIX paths relative to it."""
 
     audio: list[str]
     archives: list[str]
@@ -27,17 +46,17 @@ class Listing(NamedTuple):
 
 
 def list_files(root: Path) -> Listing:
-    """List the files below a folder, hidden ones and the remains of macOS's archives aside.
+    """List the files below a folder, without hidden files and the metadata of macOS archives.
 
-    An empty folder that is called as an audio file is counts as one.
+    An empty folder with the name of an audio file counts as one, so that its reader reports it.
     """
     found: dict[str, list[str]] = {"audio": [], "archive": [], "other": []}
-    linked = {root.resolve()}
+    visited = {root.resolve()}
     for folder, names, files in os.walk(root, followlinks=True, onerror=_refuse):
-        names[:] = [name for name in names if not _is_hidden(name) and _is_new(Path(folder, name), linked)]
+        names[:] = [name for name in names if not _is_hidden(name) and _is_new(Path(folder, name), visited)]
         prefix = folder[len(str(root)) :].replace(os.sep, "/").strip("/")
-        if not names and not files and kind_of_ending(prefix) == "audio":
-            found["audio"].append(prefix)  # a folder called x.wav: whoever reads it will say that it is no file
+        if not names and not files and _kind_of_ending(prefix) == "audio":
+            found["audio"].append(prefix)
         for file in files:
             if not _is_hidden(file):
                 kind = kind_of_file(os.path.join(folder, file))  # noqa: PTH118  (100,000 files)
@@ -46,10 +65,10 @@ def list_files(root: Path) -> Listing:
 
 
 def find_recordings(root: Path) -> list[Path]:
-    """Return every file below a folder that is sound, may be, or may hold it; each of them has an answer or a reason.
+    """Return all audio files and archives below a folder, sorted.
 
     Raises:
-        InputError: None of the files may be sound.
+        InputError: There is no audio file.
     """
     files = list_files(root)
     if not files.audio:
@@ -58,7 +77,7 @@ def find_recordings(root: Path) -> list[Path]:
 
 
 def no_audio_message(root: Path, files: Listing) -> str:
-    """Return what to tell of a folder without audio files."""
+    """Return the error message for a folder without audio files."""
     expected = "expected audio files (WAV, FLAC, MP3, M4A or any other format) or a manifest.csv"
     if files.archives:
         return f"{root}: no audio files, but archives ({', '.join(files.archives[:3])}); unpack them"
@@ -68,19 +87,51 @@ def no_audio_message(root: Path, files: Listing) -> str:
     return f"{root}: {len(files.others)} files, none of them audio (found {', '.join(suffixes[:8])}); {expected}"
 
 
-def group_by_folder(audio: list[str], depth: int) -> dict[str, list[str]]:
-    """The files in subfolders, by the name of the subfolder at a depth."""
-    folders: dict[str, list[str]] = {}
-    for file in audio:
-        parts = file.split("/", depth + 1)
-        if len(parts) > depth + 1:
-            folders.setdefault(parts[depth], []).append(file)
-    return folders
+def kind_of_file(path: str) -> str:
+    """Return "audio", "archive" or "other"; a file with the ending of audio is not opened.
+
+    "audio" includes videos and unknown binary files, which the decoder rejects with a reason.
+
+    Example:
+        >>> kind_of_file("talk.M4A"), kind_of_file("talk.zip"), kind_of_file("talk.TextGrid")
+        ('audio', 'archive', 'other')
+    """
+    kind = _kind_of_ending(path)
+    if kind in ("audio", "archive"):
+        return kind
+    try:
+        if not os.path.isfile(path):  # noqa: PTH113  (opening a pipe would block; the decoder reports a broken link)
+            return kind or "audio"
+        with open(path, "rb") as file:  # noqa: PTH123
+            start = file.read(_NUM_BYTES)
+    except OSError:
+        return kind or "audio"
+    return "audio" if _begins_as_sound(start) else kind or _kind_of_content(start)
 
 
-def best_copy_first(file: str) -> tuple[bool, int, str]:
-    """Lossless before lossy, then the least nested: archives often hold their files twice."""
-    return not file.lower().endswith(_LOSSLESS_EXTENSIONS), file.count("/"), file
+def _kind_of_ending(path: str) -> str | None:
+    return _KIND_OF_ENDING.get(os.path.splitext(path)[1].lower())  # noqa: PTH122  (100,000 files)
+
+
+def _begins_as_sound(start: bytes) -> bool:
+    is_wave = start[:4] in _RIFF and start[8:12] == b"WAVE"
+    is_mp4 = start[4:8] == b"ftyp" and not start[8:12].startswith(_PICTURE_BRANDS)
+    return is_wave or is_mp4 or start.startswith(_SOUND)
+
+
+def _kind_of_content(start: bytes) -> str:
+    known = next((kind for kind, starts in _STARTS.items() if start.startswith(starts)), None)
+    return known or ("other" if _is_text(start) else "audio")
+
+
+def _is_text(start: bytes) -> bool:
+    if not start or _CONTROL.search(start):
+        return False
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)  # the last character may be cut
+        return True
+    except UnicodeDecodeError:
+        return sum(byte < 128 for byte in start) >= _LEAST_ASCII * len(start)
 
 
 def _refuse(error: OSError) -> None:
@@ -91,11 +142,11 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _is_new(folder: Path, linked: set[Path]) -> bool:
-    """Whether to enter a folder: yes, unless it is a link that leads round in a circle."""
+def _is_new(folder: Path, visited: set[Path]) -> bool:
+    """Return whether to enter a folder: not if it is a link to a folder that is listed already."""
     if not folder.is_symlink():
         return True
     target = folder.resolve()
-    is_new = target not in linked
-    linked.add(target)
+    is_new = target not in visited
+    visited.add(target)
     return is_new

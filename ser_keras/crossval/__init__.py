@@ -36,7 +36,7 @@ from ser_keras.splits import (
     require_two_emotions,
     speaker_folds,
 )
-from ser_keras.splits.split import offering
+from ser_keras.splits.split import suggest_if_unsplittable
 from ser_keras.terminal import log_level
 from ser_keras.training import train_model
 
@@ -93,7 +93,7 @@ def cross_validate(
         journal = Journal(directory, _settings_of(dataset_path, configs))
         folds = partial(_make_folds, config=configs["crossval"], val_fraction=configs["data"].val_fraction)
         recordings = read_recordings(dataset_path, config=configs["data"], audio=configs["audio"], check=folds)
-        folds = partial(folds, recordings.utterances, left_out=[each.path for each in recordings.rejected])
+        folds = partial(folds, recordings.utterances, skipped=[each.path for each in recordings.rejected])
         result = _run_folds(journal, recordings, folds, configs, echo)
         result.save(directory)
         journal.write_settings()
@@ -161,7 +161,7 @@ def _make_folds(
     config: CrossvalConfig,
     val_fraction: float,
     seed: int = 0,
-    left_out: Collection[Path] = (),
+    skipped: Collection[Path] = (),
 ) -> list[Split]:
     """Return the splits of a protocol: all seeds test the same folds, each with its own validation set.
 
@@ -170,11 +170,11 @@ def _make_folds(
     """
     if len({each.emotion for each in utterances}) < 2:
         raise InputError(f"all {len(utterances)} recordings are labelled alike: a classifier needs at least 2 emotions")
-    with offering("`protocol='random'`", unless=config.protocol == "random"):
+    with suggest_if_unsplittable("`protocol='random'`", unless=config.protocol == "random"):
         if config.protocol == "loso":
             splits = leave_one_speaker_out(utterances, val_fraction=val_fraction, seed=seed)
         elif config.folds is not None:
-            splits = fixed_folds(utterances, config.folds, val_fraction=val_fraction, seed=seed, left_out=left_out)
+            splits = fixed_folds(utterances, config.folds, val_fraction=val_fraction, seed=seed, skipped=skipped)
         else:
             folds = speaker_folds if config.protocol == "folds" else random_folds
             splits = folds(utterances, num_folds=config.num_folds, val_fraction=val_fraction, val_seed=seed)
@@ -189,7 +189,7 @@ def _train_fold(
     own_seed = _forget_what_ran_before(seed, fold)
     splits = make_splits(recordings, split, config=configs["data"].replace(seed=own_seed))
     for finding in splits.audit:
-        if finding.kind == "class" and "train" in finding.sides:
+        if finding.kind == "class" and "train" in finding.subsets:
             logger.warning("seed %d, fold %d: %s", seed, fold, finding.message)
     model = ParallelModel(
         len(splits.emotions), emotions=splits.emotions, audio=configs["audio"], config=configs["model"]
@@ -230,4 +230,4 @@ def _forget_what_ran_before(seed: int, fold: int) -> int:
 
 def _num_leaks(splits: Splits) -> int:
     leaks = (*splits.audit.leaks, *(each for each in splits.audit if each.kind == "unknown speaker"))
-    return sum("test" in each.sides for each in leaks)
+    return sum("test" in each.subsets for each in leaks)

@@ -21,7 +21,8 @@ import numpy as np
 from ser_keras.config import DataConfig
 from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
-from ser_keras.evaluation.report import Report, evaluate_model, prediction_columns, prediction_rows
+from ser_keras.evaluation import evaluate_model
+from ser_keras.evaluation.report import Report, prediction_columns, prediction_rows
 from ser_keras.files import read_csv, write_csv, write_json
 from ser_keras.labels import order_emotions
 from ser_keras.model import ParallelModel
@@ -186,7 +187,7 @@ def seen_in_training(
     if run is None or not path.is_file():
         return None
     try:
-        rows = [(row["fingerprint"], row["side"]) for row in read_csv(path)]
+        rows = [(row["fingerprint"], row["subset"]) for row in read_csv(path)]
     except (KeyError, TypeError, csv.Error) as error:
         raise InputError(f"{path}: is damaged ({error!r}); expected what `ser-keras train` wrote") from error
     subset_of = {key: subset for each in ("test", "val", "train") for key, subset in rows if subset == each}

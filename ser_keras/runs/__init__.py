@@ -1,4 +1,4 @@
-"""What every directory of results has in common: made before the work, with settings and surroundings."""
+"""Directories of results: created before the work, with the settings and the environment of the run."""
 
 import importlib.metadata
 import os
@@ -15,29 +15,29 @@ from ser_keras.errors import InputError
 from ser_keras.files import read_csv, remove_parts, write_csv, write_json
 
 CONFIGS = {"data": DataConfig, "audio": AudioConfig, "model": ModelConfig, "training": TrainConfig}
-"""The settings of a training, by the name under which `config.json` holds them."""
+"""The settings of a training, by their names in `config.json`."""
 
 CROSSVAL_CONFIGS = {"crossval": CrossvalConfig, **CONFIGS}
 """The settings of a cross-validation."""
 
 SET_BY_FOLDS = ("split", "test_fraction", "seed")
-"""Fields of `DataConfig` that have no say in a cross-validation: its folds and seeds have."""
+"""Fields of `DataConfig` that a cross-validation does not use: its folds and seeds replace them."""
 
 SYNTHETIC_CORPUS = "corpus"
-"""Folder in a run that was given no recordings."""
+"""Folder in a run directory for the synthetic corpus."""
 
 _PACKAGES = ("tensorflow", "tensorflow-io", "keras", "librosa", "numpy", "scikit-learn", "soundfile")
 
 
 @contextmanager
 def new_directory(directory: str | Path) -> Iterator[Path]:
-    """Make a directory before the work begins; take it away again if nothing came to lie in it.
+    """Create a directory before the work begins; remove it at the end if it is empty.
 
     Yields:
-        The directory, which is empty.
+        The directory, which is empty and locked.
 
     Raises:
-        InputError: it exists and is not empty, or is a file.
+        InputError: It exists and is not empty, or is a file.
     """
     directory = Path(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
@@ -45,7 +45,7 @@ def new_directory(directory: str | Path) -> Iterator[Path]:
     made = [each for each in (directory, *directory.parents) if not each.exists()]
     directory.mkdir(parents=True, exist_ok=True)
     try:
-        with _alone_in(directory):
+        with _locked(directory):
             yield directory
     finally:
         for each in made:
@@ -56,13 +56,12 @@ def new_directory(directory: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def run_directory(directory: str | Path, *, resume: bool) -> Iterator[Path]:
-    """Make a directory as `new_directory` does, or go on in one where a run was stopped.
+    """Create a directory like `new_directory`, or continue in that of an interrupted run.
 
-    What a process that was killed had half written is taken away.
+    Partly written files of a killed process are removed.
 
     Raises:
-        InputError: without `resume` it is not empty; with it, it holds something else than a run, or another
-            process is at work in it.
+        InputError: Without `resume` it is not empty; with it, it contains no run, or another process uses it.
     """
     directory = Path(directory)
     if not (resume and directory.is_dir()):
@@ -72,19 +71,19 @@ def run_directory(directory: str | Path, *, resume: bool) -> Iterator[Path]:
     names = {each.name for each in directory.iterdir() if not each.name.startswith(".")}
     if names - {SYNTHETIC_CORPUS} and "config.json" not in names:
         raise InputError(f"{directory}: holds no run that could be resumed; give another `output_dir`")
-    with _alone_in(directory):
+    with _locked(directory):
         remove_parts(directory)
         yield directory
 
 
 @contextmanager
-def _alone_in(directory: Path) -> Iterator[None]:
+def _locked(directory: Path) -> Iterator[None]:
     """Keep other processes out of a directory, and name it in errors of the disk that name no file."""
     lock = _lock(directory)
     try:
         yield
     except OSError as error:
-        if error.filename is None:  # as of a full disk under a file that was open
+        if error.filename is None:  # such as a full disk below an open file
             raise OSError(error.errno, error.strerror or str(error), str(directory)) from error
         raise
     finally:
@@ -93,7 +92,7 @@ def _alone_in(directory: Path) -> Iterator[None]:
 
 
 def _lock(directory: Path) -> int | None:
-    """Return the handle of a lock, which ends with the process, however that ends; None where there are no locks."""
+    """Return the handle of a lock, which ends with the process; None where locks are not available."""
     with suppress(ImportError, OSError):  # Windows, and some network disks
         import fcntl
 
@@ -108,15 +107,15 @@ def _lock(directory: Path) -> int | None:
 
 
 def begin_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a table of the recordings that a run is made from; where it is there, compare instead.
+    """Write the table of a run's recordings; if it exists, compare it instead.
 
     Args:
-        path: the file.
-        columns: names of the columns, the first of which names a recording.
-        rows: as `write_csv` takes them.
+        path: The file.
+        columns: Names of the columns, the first of which names a recording.
+        rows: Values as `write_csv` accepts them.
 
     Raises:
-        InputError: the file says something else.
+        InputError: The existing table differs.
     """
     rows = [["" if value is None else str(value) for value in row] for row in rows]
     if not path.exists():
@@ -136,17 +135,12 @@ def _first_difference(begun: list[list[str]], now: list[list[str]]) -> str:
 
 
 def settings_of(dataset_path: Any, configs: Mapping[str, Config]) -> dict[str, Any]:
-    """Return what `config.json` of a run holds, as plain values."""
+    """Return the content of a run's `config.json` as plain values."""
     return {"dataset_path": dataset_path, **{title: config.to_dict() for title, config in configs.items()}}
 
 
 def write_environment(directory: Path, seconds: float) -> None:
-    """Write what a run ran on and what it took: `environment.json`.
-
-    Args:
-        directory: of the run.
-        seconds: that the run took.
-    """
+    """Write `environment.json`: the command, the machine, the packages, and the run's time and memory."""
     import tensorflow as tf
 
     environment = {
@@ -168,7 +162,7 @@ def _version(package: str) -> str | None:
 
 
 def _peak_memory_mib() -> int | None:
-    """Return the most memory that this process had; None on Windows, which does not say it in this way."""
+    """Return the peak memory of this process; None on Windows."""
     try:
         import resource
     except ImportError:

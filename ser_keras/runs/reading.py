@@ -1,7 +1,7 @@
-"""Find and read back what this package wrote, whatever has become of it, and whichever version wrote it."""
+"""Find and read the files that this package wrote, damaged ones included."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,25 +9,23 @@ from ser_keras import __version__
 from ser_keras.errors import InputError
 
 FORMAT_VERSION = 1
-"""Of run directories and exports. It becomes one higher when a version writes what those before it would
-misread; the code that reads the older ones stays, and tests/golden gets a run of each."""
+"""Version of run directories and exports; it increases when earlier versions would misread what this one writes."""
 
 
 def stamp() -> dict[str, Any]:
-    """Return what a run directory and an export say of who wrote them."""
+    """Return the versions that a run directory and an export contain."""
     return {"format_version": FORMAT_VERSION, "versions": {"ser_keras": __version__}}
 
 
 def read_json(path: str | Path, expected: str) -> dict[str, Any]:
-    """Read a file that holds one JSON object.
+    """Read a file that contains one JSON object.
 
     Args:
-        path: the file.
-        expected: what to give instead, for the message.
+        path: The file.
+        expected: What to give instead, for the message.
 
     Raises:
-        InputError: there is no such file, it holds something else, or a newer version of this package wrote
-            it and says that this one would misread it.
+        InputError: The file does not exist, contains something else, or has a newer `format_version`.
 
     Example:
         >>> path = getfixture("tmp_path") / "config.json"
@@ -49,10 +47,10 @@ def read_json(path: str | Path, expected: str) -> dict[str, Any]:
 
 
 def find_export(directory: str | Path) -> Path:
-    """Return the SavedModel that is meant by a run directory, a model's folder, or a version in it.
+    """Return the SavedModel of a run directory, of a model's folder (its newest version), or of a version.
 
     Raises:
-        InputError: there is none.
+        InputError: There is none.
     """
     directory = Path(directory)
     places = (directory / "export", directory)
@@ -60,22 +58,16 @@ def find_export(directory: str | Path) -> Path:
     newest = max(versions, key=lambda each: int(each.name), default=directory)
     if not _is_saved(newest):
         raise InputError(
-            f"{directory}: holds no SavedModel; give a run directory of `ser-keras train`, or what export_model wrote"
+            f"{directory}: holds no SavedModel; give a run directory of `ser-keras train`, or an export of export_model"
         )
     return newest
 
 
 def read_recipe(directory: str | Path) -> dict[str, Any]:
-    """Read what an export says of itself.
-
-    Args:
-        directory: of the SavedModel, as `export_model` returned it.
-
-    Returns:
-        `emotions`, a list of names, and by their fields `audio`, `serving` and more, plain values.
+    """Read the recipe in an export: `emotions`, a list, `audio` and `serving`, settings by name, and more.
 
     Raises:
-        InputError: it is no export, or its recipe is damaged.
+        InputError: The directory is no export, or its recipe is damaged.
     """
     path = Path(directory) / "assets" / "model.json"
     facts = read_json(path, "an export of ser_keras")
@@ -86,29 +78,26 @@ def read_recipe(directory: str | Path) -> dict[str, Any]:
 
 
 def refuse_changes(path: str | Path, begun: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Refuse to go on with other settings, or by another version, than those that a run was begun with.
-
-    Another version may compute something in another way, or know other settings: half of a run by each would be
-    a run that nobody can repeat.
+    """Refuse to resume a run with other settings or another version of this package.
 
     Args:
-        path: where the first ones were written, for the message.
+        path: The file of the settings at the start, for the message.
         begun: `stamp` and plain values, or groups of them; no name is in two groups.
-        asked: the same, of now.
+        asked: The same, as they are now.
 
     Raises:
-        InputError: one differs; it is named.
+        InputError: One differs; the message names it.
 
     Example:
         >>> refuse_changes("config.json", {"training": {"epochs": 9}}, {"training": {"epochs": 8}})
         Traceback (most recent call last):
         ser_keras.errors.InputError: config.json: epochs was 9 when the run was begun and is 8 now; ...
     """
-    begun, asked = dict(_flat(begun)), dict(_flat(asked))
+    begun, asked = _flat(begun), _flat(asked)
     if (writer := begun.get("ser_keras")) != asked.get("ser_keras"):
         raise InputError(
-            f"{path}: ser_keras {writer or 'of an earlier version'} began this run, and this is {__version__}; "
-            "go on with that version, or give another output directory"
+            f"{path}: ser_keras {writer} began this run, and this is {__version__}; resume with that version, or give "
+            "another output directory"
         )
     for name in [*asked, *(name for name in begun if name not in asked)]:
         if begun.get(name) != asked.get(name):
@@ -122,16 +111,13 @@ def _is_saved(directory: Path) -> bool:
     return (directory / "saved_model.pb").is_file()
 
 
-def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from value.items()
-        else:
-            yield name, value
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    groups = (value if isinstance(value, Mapping) else {name: value} for name, value in settings.items())
+    return {name: value for group in groups for name, value in group.items()}
 
 
 def _check_format(path: str | Path, value: dict[str, Any]) -> None:
-    version = value.get("format_version", 0)  # there was none before the first
+    version = value.get("format_version", FORMAT_VERSION)  # only config.json and model.json contain it
     if isinstance(version, int) and version <= FORMAT_VERSION:
         return
     versions = value.get("versions")

@@ -41,7 +41,7 @@ def read_run(run: str | Path) -> dict[str, Any]:
 
 
 def _data(config: dict[str, Any], rows: list[dict[str, str]]) -> dict[str, Any]:
-    sides = [_side(name, [row for row in rows if row["side"] == name]) for name in ("train", "val", "test")]
+    sides = [_side(name, [row for row in rows if row["subset"] == name]) for name in ("train", "val", "test")]
     return {
         "corpora": [Path(path).name for path in config["dataset_path"] or []],
         "split": config["data"]["split"],

@@ -1,13 +1,12 @@
-"""The graph that is served: signatures around a trained model, in core TensorFlow operations.
+"""The served graph: signatures around a trained model, in core TensorFlow operations.
 
-A request may mix recordings of any length, and one of them may last ten minutes: padding all to the
-longest would let one client take a server's memory. So a batch is answered in groups, each padded to
-no more audio than the longest recording that is allowed, and decoded only when its turn has come.
-What is wrong with an item becomes its error text; it is run as an empty clip, and its outputs become empty and zero.
-Each clip is judged as training judges its clips (`ser_keras.audio_io.clip_faults`), right in front of the network.
-So is each window of a timeline; one in which nothing can be answered, a pause, has an empty label and zeros, and
-is no error.
-No output is ever NaN or infinite: TensorFlow Serving's REST would write what is no JSON, for the whole batch.
+A request may mix recordings of any length, and one of them may be ten minutes long: padding all to the longest would
+let one client use up a server's memory. So a batch is run in groups, each padded to no more audio than the longest
+recording allowed, and each decoded only before it is run. An invalid item gets an error text; it is run as an empty
+clip, and its outputs become empty and zero. Each clip is checked as in training (`ser_keras.audio_io.clip_faults`),
+right before the network. So is each window of a timeline; a window of silence has an empty label and zeros, and is no
+error. No output is ever NaN or infinite, since TensorFlow Serving's REST interface would write invalid JSON for the
+complete batch.
 """
 
 from collections.abc import Callable
@@ -41,9 +40,9 @@ class _Recordings(NamedTuple):
     """A batch that is not yet decoded.
 
     Attributes:
-        items: tensors, or tuples of them, with the batch as first axis.
-        lengths: int64 `(batch,)`, samples at the model's rate; 0 where that is known to be none.
-        read: function from one item to its `Waveform`.
+        items: Tensors, or tuples of them, with the batch as first axis.
+        lengths: Samples at the model's rate, int64 `(batch,)`; 0 for an item with an error.
+        read: Function from one item to its `Waveform`.
     """
 
     items: Any
@@ -52,16 +51,16 @@ class _Recordings(NamedTuple):
 
 
 class ServedModel:
-    """A trained model behind the signatures that `export_model` writes; there they are described.
+    """A trained model with the signatures that `export_model` describes.
 
     Args:
-        model: trained model that knows its emotions.
-        config: lengths that are accepted, windows of the timeline.
+        model: Trained model that knows its emotions.
+        config: Maximum lengths, windows of the timeline.
     """
 
     def __init__(self, model: ParallelModel, config: ExportConfig):
         details, rate = model.details, model.audio.sample_rate
-        # One function for all signatures, as `_answer_wav` for two: it is traced, written and loaded once.
+        # One function for all signatures, like `_run_wav` for two: it is traced, written and loaded once.
         self._details = tf.function(
             lambda inputs: details(inputs, training=False), input_signature=[_MODEL_INPUTS], autograph=False
         )
@@ -86,19 +85,19 @@ class ServedModel:
 
     @tf.function(input_signature=[_AUDIO_BYTES], autograph=False)
     def classify_wav(self, audio_bytes):
-        """Answer WAV files."""
-        return self._classify(self._answer_wav(audio_bytes))
+        """Classify WAV files."""
+        return self._classify(self._run_wav(audio_bytes))
 
     @tf.function(input_signature=[_WAVEFORM, _NUM_SAMPLES, _SAMPLE_RATE], autograph=False)
     def classify_waveform(self, waveform, num_samples, sample_rate):
-        """Answer waveforms, each at its own rate."""
+        """Classify waveforms, each at its own rate."""
         return self._classify(self._run(self._waveforms(waveform, num_samples, sample_rate)))
 
     @tf.function(input_signature=[_AUDIO_BYTES], autograph=False)
     def embed_wav(self, audio_bytes):
-        """Give the vectors in front of the last layer."""
-        answers = self._answer_wav(audio_bytes)
-        return {"embedding": answers["embedding"], "error": answers["error"]}
+        """Return the inputs of the last layer for WAV files."""
+        outputs = self._run_wav(audio_bytes)
+        return {"embedding": outputs["embedding"], "error": outputs["error"]}
 
     @tf.function(input_signature=[_AUDIO_BYTES], autograph=False)
     def timeline(self, audio_bytes):
@@ -126,7 +125,7 @@ class ServedModel:
 
     def _windows_of(self, file):
         """Probabilities `(windows, emotions)` of one file, its error, and where the windows start and end."""
-        waveform, error = self._judged(*frames_to_waveform(*file, sample_rate=self._sample_rate))
+        waveform, error = self._checked(*frames_to_waveform(*file, sample_rate=self._sample_rate))
         length = tf.size(waveform)
         last = -(-tf.maximum(length - self._window, 0) // self._hop) * self._hop
         starts = tf.range(0, tf.where(length > 0, last + 1, 0), self._hop)
@@ -135,11 +134,11 @@ class ServedModel:
         def read(window):
             return Waveform(waveform[window[0] : window[1]], tf.constant(""))
 
-        answers = self._run(_Recordings((starts, ends), tf.cast(ends - starts, tf.int64), read))
-        return answers["probabilities"], error, starts, ends
+        outputs = self._run(_Recordings((starts, ends), tf.cast(ends - starts, tf.int64), read))
+        return outputs["probabilities"], error, starts, ends
 
     @tf.function(input_signature=[_AUDIO_BYTES], autograph=False)
-    def _answer_wav(self, audio_bytes):
+    def _run_wav(self, audio_bytes):
         return self._run(self._wav_files(audio_bytes))
 
     def _wav_files(self, audio_bytes) -> _Recordings:
@@ -163,20 +162,20 @@ class ServedModel:
 
         return _Recordings((waveform, num_samples, sample_rate, errors), lengths, read)
 
-    def _classify(self, answers):
-        label, confidence = self._most_probable(answers["probabilities"])
-        attention = answers["attention"]  # (batch, steps)
+    def _classify(self, outputs):
+        label, confidence = self._most_probable(outputs["probabilities"])
+        attention = outputs["attention"]  # (batch, steps)
         step = tf.cast(tf.range(tf.shape(attention)[1]), tf.float32)
         middle = self._seconds(step * self._step_samples + (self._step_samples - self._frame_step) / 2)
         return {
             "label": label,
             "confidence": confidence,
             "abstained": self._abstained(confidence),
-            "probabilities": answers["probabilities"],
+            "probabilities": outputs["probabilities"],
             "emotions": self._emotions(label),
             "attention": attention,
             "attention_seconds": tf.repeat(middle[None], tf.shape(attention)[0], axis=0),
-            "error": answers["error"],
+            "error": outputs["error"],
         }
 
     def _seconds(self, samples):
@@ -189,14 +188,14 @@ class ServedModel:
         return tf.where(confidence > 0, label, ""), confidence
 
     def _abstained(self, confidence):
-        """Where the confidence is too low to rely on; where there is none there is no label either."""
+        """Return where the confidence is too low; it is 0 where there is no label."""
         return (confidence > 0) & (confidence < self._config.abstain_below)
 
     def _emotions(self, batch):
         return tf.repeat(self._names[None], tf.shape(batch)[0], axis=0)  # (batch, emotions)
 
-    def _judged(self, samples, error):
-        """Return what is usable: samples without an error, or an error without samples."""
+    def _checked(self, samples, error):
+        """Return samples without an error, or an error without samples."""
         good = tf.equal(error, "")
         error = tf.cond(good, lambda: clip_fault(samples, self._sample_rate), lambda: error)
         return samples[: tf.where(tf.equal(error, ""), tf.size(samples), 0)], error
@@ -205,7 +204,7 @@ class ServedModel:
         """Run the network group by group: a dictionary of `(batch, ...)`."""
         longest = tf.maximum(tf.reduce_max(recordings.lengths), 1)
         size = tf.cast(tf.maximum(self._group_samples // longest, 1), tf.int32)
-        answers = tf.map_fn(
+        outputs = tf.map_fn(
             lambda start: self._run_group(recordings, start, size),
             tf.range(0, tf.size(recordings.lengths), size),
             fn_output_signature={
@@ -216,12 +215,12 @@ class ServedModel:
             },
             parallel_iterations=1,
         )
-        answers = {name: groups.values for name, groups in answers.items()}
+        outputs = {name: groups.values for name, groups in outputs.items()}
         return {
-            **answers,
-            "probabilities": tf.reshape(answers["probabilities"], [-1, self._names.shape[0]]),  # where nothing was run,
-            "embedding": tf.reshape(answers["embedding"], [-1, self._num_features]),  # the rank is lost
-            "attention": answers["attention"].to_tensor(),
+            **outputs,
+            "probabilities": tf.reshape(outputs["probabilities"], [-1, self._names.shape[0]]),  # where nothing was run,
+            "embedding": tf.reshape(outputs["embedding"], [-1, self._num_features]),  # the rank is lost
+            "attention": outputs["attention"].to_tensor(),
         }
 
     def _run_group(self, recordings: _Recordings, start, size):
@@ -230,7 +229,7 @@ class ServedModel:
         longest = tf.cast(tf.reduce_max(recordings.lengths[part]), tf.int32)
 
         def read(item):
-            samples, error = self._judged(*recordings.read(item))
+            samples, error = self._checked(*recordings.read(item))
             length = tf.size(samples)
             return tf.pad(samples, [[0, longest - length]]), length, error
 
@@ -247,7 +246,7 @@ class ServedModel:
 
 
 def _waveform_errors(waveform, num_samples, sample_rate, max_seconds: float):
-    """What is wrong with the numbers of each item, `(batch,)`; the last fault that is found is the one reported."""
+    """Return the error of each item's numbers, `(batch,)`; the last one found is reported."""
     time, text = tf.shape(waveform)[1], tf.strings.as_string
     seconds = tf.cast(num_samples, tf.float64) / tf.cast(tf.maximum(sample_rate, 1), tf.float64)
     has_rate = (sample_rate >= LOWEST_SAMPLE_RATE) & (sample_rate <= HIGHEST_SAMPLE_RATE)

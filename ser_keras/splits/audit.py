@@ -1,4 +1,4 @@
-"""An audit that names everything on two sides of a split that should be on one."""
+"""An audit that names every leak between the subsets of a split."""
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -7,29 +7,34 @@ from dataclasses import dataclass
 import numpy as np
 
 from ser_keras.corpora import Utterance
-from ser_keras.splits.split import SIDES, Split, origins_of, sort_utterances
+from ser_keras.splits.split import SUBSETS, Split, origins_of, sort_utterances
 from ser_keras.terminal import shown
 
 LEAK_KINDS = ("speaker", "audio", "derived")
 _NUM_SHOWN = 20
 
+_Places = Mapping[str, Sequence[Utterance]]  # clips by subset
+
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that the audit found.
+    """One result of the audit.
 
-    `kind` is one of "speaker", "audio" and "derived" (leaks), "label" (identical audio with different labels),
-    "unknown speaker" and "class" (limits of what the score can say); `sides` names the sides concerned.
+    Attributes:
+        kind: "speaker", "audio" or "derived" (leaks), "label" (identical audio with different labels),
+            "unknown speaker" or "class" (limits of the score).
+        message: The speakers, files or classes concerned.
+        subsets: The subsets concerned.
     """
 
     kind: str
     message: str
-    sides: tuple[str, ...]
+    subsets: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class SplitAudit:
-    """What `audit_split` found; iterate over it for the findings, print it to read them."""
+    """The findings of `audit_split`; iterate over it, or print it."""
 
     findings: tuple[Finding, ...]
 
@@ -46,147 +51,144 @@ class SplitAudit:
 
     @property
     def ok(self) -> bool:
-        """True where nothing at all was found."""
+        """True if there is no finding."""
         return not self.findings
 
     @property
     def leaks(self) -> tuple[Finding, ...]:
-        """The findings that make a score too good: not a class that a side lacks, say."""
+        """The findings that make a score too good."""
         return tuple(finding for finding in self.findings if finding.kind in LEAK_KINDS)
 
 
 def audit_split(split: Split, *, fingerprints: Mapping[Utterance, str] | None = None) -> SplitAudit:
-    """Everything that stands on two sides of a split and should not, and every class that a side lacks.
+    """Find leaks between the subsets of a split, and classes that a subset lacks.
 
-    It finds speakers; identical audio (by fingerprint, or overlapping segments of one file); clips made
-    from one recording (`x.wav` and `x_aug1.wav`, `x-noise.wav`, `x_pitch+2.wav`, `x_speed0.9.wav`,
-    `x_copy.wav` or `x (1).wav`; segments of one file); identical audio with different labels, within one set too;
-    clips without a speaker; and missing classes.
+    Leaks are speakers in two subsets; identical audio (by fingerprint, or overlapping segments of one file); and clips
+    made from one recording (`x.wav` and `x_aug1.wav`, `x-noise.wav`, `x_pitch+2.wav`, `x_speed0.9.wav`,
+    `x_copy.wav` or `x (1).wav`; segments of one file). Further findings are identical audio with different labels,
+    within one subset too; clips without a speaker; and missing classes.
 
     Args:
-        split: Three sides, from here or from elsewhere.
+        split: Training, validation and test set, from this package or from elsewhere.
         fingerprints: A hash of each clip's decoded audio; without it identical files with other names
             are not found.
 
     Returns:
-        The findings, leaks first; `.ok` where there is none.
+        The findings, leaks first; `.ok` if there is none.
 
     Example:
         >>> from pathlib import Path
-        >>> sides = [(Utterance(Path(f"{name}.wav"), "sad", "a", "own"),) for name in ("1", "2", "1_aug")]
-        >>> print(audit_split(Split(*sides)))
+        >>> subsets = [(Utterance(Path(f"{name}.wav"), "sad", "a", "own"),) for name in ("1", "2", "1_aug")]
+        >>> print(audit_split(Split(*subsets)))
         Split audit: 2 leaks, 2 findings.
           speaker: own/a is in train (1 clip), val (1 clip) and test (1 clip)
           derived: made from one recording: 1.wav (train) and 1_aug.wav (test)
     """
-    split = Split(*map(sort_utterances, split))
+    split, fingerprints = Split(*map(sort_utterances, split)), fingerprints or {}
     return SplitAudit(
         (
-            *_speakers_on_two_sides(split),
-            *_audio_on_two_sides(split, fingerprints or {}),
-            *_files_on_two_sides(split),
-            *_derived_on_two_sides(split),
-            *_labels_of_identical_audio(split, fingerprints or {}),
+            *_shared_speakers(split),
+            *_shared_audio(split, fingerprints),
+            *_shared_files(split),
+            *_shared_origins(split),
+            *_labels_of_identical_audio(split, fingerprints),
             *_unknown_speakers(split),
             *_missing_classes(split),
         )
     )
 
 
-def _speakers_on_two_sides(split: Split) -> Iterator[Finding]:
-    for _, places in _shared(split, lambda clip: clip.speaker_key):
-        where = [f"{side} ({len(clips)} clip{'s' * (len(clips) > 1)})" for side, clips in places.items()]
+def _shared_speakers(split: Split) -> Iterator[Finding]:
+    for places in _shared(split, lambda clip: clip.speaker_key):
+        where = [f"{subset} ({len(clips)} clip{'s' * (len(clips) > 1)})" for subset, clips in places.items()]
         names = " = ".join(dict.fromkeys(clip.speaker_id for clips in places.values() for clip in clips))
         yield Finding("speaker", f"{names} is in {', '.join(where[:-1])} and {where[-1]}", tuple(places))
 
 
-def _audio_on_two_sides(split: Split, fingerprints: Mapping[Utterance, str]) -> Iterator[Finding]:
-    for _, places in _shared(split, fingerprints.get):
-        if _num_files(places) > 1:  # else see _files_on_two_sides
+def _shared_audio(split: Split, fingerprints: Mapping[Utterance, str]) -> Iterator[Finding]:
+    for places in _shared(split, fingerprints.get):
+        if _num_files(places) > 1:  # one file: see _shared_files
             yield Finding("audio", f"identical audio: {_first_of_each(places)}", tuple(places))
 
 
-def _files_on_two_sides(split: Split) -> Iterator[Finding]:
-    for path, places in _shared(split, lambda clip: clip.path):
-        kind, what = ("audio", "overlapping parts") if _overlap(places) else ("derived", "segments")
+def _shared_files(split: Split) -> Iterator[Finding]:
+    for places in _shared(split, lambda clip: clip.path):
+        kind, what = ("audio", "overlapping segments") if _overlap(places) else ("derived", "segments")
+        path = next(iter(places.values()))[0].path
         yield Finding(kind, f"{what} of one file, {path}, are in {' and '.join(places)}", tuple(places))
 
 
-def _overlap(places: Mapping[str, Sequence[Utterance]]) -> bool:
-    """Whether segments of two sides overlap in time; a sweep in the order of their starts."""
+def _overlap(places: _Places) -> bool:
+    """Return whether segments of two subsets overlap in time, by a sweep in the order of their starts."""
     segments = sorted(
-        (clip.start_seconds or 0.0, np.inf if clip.end_seconds is None else clip.end_seconds, side)
-        for side, clips in places.items()
+        (clip.start_seconds or 0.0, np.inf if clip.end_seconds is None else clip.end_seconds, subset)
+        for subset, clips in places.items()
         for clip in clips
     )
     latest_end = dict.fromkeys(places, -np.inf)
-    for start, end, side in segments:
-        if any(latest > start for other, latest in latest_end.items() if other != side):
+    for start, end, subset in segments:
+        if any(latest > start for other, latest in latest_end.items() if other != subset):
             return True
-        latest_end[side] = max(latest_end[side], end)
+        latest_end[subset] = max(latest_end[subset], end)
     return False
 
 
-def _derived_on_two_sides(split: Split) -> Iterator[Finding]:
-    origins = origins_of(clip.path for side in split for clip in side)
-    for _, places in _shared(split, lambda clip: origins[clip.path]):
+def _shared_origins(split: Split) -> Iterator[Finding]:
+    origins = origins_of(clip.path for subset in split for clip in subset)
+    for places in _shared(split, lambda clip: origins[clip.path]):
         if _num_files(places) > 1:
             yield Finding("derived", f"made from one recording: {_first_of_each(places)}", tuple(places))
 
 
 def _labels_of_identical_audio(split: Split, fingerprints: Mapping[Utterance, str]) -> Iterator[Finding]:
-    first, others = {}, defaultdict(dict)  # by sound; the clips of further labels by label
-    for side, clip in ((side, clip) for side, clips in zip(SIDES, split, strict=True) for clip in clips):
-        sound = fingerprints.get(clip)
-        known = first.setdefault(sound, (side, clip))
-        if sound is not None and known[1].emotion != clip.emotion:
-            others[sound].setdefault(clip.emotion, (side, clip))
-    for sound, found in others.items():
-        places = [first[sound], *found.values()]
-        names = " and ".join(f"{clip.path} ({clip.emotion}, {side})" for side, clip in places)
-        sides = tuple(side for side in SIDES if side in dict(places))
-        yield Finding("label", f"identical audio with different labels: {names}", sides)
+    labelled = defaultdict(dict)  # by sound the first clip of each label
+    for subset, clips in split._asdict().items():
+        for clip in clips:
+            if clip in fingerprints:
+                labelled[fingerprints[clip]].setdefault(clip.emotion, (subset, clip))
+    for places in (list(found.values()) for found in labelled.values() if len(found) > 1):
+        names = " and ".join(f"{clip.path} ({clip.emotion}, {subset})" for subset, clip in places)
+        subsets = tuple(subset for subset in SUBSETS if subset in dict(places))
+        yield Finding("label", f"identical audio with different labels: {names}", subsets)
 
 
 def _unknown_speakers(split: Split) -> Iterator[Finding]:
-    unknown = {
-        side: [clip for clip in clips if clip.speaker_id is None] for side, clips in zip(SIDES, split, strict=True)
-    }
-    unknown = {side: clips for side, clips in unknown.items() if clips}
+    unknown = {subset: [clip for clip in clips if clip.speaker_id is None] for subset, clips in split._asdict().items()}
+    unknown = {subset: clips for subset, clips in unknown.items() if clips}
     if unknown:
-        message = f"no speaker is known for {_first_of_each(unknown)}: speakers may be on two sides"
+        message = f"no speaker is known for {_first_of_each(unknown)}: speakers may be in two subsets"
         yield Finding("unknown speaker", message, tuple(unknown))
 
 
 def _missing_classes(split: Split) -> Iterator[Finding]:
-    present = {side: {clip.emotion for clip in clips} for side, clips in zip(SIDES, split, strict=True)}
+    present = {subset: {clip.emotion for clip in clips} for subset, clips in split._asdict().items()}
     absent = {
-        emotion: tuple(side for side in SIDES if emotion not in present[side])
+        emotion: tuple(subset for subset in SUBSETS if emotion not in present[subset])
         for emotion in sorted(set().union(*present.values()))
     }
-    for emotion, sides in sorted(absent.items(), key=lambda item: "train" not in item[1]):
-        if sides:
-            effect = ": no model can learn it there, so its clips elsewhere all count as errors" * ("train" in sides)
-            yield Finding("class", f"no {emotion} clip in {' and '.join(sides)}{effect}", sides)
+    for emotion, subsets in sorted(absent.items(), key=lambda item: "train" not in item[1]):
+        if subsets:
+            effect = ": no model can learn it there, so its clips elsewhere all count as errors" * ("train" in subsets)
+            yield Finding("class", f"no {emotion} clip in {' and '.join(subsets)}{effect}", subsets)
 
 
-def _shared(split: Split, key: Callable[[Utterance], Hashable]) -> list[tuple[Hashable, dict[str, list[Utterance]]]]:
-    """The keys found on two sides or more, with each side's clips."""
+def _shared(split: Split, key: Callable[[Utterance], Hashable]) -> list[_Places]:
+    """Return the clips by subset for each key that is in two subsets or more."""
     places = defaultdict(lambda: defaultdict(list))
-    for side, clips in zip(SIDES, split, strict=True):
+    for subset, clips in split._asdict().items():
         for clip in clips:
             if (value := key(clip)) is not None:
-                places[value][side].append(clip)
-    return [(value, sides) for value, sides in places.items() if len(sides) > 1]
+                places[value][subset].append(clip)
+    return [subsets for subsets in places.values() if len(subsets) > 1]
 
 
-def _first_of_each(places: Mapping[str, Sequence[Utterance]]) -> str:
+def _first_of_each(places: _Places) -> str:
     named = [
-        f"{clips[0].path} ({side})" + (f" and {len(clips) - 1} more" if len(clips) > 1 else "")
-        for side, clips in places.items()
+        f"{clips[0].path} ({subset})" + (f" and {len(clips) - 1} more" if len(clips) > 1 else "")
+        for subset, clips in places.items()
     ]
     return " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
 
 
-def _num_files(places: Mapping[str, Sequence[Utterance]]) -> int:
+def _num_files(places: _Places) -> int:
     return len({clip.path for clips in places.values() for clip in clips})

@@ -1,4 +1,4 @@
-"""Folds: each recording is in the test side of one split, for scores over all speakers."""
+"""Folds: each recording is in the test set of one split, for scores over all speakers."""
 
 import csv
 import unicodedata
@@ -14,28 +14,28 @@ from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
 from ser_keras.spelling import spelling_key
 from ser_keras.splits.holdout import (
-    carve_validation,
-    deal_groups,
-    deal_validation,
+    distribute_groups,
     group_by_speaker,
     recordings_by_emotion,
     shuffle,
+    split_off_random_validation,
+    split_off_validation,
 )
 from ser_keras.splits.split import OptimisticScoreWarning, Split, Utterances, sort_utterances
 
 PUBLISHED_FOLDS = {"ravdess": Path(__file__).parents[1] / "protocols" / "ravdess_6_folds.csv"}
-"""Folds that come along, by the name under which they can be asked for; protocols/README.md cites the sources."""
+"""Folds of published protocols by name; protocols/README.md cites the sources."""
 
 _NUM_SHOWN = 20
 _PATH_OR_SPEAKER = {
     "path": (lambda clip: clip.path.as_posix(), partial(unicodedata.normalize, "NFC")),
     "speaker": (lambda clip: clip.speaker_id, spelling_key),
 }
-"""For each column of a folds file the name of a clip, and what all spellings of that name have in common."""
+"""For each column of a folds file a function from a clip to its name, and one from a name to a key of all spellings."""
 
 
 def leave_one_speaker_out(utterances: Iterable[Utterance], *, val_fraction: float = 0.1, seed: int = 0) -> list[Split]:
-    """One split for each speaker, who alone is its test side; for corpora of a few speakers (EmoDB: 10).
+    """Return one split for each speaker, who is its test set; for corpora of a few speakers (EmoDB: 10).
 
     Args:
         utterances: The labelled clips, each with its speaker.
@@ -65,20 +65,17 @@ def speaker_folds(
     seed: int = 0,
     val_seed: int | None = None,
 ) -> list[Split]:
-    """Cross-validation over groups of speakers: each clip is in the test side of exactly one split.
+    """Return one split for each of several groups of speakers, which is its test set.
 
     Args:
         utterances: The labelled clips, each with its speaker.
         num_folds: Number of folds, 2 or more, at most the number of speakers.
         val_fraction: Share of the other folds' clips for validation, in (0, 1).
         seed: The same seed gives the same folds.
-        val_seed: The same one gives the same validation speakers; `seed` where it is None.
-
-    Returns:
-        One split for each fold.
+        val_seed: The same value gives the same validation speakers; `seed` if None.
 
     Raises:
-        InputError: A clip has no speaker, or the speakers are too few for so many folds.
+        InputError: A clip has no speaker, or there are fewer speakers than folds.
 
     Example:
         >>> from pathlib import Path
@@ -86,10 +83,9 @@ def speaker_folds(
         >>> [len(split.test) for split in speaker_folds(clips, num_folds=3)]
         [2, 2, 2]
     """
-    if num_folds < 2:
-        raise InputError(f"num_folds is {num_folds}; cross-validation needs 2 or more")
+    _require_two_folds(num_folds)
     speakers = group_by_speaker(utterances, at_least=max(3, num_folds))
-    folds = deal_groups(speakers, [1 / num_folds] * num_folds, seed)
+    folds = distribute_groups(speakers, [1 / num_folds] * num_folds, seed)
     return _rotate(folds, val_fraction, seed if val_seed is None else val_seed)
 
 
@@ -101,20 +97,12 @@ def random_folds(
     seed: int = 0,
     val_seed: int | None = None,
 ) -> list[Split]:
-    """Cross-validation by emotion alone, which puts every speaker on all sides; it warns.
+    """Return folds by emotion alone, with every speaker in all subsets; it warns.
 
-    To show what such a leak is worth, or for data whose speakers nobody knows. As in `random_split` the
-    validation clips are dealt at random too, and what was made from one recording stays together.
+    Use them to measure the effect of such a leak, or for data without known speakers. As in `random_split` the
+    validation clips are random too, and clips made from one recording stay together.
 
-    Args:
-        utterances: The labelled clips.
-        num_folds: Number of folds, 2 or more.
-        val_fraction: Share of the other folds' clips for validation, in (0, 1).
-        seed: The same seed gives the same folds.
-        val_seed: The same one gives the same validation clips; `seed` where it is None.
-
-    Returns:
-        One split for each fold; each fold has its share of each emotion.
+    Arguments are those of `speaker_folds`.
 
     Raises:
         InputError: There are fewer recordings than folds.
@@ -126,8 +114,7 @@ def random_folds(
         ...     [sorted(clip.emotion for clip in split.test) for split in random_folds(clips, num_folds=3)][0]
         ['angry', 'angry', 'sad', 'sad']
     """
-    if num_folds < 2:
-        raise InputError(f"num_folds is {num_folds}; cross-validation needs 2 or more")
+    _require_two_folds(num_folds)
     rng = np.random.default_rng(seed)
     by_emotion = recordings_by_emotion(sort_utterances(utterances), at_least=max(3, num_folds))
     recordings = [recording for group in by_emotion for recording in shuffle(group, rng)]
@@ -139,7 +126,7 @@ def random_folds(
         stacklevel=2,
     )
     val_seed = seed if val_seed is None else val_seed
-    return _rotate(folds, val_fraction, val_seed, carve=deal_validation)
+    return _rotate(folds, val_fraction, val_seed, split_off=split_off_random_validation)
 
 
 def fixed_folds(
@@ -148,27 +135,26 @@ def fixed_folds(
     *,
     val_fraction: float = 0.1,
     seed: int = 0,
-    left_out: Iterable[Path] = (),
+    skipped: Iterable[Path] = (),
 ) -> list[Split]:
-    r"""Cross-validation with the folds of a CSV file, to compare with published figures.
+    r"""Return the folds of a CSV file, to compare with published figures.
 
     The file has the columns `speaker,fold` (a speaker as `03` or `emodb/03`) or `path,fold` (a path, or
-    as much of its end as is unique); those of `PUBLISHED_FOLDS` come along and are known by name. A
-    speaker in two folds is a leak of the file's own; it warns.
+    as much of its end as is unique). A warning reports a speaker in two folds.
 
     Args:
         utterances: The labelled clips.
-        folds_path: The CSV file, UTF-8, or a name of `PUBLISHED_FOLDS`.
+        folds_path: The CSV file in UTF-8, or a name of `PUBLISHED_FOLDS`.
         val_fraction: Share of the other folds' clips for validation, in (0, 1).
         seed: The same seed gives the same validation speakers.
-        left_out: Files that could not be used; the CSV file may name them.
+        skipped: Files that could not be used; the CSV file may name them.
 
     Returns:
-        One split for each fold, in the order of the folds' names.
+        The splits, in the order of the folds' names.
 
     Raises:
         InputError: The file cannot be read, lacks a column, has fewer than two folds, names a speaker or
-            path that the data has not, or leaves out a clip.
+            path that the data does not have, or lacks a clip.
 
     Example:
         >>> from pathlib import Path
@@ -182,7 +168,7 @@ def fixed_folds(
     """
     clips = sort_utterances(utterances)
     folds_path = PUBLISHED_FOLDS.get(str(folds_path), Path(folds_path))
-    fold_of = _read_folds(clips, folds_path, left_out)
+    fold_of = _read_folds(clips, folds_path, skipped)
     folds = defaultdict(list)
     for clip in clips:
         if clip not in fold_of:
@@ -195,23 +181,28 @@ def fixed_folds(
     return _rotate([tuple(folds[name]) for name in names], val_fraction, seed)
 
 
+def _require_two_folds(num_folds: int) -> None:
+    if num_folds < 2:
+        raise InputError(f"num_folds is {num_folds}; cross-validation needs 2 or more")
+
+
 def _rotate(
     folds: Sequence[Iterable[Utterance]],
     val_fraction: float,
     seed: int,
-    carve: Callable[..., list[Utterances]] = carve_validation,
+    split_off: Callable[..., list[Utterances]] = split_off_validation,
 ) -> list[Split]:
-    """Each fold is the test side once; validation is carved out of the others."""
+    """Return a split for each fold as the test set, with a validation set from the others."""
     splits = []
     for index, test in enumerate(folds):
         others = [clip for fold in (*folds[:index], *folds[index + 1 :]) for clip in fold]
-        splits.append(Split(*carve(others, val_fraction, seed), sort_utterances(test)))
+        splits.append(Split(*split_off(others, val_fraction, seed), sort_utterances(test)))
     return splits
 
 
-def _read_folds(clips: Utterances, folds_path: Path, left_out: Iterable[Path]) -> dict[Utterance, str]:
+def _read_folds(clips: Utterances, folds_path: Path, skipped: Iterable[Path]) -> dict[Utterance, str]:
     column, rows = _fold_rows(folds_path)
-    find = _finder(clips, *_PATH_OR_SPEAKER[column], [each.as_posix() for each in left_out if column == "path"])
+    find = _finder(clips, *_PATH_OR_SPEAKER[column], [each.as_posix() for each in skipped if column == "path"])
     fold_of: dict[Utterance, str] = {}
     for line, row in rows:
         where, fold = f"{folds_path}, line {line}", (row["fold"] or "").strip()
@@ -244,7 +235,7 @@ def _finder(
     key_of: Callable[[str], str],
     names_without_clips: Iterable[str],
 ) -> Callable[[str, str], Sequence[Utterance]]:
-    """A look-up of clips by a name, or by as much of its end (whole parts between slashes) as is unique."""
+    """Return a look-up of clips by a name, or by as much of its end (complete parts between slashes) as is unique."""
     names = {key_of(name): name for name in names_without_clips}
     clips_of, keys_of = defaultdict(list), defaultdict(list)
     for clip in clips:
@@ -258,9 +249,9 @@ def _finder(
         tail = PurePosixPath("/", key_of(asked.replace("\\", "/")))
         found = [key for key in keys_of[tail.name] if f"/{key}".endswith(str(tail))]
         if len(found) != 1:
-            trouble = "ambiguous; it may be" if found else "not in the data, which has"
+            problem = "ambiguous; it may be" if found else "not in the data, which has"
             known = [names[key] for key in found] or sorted(map(names.get, clips_of))
-            raise InputError(f"{where} {asked!r} is {trouble} {', '.join(known[:_NUM_SHOWN])}")
+            raise InputError(f"{where} {asked!r} is {problem} {', '.join(known[:_NUM_SHOWN])}")
         return clips_of[found[0]]
 
     return find
@@ -268,9 +259,9 @@ def _finder(
 
 def _warn_of_shared_speakers(folds: Mapping[str, Sequence[Utterance]], folds_path: str | Path) -> None:
     names = {clip.speaker_key: clip.speaker_id for clips in folds.values() for clip in clips}
-    places = Counter(speaker for clips in folds.values() for speaker in {clip.speaker_key for clip in clips})
-    unknown = places.pop(None, 0)
-    shared = sorted(names[speaker] for speaker, count in places.items() if count > 1)
+    num_folds = Counter(speaker for clips in folds.values() for speaker in {clip.speaker_key for clip in clips})
+    unknown = num_folds.pop(None, 0)
+    shared = sorted(names[speaker] for speaker, count in num_folds.items() if count > 1)
     if shared or unknown:
         what = f"speakers in two folds or more: {', '.join(shared)}" if shared else "clips without a speaker"
         warnings.warn(

@@ -1,4 +1,4 @@
-"""One split into train, val and test: by speaker, or where no speaker is known at random."""
+"""One split into training, validation and test set: by speaker, or at random where no speaker is known."""
 
 import warnings
 from collections import Counter, defaultdict
@@ -10,7 +10,7 @@ import numpy as np
 from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
 from ser_keras.splits.split import (
-    SIDES,
+    SUBSETS,
     OptimisticScoreWarning,
     SpeakerSplitError,
     Split,
@@ -25,9 +25,9 @@ _NUM_CANDIDATES = 512
 def default_split(
     utterances: Iterable[Utterance], *, val_fraction: float = 0.1, test_fraction: float = 0.2, seed: int = 0
 ) -> Split:
-    """The most honest split that the data allows.
+    """Return the most honest split that the data allows.
 
-    The data's own `split` column where it has one (validation is carved out of train where the column
+    This is the dataset's own `split` where it has one (with validation speakers taken from its training set if it
     names none), else `speaker_split`, else, where no speaker is known at all, `random_split`.
 
     Args:
@@ -36,11 +36,8 @@ def default_split(
         test_fraction: Share of the clips for the test, in (0, 1).
         seed: The same seed gives the same split.
 
-    Returns:
-        The three sides.
-
     Raises:
-        InputError: Only some clips name a split, or only some a speaker; or too few speakers.
+        InputError: Only some clips have a split, or only some a speaker; or there are too few speakers.
 
     Example:
         >>> from pathlib import Path
@@ -59,19 +56,12 @@ def default_split(
 def speaker_split(
     utterances: Iterable[Utterance], *, val_fraction: float = 0.1, test_fraction: float = 0.2, seed: int = 0
 ) -> Split:
-    """Three sides with no speaker in common, each emotion spread over them as far as its speakers allow.
+    """Return a split with no speaker in two subsets, and each emotion spread as evenly as its speakers allow.
 
-    Of a few hundred seeded ways to deal out the speakers it takes the one with the smallest
-    Σ (share - fraction)² / fraction over sides and emotions: Pearson's chi-square of the split.
+    Of 512 seeded ways to distribute the speakers it takes the one with the smallest
+    Σ (share - fraction)² / fraction over subsets and emotions: Pearson's chi-square of the split.
 
-    Args:
-        utterances: The labelled clips, each with its speaker.
-        val_fraction: Share of the clips for validation, in (0, 1).
-        test_fraction: Share of the clips for the test, in (0, 1).
-        seed: The same seed gives the same split.
-
-    Returns:
-        The three sides, each with one speaker or more.
+    Arguments are those of `default_split`.
 
     Raises:
         InputError: A clip has no speaker, or there are fewer than three speakers.
@@ -79,43 +69,36 @@ def speaker_split(
     Example:
         >>> from pathlib import Path
         >>> clips = [Utterance(Path(f"{s}{e}.wav"), e, s, "own") for s in "abcde" for e in ("angry", "sad")]
-        >>> [len(side) for side in speaker_split(clips)]
+        >>> [len(subset) for subset in speaker_split(clips)]
         [6, 2, 2]
     """
     fractions = _fractions(val_fraction, test_fraction)
-    return Split(*deal_groups(group_by_speaker(utterances, at_least=3), fractions, seed))
+    return Split(*distribute_groups(group_by_speaker(utterances, at_least=3), fractions, seed))
 
 
 def random_split(
     utterances: Iterable[Utterance], *, val_fraction: float = 0.1, test_fraction: float = 0.2, seed: int = 0
 ) -> Split:
-    """Three sides by emotion alone, for data whose speakers nobody knows; it warns.
+    """Return a split by emotion alone, for data without known speakers; it warns.
 
     The segments of one file, and the copies made from it (see `audit_split`), stay together. An emotion
-    with one clip goes to train, one with two to train and test.
+    with one clip is in the training set, one with two in the training and the test set.
 
-    Args:
-        utterances: The labelled clips, three or more.
-        val_fraction: Share of the clips for validation, in (0, 1).
-        test_fraction: Share of the clips for the test, in (0, 1).
-        seed: The same seed gives the same split.
-
-    Returns:
-        The three sides.
+    Arguments are those of `default_split`.
 
     Raises:
-        InputError: Fewer than three recordings.
+        InputError: There are fewer than three recordings.
 
     Example:
         >>> from pathlib import Path
         >>> names = [f"{number}{emotion}" for number in range(20) for emotion in ("angry", "sad")]
         >>> clips = [Utterance(Path(f"{name}.wav"), name.lstrip("0123456789"), None, "own") for name in names]
         >>> with warnings.catch_warnings(action="ignore"):
-        ...     [len(side) for side in random_split(clips)]
+        ...     [len(subset) for subset in random_split(clips)]
         [28, 4, 8]
     """
     fractions = _fractions(val_fraction, test_fraction)
-    split = Split(*_deal_at_random(sort_utterances(utterances), fractions, seed))
+    split = Split(*_distribute_randomly(sort_utterances(utterances), fractions, seed))
     warnings.warn(
         "random split: the speakers are unknown or ignored, so one speaker can be in train and in test and "
         "the score will be optimistic, better than on new speakers; name the speakers in a manifest for an "
@@ -127,32 +110,32 @@ def random_split(
 
 
 def _given_split(clips: Utterances, val_fraction: float, seed: int) -> Split:
-    sides = {side: [] for side in SIDES}
+    subsets = {subset: [] for subset in SUBSETS}
     for clip in clips:
-        if clip.split not in SIDES:
+        if clip.split not in SUBSETS:
             raise InputError(
                 f"{clip.path} has the split {clip.split!r}, but other clips name theirs: "
                 "give each clip train, val or test, or give none of them any"
             )
-        sides[clip.split].append(clip)
-    for side in ("train", "test"):
-        if not sides[side]:
-            raise InputError(f"the split column puts no clip into {side}; the first clip is {clips[0].path}")
-    if not sides["val"]:
-        sides["train"], sides["val"] = carve_validation(sides["train"], val_fraction, seed)
-    return Split(*(sort_utterances(sides[side]) for side in SIDES))
+        subsets[clip.split].append(clip)
+    for subset in ("train", "test"):
+        if not subsets[subset]:
+            raise InputError(f"the split column puts no clip into {subset}; the first clip is {clips[0].path}")
+    if not subsets["val"]:
+        subsets["train"], subsets["val"] = split_off_validation(subsets["train"], val_fraction, seed)
+    return Split(*map(sort_utterances, subsets.values()))
 
 
-def carve_validation(clips: Sequence[Utterance], val_fraction: float, seed: int) -> list[Utterances]:
-    """Train and val: by speaker, unless nobody knows one."""
+def split_off_validation(clips: Sequence[Utterance], val_fraction: float, seed: int) -> list[Utterances]:
+    """Return training and validation set: by speaker, or by emotion alone where no speaker is known."""
     if any(clip.speaker_id for clip in clips):
-        return deal_groups(group_by_speaker(clips, at_least=2), _fractions(val_fraction), seed)
-    return deal_validation(clips, val_fraction, seed)
+        return distribute_groups(group_by_speaker(clips, at_least=2), _fractions(val_fraction), seed)
+    return split_off_random_validation(clips, val_fraction, seed)
 
 
-def deal_validation(clips: Sequence[Utterance], val_fraction: float, seed: int) -> list[Utterances]:
-    """Train and val by emotion alone, whoever speaks."""
-    return _deal_at_random(sort_utterances(clips), _fractions(val_fraction), seed)
+def split_off_random_validation(clips: Sequence[Utterance], val_fraction: float, seed: int) -> list[Utterances]:
+    """Return training and validation set by emotion alone."""
+    return _distribute_randomly(sort_utterances(clips), _fractions(val_fraction), seed)
 
 
 def _fractions(*held_out: float) -> list[float]:
@@ -168,7 +151,7 @@ def group_by_speaker(utterances: Iterable[Utterance], *, at_least: int) -> dict[
     """Return each speaker's utterances, in the order of the speakers' names.
 
     Raises:
-        InputError: an utterance names no speaker, or there are fewer than `at_least`.
+        SpeakerSplitError: An utterance has no speaker, or there are fewer speakers than `at_least`.
     """
     groups = defaultdict(list)
     for clip in sort_utterances(utterances):
@@ -185,19 +168,19 @@ def group_by_speaker(utterances: Iterable[Utterance], *, at_least: int) -> dict[
     return dict(sorted(groups.items()))
 
 
-def deal_groups(groups: Mapping[str, Utterances], fractions: Sequence[float], seed: int) -> list[Utterances]:
-    """Whole groups into parts of about these fractions: the best of many seeded trials."""
+def distribute_groups(groups: Mapping[str, Utterances], fractions: Sequence[float], seed: int) -> list[Utterances]:
+    """Return subsets of about these fractions, each of whole groups: the best of many seeded trials."""
     shares = _emotion_shares(groups)  # (groups, emotions + 1)
     trials = _trials(shares[:, -1], fractions, seed)  # (trials, groups)
-    part_of = trials[np.argmin(_misfit(trials, shares, fractions))]
-    parts = [[] for _ in fractions]
-    for part, clips in zip(part_of, groups.values(), strict=True):
-        parts[part].extend(clips)
-    return [sort_utterances(part) for part in parts]
+    subset_of = trials[np.argmin(_misfit(trials, shares, fractions))]
+    subsets = [[] for _ in fractions]
+    for subset, clips in zip(subset_of, groups.values(), strict=True):
+        subsets[subset].extend(clips)
+    return [sort_utterances(subset) for subset in subsets]
 
 
 def _emotion_shares(groups: Mapping[str, Utterances]) -> np.ndarray:
-    """Which share of each emotion's clips, and last of all clips, a group holds."""
+    """Return each group's share of each emotion's clips, and in the last column of all clips."""
     counts = [Counter(clip.emotion for clip in clips) for clips in groups.values()]
     emotions = sorted(set().union(*counts))
     table = np.array([[*(count[emotion] for emotion in emotions), count.total()] for count in counts], float)
@@ -205,60 +188,60 @@ def _emotion_shares(groups: Mapping[str, Utterances]) -> np.ndarray:
 
 
 def _trials(sizes: np.ndarray, fractions: Sequence[float], seed: int) -> np.ndarray:
-    """In each trial the groups come in another order, and each goes to the part that is least full."""
+    """Return the subset of each group in each trial: the groups come in random order, each to the least full subset."""
     order = np.random.default_rng(seed).random((_NUM_CANDIDATES, len(sizes))).argsort(axis=1)
     rows = np.arange(_NUM_CANDIDATES)
-    filled = np.zeros((_NUM_CANDIDATES, len(fractions)))  # 1 where a part has its fraction
-    part_of = np.empty(order.shape, int)
+    filled = np.zeros((_NUM_CANDIDATES, len(fractions)))  # 1 where a subset has its fraction
+    subset_of = np.empty(order.shape, int)
     for turn, group in enumerate(order.T):
-        # The first groups go one to each part, so that none is empty.
-        part = np.full(_NUM_CANDIDATES, turn) if turn < len(fractions) else filled.argmin(axis=1)
-        part_of[rows, group] = part
-        filled[rows, part] += sizes[group] / np.asarray(fractions)[part]
-    return part_of
+        # The first groups go one to each subset, so that none is empty.
+        subset = np.full(_NUM_CANDIDATES, turn) if turn < len(fractions) else filled.argmin(axis=1)
+        subset_of[rows, group] = subset
+        filled[rows, subset] += sizes[group] / np.asarray(fractions)[subset]
+    return subset_of
 
 
 def _misfit(trials: np.ndarray, shares: np.ndarray, fractions: Sequence[float]) -> np.ndarray:
     total = 0.0
-    for part, fraction in enumerate(fractions):
-        share = (trials == part) @ shares  # (trials, emotions + 1)
-        # An emotion that a part lacks counts far beyond its distance where the part is the large one, train.
+    for subset, fraction in enumerate(fractions):
+        share = (trials == subset) @ shares  # (trials, emotions + 1)
+        # A missing emotion counts far beyond its distance in the large subset, train.
         total += ((share - fraction) ** 2 / fraction + 1000 * fraction**3 * (share == 0)).sum(axis=1)
     return total
 
 
-def _deal_at_random(clips: Utterances, fractions: Sequence[float], seed: int) -> list[Utterances]:
-    """Each emotion's recordings, shuffled, into parts of about these fractions."""
+def _distribute_randomly(clips: Utterances, fractions: Sequence[float], seed: int) -> list[Utterances]:
+    """Return subsets of about these fractions of each emotion's recordings."""
     rng = np.random.default_rng(seed)
-    parts = [[] for _ in fractions]
+    subsets = [[] for _ in fractions]
     for recordings in recordings_by_emotion(clips, at_least=len(fractions)):
         shuffled = shuffle(recordings, rng)
-        for part, size in zip(parts, _sizes(len(recordings), fractions), strict=True):
-            part.extend(shuffled[:size])
+        for subset, size in zip(subsets, _sizes(len(recordings), fractions), strict=True):
+            subset.extend(shuffled[:size])
             del shuffled[:size]
-    for part in parts[1:]:
-        if not part:  # only emotions of one or two clips
-            part.append(parts[0].pop())
-    return [sort_utterances(clip for recording in part for clip in recording) for part in parts]
+    for subset in subsets[1:]:
+        if not subset:  # only emotions of one or two clips
+            subset.append(subsets[0].pop())
+    return [sort_utterances(clip for recording in subset for clip in recording) for subset in subsets]
 
 
 def shuffle(items: Sequence[Any], rng: np.random.Generator) -> list[Any]:
-    """Return items in another order."""
+    """Return items in random order."""
     return [items[index] for index in rng.random(len(items)).argsort()]
 
 
 def recordings_by_emotion(clips: Utterances, *, at_least: int) -> list[list[Utterances]]:
-    """For each emotion its recordings: what `audit_split` holds to be made from one file is one.
+    """Return each emotion's recordings: clips that `origins_of` traces to one file are one recording.
 
     Raises:
-        InputError: there are fewer than `at_least`.
+        InputError: There are fewer recordings than `at_least`.
     """
     origins = origins_of(clip.path for clip in clips)
     recordings = defaultdict(list)
     for clip in clips:
         recordings[origins[clip.path]].append(clip)
     if len(recordings) < at_least:
-        raise InputError(f"found {len(recordings)} recordings, but {at_least} parts need one each: add recordings")
+        raise InputError(f"found {len(recordings)} recordings, but {at_least} subsets need one each: add recordings")
     by_emotion = defaultdict(list)
     for recording in recordings.values():
         by_emotion[recording[0].emotion].append(tuple(recording))
@@ -266,7 +249,7 @@ def recordings_by_emotion(clips: Utterances, *, at_least: int) -> list[list[Utte
 
 
 def _sizes(count: int, fractions: Sequence[float]) -> list[int]:
-    """Part sizes for one emotion; where clips are too few for all parts, train comes first, then test."""
+    """Return the subsets' sizes for one emotion; where clips are too few, train comes first, then test."""
     held_out = [max(1, round(fraction * count)) for fraction in fractions[1:]]
     while sum(held_out) >= count:
         held_out[held_out.index(max(held_out))] -= 1

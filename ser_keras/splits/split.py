@@ -1,4 +1,4 @@
-"""The three sides of a split, and which recording a file was made from."""
+"""The three subsets of a split, and the original recording of each file."""
 
 import re
 from collections import defaultdict
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
 
-SIDES = ("train", "val", "test")
+SUBSETS = ("train", "val", "test")
 Utterances = tuple[Utterance, ...]
 _DERIVED = re.compile(
     r"([ _.-]+(aug(mented)?|noise|noisy|pitch(ed|[ _-]?shift(ed)?)?|speed|tempo|(time[ _-]?)?stretch(ed)?"
@@ -26,11 +26,11 @@ class OptimisticScoreWarning(UserWarning):
 
 
 class SpeakerSplitError(InputError):
-    """The recordings cannot be split by speaker: a random split is another way out, for callers who can choose it."""
+    """The recordings cannot be split by speaker; a random split may still be possible."""
 
 
 class Split(NamedTuple):
-    """The utterances of the three sides, each sorted by path."""
+    """The utterances of the training, validation and test set, each sorted by path."""
 
     train: Utterances
     val: Utterances
@@ -38,14 +38,15 @@ class Split(NamedTuple):
 
 
 @contextmanager
-def offering(remedy: str, *, unless: bool) -> Iterator[None]:
-    """Add a remedy to the error that recordings cannot be split by speaker.
-
-    Splits do not know by which setting they were chosen; whoever read the setting names it.
+def suggest_if_unsplittable(remedy: str, *, unless: bool) -> Iterator[None]:
+    """Add a remedy to a `SpeakerSplitError`, as the functions of this package do not know their caller's settings.
 
     Args:
-        remedy: what to choose instead.
-        unless: whether that is chosen already.
+        remedy: The setting to choose instead.
+        unless: Whether it is chosen already.
+
+    Raises:
+        InputError: The recordings cannot be split by speaker.
     """
     try:
         yield
@@ -56,14 +57,14 @@ def offering(remedy: str, *, unless: bool) -> Iterator[None]:
 
 
 def require_two_emotions(split: Split) -> Split:
-    """Return a split that can be trained on: the training set has two emotions or more.
+    """Return a split whose training set has two emotions or more.
 
     Raises:
-        InputError: It has not.
+        SpeakerSplitError: It has fewer.
     """
     trained_on = sorted({clip.emotion for clip in split.train})
     if len(trained_on) < 2:
-        found = sorted({clip.emotion for side in split for clip in side})
+        found = sorted({clip.emotion for subset in split for clip in subset})
         raise SpeakerSplitError(
             f"the training set has clips of {len(trained_on)} emotion ({', '.join(trained_on) or 'none'}), the data of "
             f"{len(found)} ({', '.join(found)}): a classifier needs at least 2 to train on; record each emotion from "
@@ -78,20 +79,14 @@ def sort_utterances(utterances: Iterable[Utterance]) -> Utterances:
 
 
 def _order(clip: Utterance) -> tuple:
-    return (
-        clip.path.as_posix(),
-        clip.start_seconds or 0.0,
-        clip.end_seconds or 0.0,
-        clip.emotion,
-        str(clip.speaker_id),
-    )
+    return clip.path.as_posix(), clip.start_seconds or 0.0, clip.end_seconds or 0.0, clip.emotion, str(clip.speaker_id)
 
 
 def origins_of(paths: Iterable[Path]) -> dict[Path, tuple[Path, str]]:
-    """Folder and stem of the recording that each file was made from: for most files their own.
+    """Return the folder and stem of the recording that each file was made from: for most files their own.
 
-    A made file's recording lies beside it, or is the only file of that stem elsewhere. Where there is
-    none, `x_aug1` and `x_aug2` still belong together; `x (1)` and `x (2)` do not: people number takes so.
+    The recording is in the same folder, or is the only file of that stem elsewhere. Where there is none, `x_aug1` and
+    `x_aug2` still belong together; `x (1)` and `x (2)` do not, since people number takes like that.
     """
     folders_of = defaultdict(set)
     for path in (paths := set(paths)):

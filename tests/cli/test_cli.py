@@ -1,11 +1,11 @@
-import csv
+"""`ser-keras train`, `export` and `convert`: what they write, what they print, how they fail."""
+
 import io
 import json
 import resource
 import subprocess
 import sys
 from contextlib import redirect_stdout
-from pathlib import Path
 from types import SimpleNamespace
 
 import keras
@@ -14,23 +14,16 @@ import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
-from conftest import SMALL
+from command_line import QUICK, fails
+from corpus_files import make
 
 from ser_keras.adaptation import adapt_normalization
 from ser_keras.cli import main, train
-from ser_keras.corpora import Utterance
 from ser_keras.evaluation import evaluate_model
 from ser_keras.files import read_csv
 from ser_keras.inference import Predictor
 from ser_keras.model import load_model
 from ser_keras.preprocessing import preprocess_data
-
-NETWORK = [
-    word
-    for name, value in SMALL.to_dict().items()
-    for word in ("--" + name.replace("_", "-"), *map(str, value if isinstance(value, list) else [value]))
-]
-QUICK = ["--epochs", "2", "--batch-size", "8", *NETWORK]
 
 
 @pytest.fixture(scope="module")
@@ -47,21 +40,11 @@ def run(trained):
     return trained.directory
 
 
-def fails(capsys, *arguments):
-    """Run a command that must fail, and return its one line."""
-    capsys.readouterr()
-    assert main([*map(str, arguments)]) == 2
-    captured = capsys.readouterr()
-    (line,) = captured.err.strip().split("\n")
-    assert "Traceback" not in line
-    return line
+def test_training_prints_its_run_directory(trained):
+    assert str(trained.directory) in trained.printed
 
 
-def test_training_says_where_its_run_directory_is(trained):
-    assert f"Run directory  {trained.directory}" in trained.printed
-
-
-def test_run_directory_is_whole(run):
+def test_the_run_directory_is_complete(run):
     expected = {
         *("config.json", "metrics.json", "history.csv", "model.keras", "export", "confusion_matrix.png"),
         *("history.png", "split.csv", "rejected.csv", "environment.json", "tensorboard"),
@@ -71,7 +54,7 @@ def test_run_directory_is_whole(run):
     assert (run / "export" / "1" / "saved_model.pb").is_file()
 
 
-def test_metrics_are_those_of_the_saved_model_on_the_test_side(run, corpus):
+def test_metrics_are_those_of_the_saved_model_on_the_test_set(run, corpus):
     metrics = json.loads((run / "metrics.json").read_text())
     splits = preprocess_data(corpus, batch_size=8)
     report = evaluate_model(keras.models.load_model(run / "model.keras"), splits.test)
@@ -82,12 +65,11 @@ def test_metrics_are_those_of_the_saved_model_on_the_test_side(run, corpus):
     assert set(metrics["speakers"]) == {each.speaker_id for each in splits.split.test}
 
 
-def test_split_csv_names_each_file_s_side(run, corpus):
-    with (run / "split.csv").open() as file:
-        rows = list(csv.DictReader(file))
+def test_split_csv_names_the_subset_of_each_file(run, corpus):
+    rows = read_csv(run / "split.csv")
     assert len(rows) == 48
     split = preprocess_data(corpus, batch_size=8).split
-    assert {row["path"] for row in rows if row["side"] == "test"} == {str(each.path) for each in split.test}
+    assert {row["path"] for row in rows if row["subset"] == "test"} == {str(each.path) for each in split.test}
 
 
 def test_predictions_are_those_that_were_scored(run):
@@ -101,12 +83,11 @@ def test_the_report_page_shows_score_training_and_split(run):
     page = (run / "report.html").read_text()
     metrics = json.loads((run / "metrics.json").read_text())
     assert f"{metrics['unweighted_average_recall']:.3f}" in page and "Training curves" in page
-    assert "No leak from training or validation found" in page
     mistakes = round(metrics["num_clips"] * (1 - metrics["accuracy"]))
     assert page.count("<audio") == min(mistakes, 6)
 
 
-def test_settings_and_environment_are_kept(run, corpus):
+def test_settings_and_environment_are_written(run, corpus):
     config = json.loads((run / "config.json").read_text())
     assert config["training"]["epochs"] == 2 and config["dataset_path"] == [str(corpus)]
     environment = json.loads((run / "environment.json").read_text())
@@ -114,15 +95,15 @@ def test_settings_and_environment_are_kept(run, corpus):
     assert environment["seconds"] > 0 and environment["peak_memory_mib"] > 0
 
 
-@pytest.mark.parametrize("name", ["confusion_matrix.png", "history.png"])
-def test_pictures_are_pictures(run, name):
-    assert np.ptp(matplotlib.image.imread(run / name)) > 0.5
+def test_pictures_are_pictures(run):
+    for name in ("confusion_matrix.png", "history.png"):
+        assert np.ptp(matplotlib.image.imread(run / name)) > 0.5
 
 
 def test_a_second_run_never_overwrites_a_first(run, corpus, capsys):
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     line = fails(capsys, "train", "--dataset-path", corpus, "--output-dir", run, *QUICK)
-    assert f"{run}: exists already" in line
+    assert str(run) in line and "another --output-dir" in line
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
@@ -136,25 +117,12 @@ def test_predict_reads_a_run_directory(run, corpus, capsys):
     assert 1 / 3 <= float(confidence) <= 1
 
 
-@pytest.mark.parametrize(("below", "abstains"), [("0", False), ("1", True)])
-def test_predict_abstains_below_a_threshold(run, corpus, capsys, below, abstains):
-    clip = next(corpus.rglob("*.wav"))
-    assert main(["predict", str(clip), "--model", str(run), "--abstain-below", below]) == 0
-    label, confidence, _ = capsys.readouterr().out.splitlines()[1].split()
-    assert (label == "abstained") is abstains and float(confidence) > 1 / 3
-
-
-def test_predict_refuses_a_threshold_that_is_no_probability(run, corpus, capsys):
-    line = fails(capsys, "predict", next(corpus.rglob("*.wav")), "--model", run, "--abstain-below", "50")
-    assert "abstain_below=50.0: expected 0 to 1" in line
-
-
 def test_predict_adapts_a_run_and_leaves_it_as_it_was(run, corpus, capsys):
     clip, before = next(corpus.rglob("*.wav")), (run / "model.keras").read_bytes()
     assert main(["predict", str(clip), "--model", str(run), "--adapt", str(corpus / "01")]) == 0
     printed = capsys.readouterr()
     label, confidence, path = printed.out.splitlines()[1].split()
-    assert "adapted to 12 recordings" in printed.err and "which weigh 86% against the training data" in printed.err
+    assert "12 recordings" in printed.err and "86%" in printed.err
     adapted = adapt_normalization(load_model(run), corpus / "01")
     expected = Predictor.of_model(adapted).predict(clip)
     assert (label, confidence) == (expected.label, f"{expected.confidence:.3f}") and path == str(clip)
@@ -193,58 +161,44 @@ def test_segments_of_long_files_train_as_well(segments):
     assert {(row["start_seconds"], row["end_seconds"]) for row in rows} == {("0.0", "1.0"), ("1.0", "2.0")}
 
 
-def manifest(folder, text, files=()):
+def manifest(folder, text, *files):
     for name in files:
         soundfile.write(folder / name, np.random.default_rng(0).normal(size=8_000) * 0.1, 16_000)
     (folder / "manifest.csv").write_text(text)
-    return folder
 
 
-def bad_inputs(folder, name):
-    """Make a dataset that cannot be used and return it."""
-    match name:
-        case "empty folder":
-            return folder
-        case "text files":
-            (folder / "notes.txt").write_text("hello")
-        case "unknown label":
-            soundfile.write(folder / "03-01-09-01-01-01-01.wav", np.zeros(8_000), 16_000)
-            soundfile.write(folder / "03-01-08-01-01-01-01.wav", np.zeros(8_000), 16_000)
-        case "one class":
-            manifest(
-                folder, "path,emotion,speaker\na.wav,sad,1\nb.wav,sad,2\nc.wav,sad,3\n", ["a.wav", "b.wav", "c.wav"]
-            )
-        case "one speaker":
-            manifest(folder, "path,emotion,speaker\na.wav,sad,1\nb.wav,happy,1\n", ["a.wav", "b.wav"])
-        case "missing path":
-            manifest(folder, "path,emotion\na.wav,sad\nb.wav,happy\n", ["a.wav"])
-        case "missing columns":
-            manifest(folder, "file,label\na.wav,sad\n", ["a.wav"])
-        case "no such folder":
-            return folder / "nowhere"
-    return folder
+BAD_INPUTS = {
+    "text files": (lambda folder: (folder / "notes.txt").write_text("hello"), ".txt", "expected"),
+    "unknown label": (
+        lambda folder: make(folder, "03-01-09-01-01-01-01.wav", "03-01-08-01-01-01-01.wav"),
+        "09-01",
+        "'09'",
+    ),
+    "one class": (
+        lambda folder: manifest(folder, "path,emotion,speaker\na.wav,sad,1\nb.wav,sad,2\n", "a.wav", "b.wav"),
+        "'sad'",
+        "at least 2",
+    ),
+    "one speaker": (
+        lambda folder: manifest(folder, "path,emotion,speaker\na.wav,sad,1\nb.wav,happy,1\n", "a.wav", "b.wav"),
+        "manifest/1",
+        "--split random",
+    ),
+    "missing path": (
+        lambda folder: manifest(folder, "path,emotion\na.wav,sad\nb.wav,happy\n", "a.wav"),
+        "b.wav",
+        "manifest.csv",
+    ),
+    "no such folder": (lambda folder: folder.rmdir(), "data", "expected"),
+}
 
 
-@pytest.mark.parametrize(
-    ("name", "found", "remedy"),
-    [
-        ("empty folder", "data", "expected"),
-        ("text files", ".txt", "expected"),
-        ("unknown label", "03-01-09-01-01-01-01.wav", "09"),
-        ("one class", "all 3 recordings are labelled 'sad'", "at least 2"),
-        ("one speaker", "1 found (manifest/1), 3 needed", "--split random"),
-        ("missing path", "b.wav", "manifest.csv"),
-        ("missing columns", "manifest.csv", "path"),
-        ("no such folder", "nowhere", ""),
-    ],
-)
-def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, capsys, name, found, remedy):
+@pytest.mark.parametrize("name", BAD_INPUTS)
+def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, capsys, name):
+    prepare, found, remedy = BAD_INPUTS[name]
     (tmp_path / "data").mkdir()
-    line = fails(
-        capsys,
-        *("train", "--dataset-path", bad_inputs(tmp_path / "data", name), "--output-dir", tmp_path / "a" / "run"),
-        *QUICK,
-    )
+    prepare(tmp_path / "data")
+    line = fails(capsys, "train", "--dataset-path", tmp_path / "data", "--output-dir", tmp_path / "a" / "run", *QUICK)
     assert found in line and remedy in line
     assert not (tmp_path / "a").exists()
 
@@ -252,7 +206,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, capsys, name, found,
 def test_another_number_of_emotions_is_one_line_and_leaves_nothing(tmp_path, corpus, capsys):
     out = tmp_path / "run"
     line = fails(capsys, "train", "--dataset-path", corpus, "--output-dir", out, "--num-emotions", 8, *QUICK)
-    assert "num_emotions=8, but there are 3 emotions (neutral, sad, angry): num_emotions=3 fits" in line
+    assert "num_emotions=8" in line and "num_emotions=3" in line
     assert not out.exists()
 
 
@@ -271,7 +225,7 @@ TENSORFLOW_SAYS = {
 
 
 @pytest.mark.parametrize("kind", TENSORFLOW_SAYS)
-def test_what_tensorflow_says_of_the_user_s_files_is_one_line(monkeypatch, capsys, kind):
+def test_errors_of_tensorflow_about_the_user_s_files_are_one_line(monkeypatch, capsys, kind):
     raised, expected = TENSORFLOW_SAYS[kind]
 
     def fail(options):
@@ -311,16 +265,11 @@ def test_a_place_that_cannot_be_written_is_found_before_the_work(tmp_path, corpu
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--epochs", "0"], "epochs=0: expected more than 0"),
-        (["--fft-length", "100"], "fft_length=100"),
-        (["--cache", ""], "cache=''"),
-        (["--seed", "-1"], "seed=-1: expected 0 to"),
-    ],
+    ("flags", "named"),
+    [(["--epochs", "0"], "epochs=0"), (["--fft-length", "100"], "fft_length=100"), (["--cache", ""], "cache=''")],
 )
-def test_settings_that_cannot_work_are_one_line(tmp_path, corpus, capsys, flags, message):
-    assert message in fails(capsys, "train", "--dataset-path", corpus, "--output-dir", tmp_path / "run", *flags)
+def test_settings_that_are_not_allowed_are_one_line(tmp_path, corpus, capsys, flags, named):
+    assert named in fails(capsys, "train", "--dataset-path", corpus, "--output-dir", tmp_path / "run", *flags)
 
 
 def test_an_unknown_flag_is_one_line_and_exit_code_2(capsys):
@@ -330,13 +279,9 @@ def test_an_unknown_flag_is_one_line_and_exit_code_2(capsys):
     assert len(capsys.readouterr().err.strip().split("\n")) == 1
 
 
-@pytest.mark.parametrize(
-    "command",
-    [["-m", "ser_keras.train"], ["-m", "ser_keras", "train"], ["-c", "from ser_keras.cli import main; main()"]],
-)
+@pytest.mark.parametrize("command", [["-m", "ser_keras.train"], ["-m", "ser_keras", "train"]])
 def test_every_entry_has_the_same_help(command):
-    arguments = ["train", "--help"] if command[0] == "-c" else ["--help"]
-    done = subprocess.run([sys.executable, *command, *arguments], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, *command, "--help"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("usage: ser-keras train")
     assert "--dataset-path" in done.stdout and "(default: 32)" in done.stdout
 
@@ -346,48 +291,44 @@ def test_export_writes_a_version_with_the_figures_of_the_run(run, tmp_path, caps
     assert main([*arguments, "--window-seconds", "2", "--batch-sizes", "1", "2", "--json"]) == 0
     version = tmp_path / "models" / "ser" / "1"
     captured = capsys.readouterr()
-    assert captured.err.startswith(f"{version}   checked against the live model")
+    assert str(version) in captured.err
     assert json.loads(captured.out)["version"] == str(version)
     card = (version / "README.md").read_text()
     metrics = json.loads((run / "metrics.json").read_text())
     assert f"| {metrics['unweighted_average_recall']:.3f} |" in card
-    assert "Corpus: corpus." in card and "No speaker of one side was heard on another" in card
-    assert "in windows of 2.0 s every 1.0 s" in card
+    assert "2.0 s" in card
     assert "max_batch_size { value: 2 }" in (version.parent / "batching.config").read_text()
 
 
-def test_export_adapts_and_says_so_in_the_model_card(run, corpus, tmp_path, capsys):
+def test_the_model_card_of_an_adapted_export_describes_the_adaptation(run, corpus, tmp_path, capsys):
     arguments = ["export", "--run", str(run), "--output-dir", str(tmp_path / "ser"), "--adapt", str(corpus / "01")]
     assert main([*arguments, "--abstain-below", "0.4"]) == 0
-    assert "adapted to 12 recordings" in capsys.readouterr().err
-    card = " ".join((tmp_path / "ser" / "1" / "README.md").read_text().split())
-    assert "adapted to 12 recordings without labels, which weigh 86 % against the training data" in card
-    assert "Answers with a confidence below 0.4 are marked in `abstained`" in card
-    assert "calibrated on the validation side, by a temperature of" in card
+    assert "12 recordings" in capsys.readouterr().err
+    card = (tmp_path / "ser" / "1" / "README.md").read_text()
+    assert all(each in card for each in ("12 recordings", "86 %", "0.4", "temperature"))
 
 
 def test_the_export_of_a_run_has_its_figures_too(run):
-    card = (run / "export" / "1" / "README.md").read_text()
-    assert "No speaker of one side was heard on another" in card
-    assert "trained a little longer, on the sides train and val together" in card
+    uar = json.loads((run / "metrics.json").read_text())["unweighted_average_recall"]
+    assert f"| {uar:.3f} |" in (run / "export" / "1" / "README.md").read_text()
     assert 'name: "ser"' in (run / "export" / "models.config").read_text()
 
 
 def test_export_needs_a_run(tmp_path, capsys):
     line = fails(capsys, "export", "--run", tmp_path, "--output-dir", tmp_path / "models")
-    assert f"{tmp_path / 'model.keras'}: no such file; expected a .keras file or a run directory" in line
+    assert str(tmp_path / "model.keras") in line and "run directory" in line
     assert not (tmp_path / "models").exists()
 
 
-def test_export_says_that_a_model_is_damaged(tmp_path, capsys):
+def test_export_names_a_damaged_model(tmp_path, capsys):
     (tmp_path / "model.keras").write_bytes(b"PK damaged")
     line = fails(capsys, "export", "--run", tmp_path, "--output-dir", tmp_path / "models")
-    assert f"{tmp_path / 'model.keras'}: cannot be loaded" in line
+    assert str(tmp_path / "model.keras") in line
 
 
 def test_export_refuses_windows_that_leave_gaps(run, tmp_path, capsys):
     line = fails(capsys, "export", "--run", run, "--output-dir", tmp_path / "models", "--hop-seconds", "5")
-    assert "hop_seconds=5.0: expected more than 0 and at most window_seconds=3.0" in line
+    assert "hop_seconds=5.0" in line and "window_seconds=3.0" in line
 
 
 def test_convert_writes_files_and_prints_the_table(run, tmp_path, capsys):
@@ -396,17 +337,3 @@ def test_convert_writes_files_and_prints_the_table(run, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert printed.count("| tflite | ") == 3 and str(directory) in printed
     assert printed.strip().splitlines()[:6] == (directory / "README.md").read_text().splitlines()[2:8]
-
-
-@pytest.mark.parametrize(
-    ("speakers", "expected"),
-    [
-        ([None], "unknown speakers"),
-        (["a", "a"], "1 speaker: own/a"),
-        (["b", "a", None], "2 speakers: own/a, own/b"),
-        ("abc", "3 speakers: own/a, own/b, ..."),
-    ],
-)
-def test_who_is_on_a_side_is_said(speakers, expected):
-    clips = [Utterance(Path(f"{number}.wav"), "sad", speaker, "own") for number, speaker in enumerate(speakers)]
-    assert train._names_of_speakers(clips, most=2) == expected

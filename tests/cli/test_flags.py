@@ -1,4 +1,4 @@
-"""Flags made from settings, and settings made from flags."""
+"""Flags from settings, and settings from flags."""
 
 import argparse
 import dataclasses
@@ -34,16 +34,10 @@ def test_no_flags_give_the_defaults(config_class):
 
 
 @each_config
-def test_there_is_a_flag_for_every_field(config_class):
+def test_every_field_has_a_flag_whose_help_shows_its_text_and_default_once(config_class):
     text = help_of(config_class)
     for field in dataclasses.fields(config_class):
         assert f"--{field.name.replace('_', '-')} " in text + " "
-
-
-@each_config
-def test_help_shows_the_text_and_the_default_of_every_field_once(config_class):
-    text = help_of(config_class)
-    for field in dataclasses.fields(config_class):
         default = " ".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
         shown = "" if default is None else f" (default: {default})"
         assert text.count(field.metadata["help"] + shown) == 1
@@ -80,35 +74,30 @@ def test_a_flag_sets_its_field_and_no_other(config_class, words, expected):
     assert parse(config_class, *words) == config_class(**expected)
 
 
-def test_a_float_stays_a_float():
+def test_types_are_kept():
     assert isinstance(parse(DataConfig, "--max-seconds", "10").max_seconds, float)
-
-
-def test_a_tuple_stays_a_tuple_of_integers():
     filters = parse(ModelConfig, "--conv-filters", "8", "16", "32", "64").conv_filters
-    assert isinstance(filters, tuple)
-    assert all(isinstance(number, int) for number in filters)
+    assert isinstance(filters, tuple) and all(isinstance(number, int) for number in filters)
 
 
 @pytest.mark.parametrize(
-    ("config_class", "words", "message"),
+    ("config_class", "words"),
     [
-        (DataConfig, ["--split", "speakers"], "argument --split: invalid choice: 'speakers'"),
-        (TrainConfig, ["--epochs", "many"], "argument --epochs: invalid int value: 'many'"),
-        (TrainConfig, ["--epochs", "1.5"], "argument --epochs: invalid int value: '1.5'"),
-        (ModelConfig, ["--conv-filters", "8", "x"], "argument --conv-filters: invalid int value: 'x'"),
-        (ModelConfig, ["--conv-filters"], "argument --conv-filters: expected at least one argument"),
-        (TrainConfig, ["--class-weights", "yes"], "unrecognized arguments: yes"),
+        (DataConfig, ["--split", "speakers"]),
+        (TrainConfig, ["--epochs", "1.5"]),
+        (ModelConfig, ["--conv-filters", "8", "x"]),
+        (ModelConfig, ["--conv-filters"]),
     ],
 )
-def test_a_word_that_cannot_be_read_is_refused_with_the_name_of_its_flag(config_class, words, message, capsys):
+def test_a_word_that_cannot_be_read_is_refused_with_its_flag(config_class, words, capsys):
     with pytest.raises(SystemExit, match="2"):
         parse(config_class, *words)
-    assert message in capsys.readouterr().err
+    printed = capsys.readouterr().err.splitlines()[-1]
+    assert words[0] in printed and words[-1] in printed
 
 
-def test_a_value_that_cannot_work_is_an_input_error():
-    with pytest.raises(InputError, match="epochs=0: expected more than 0"):
+def test_a_value_that_is_not_allowed_is_an_input_error():
+    with pytest.raises(InputError, match="epochs=0"):
         parse(TrainConfig, "--epochs", "0")
 
 

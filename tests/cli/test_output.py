@@ -170,7 +170,7 @@ def test_help_all_shows_every_setting_and_help_says_so(capsys):
     short, full = help_of(capsys, "train", "--help"), help_of(capsys, "train", "--help-all")
     parser = cli.build_parser()._subparsers._group_actions[0].choices["train"]
     minor = [action.option_strings[0] for action in parser._actions if is_minor(action)]
-    assert "--lstm-units" in minor and f"--help-all shows {len(minor)} settings more" in short
+    assert "--lstm-units" in minor and f"--help-all shows {len(minor)} more settings" in short
     assert not any(f"  {flag} " in short for flag in minor) and all(f"  {flag}" in full for flag in minor)
 
 

@@ -1,4 +1,4 @@
-"""`ser-keras predict`: what it reads, what it writes, how it fails."""
+"""`ser-keras predict`: its input, its output and its errors."""
 
 import json
 import os
@@ -41,13 +41,13 @@ def predict(loaded, exported, capsys, monkeypatch):
     return ask
 
 
-def test_folders_are_read_in_order_and_a_broken_file_is_told(folder, predict):
+def test_folders_are_read_in_order_and_a_broken_file_is_named(folder, predict):
     code, printed, errors = predict(folder, "--format", "jsonl")
     answers = [json.loads(line) for line in printed.splitlines()]
     assert [each["file"] for each in answers] == [str(folder / n) for n in ("a/one.wav", "b/two.flac", "broken.wav")]
     assert [bool(each["error"]) for each in answers] == [False, False, True]
     assert code == 1
-    assert errors.startswith(f"ser-keras predict: 1 of 3 files failed; {folder / 'broken.wav'}: not audio")
+    assert "1 of 3" in errors and str(folder / "broken.wav") in errors
 
 
 def test_every_file_that_may_hold_sound_has_a_row_whatever_its_name_ends_in(folder, predict, wav_bytes, noise):
@@ -86,11 +86,16 @@ def test_a_timeline_has_a_row_a_window(folder, predict):
     assert [row.split()[:2] for row in printed.splitlines()[1:]] == [["0.00", "3.00"], ["1.00", "4.00"]]
 
 
-def test_windows_abstain_as_whole_files_do(folder, predict):
-    for threshold, abstained in ((1.0, True), (0.0, False)):
-        words = ("--timeline", "--format", "json", "--abstain-below", threshold)
-        (answer,) = json.loads(predict(folder / "a", *words)[1])
-        assert [window.get("abstained", False) for window in answer["windows"]] == [abstained] * 2
+@pytest.mark.parametrize(("threshold", "abstained"), [(1.0, True), (0.0, False)])
+def test_predictions_and_windows_abstain_below_a_threshold(folder, predict, threshold, abstained):
+    words = (folder / "a", "--format", "json", "--abstain-below", threshold)
+    (answer,), (timeline,) = json.loads(predict(*words)[1]), json.loads(predict(*words, "--timeline")[1])
+    assert [each.get("abstained", False) for each in (answer, *timeline["windows"])] == [abstained] * 3
+
+
+def test_a_threshold_that_is_no_probability_is_refused(folder, predict):
+    code, _, errors = predict(folder, "--abstain-below", "50")
+    assert code == 2 and "abstain_below=50.0" in errors
 
 
 def test_output_is_written_whole_and_its_ending_names_the_format(folder, predict, tmp_path):
@@ -150,10 +155,10 @@ def test_a_name_that_is_no_unicode_is_written_as_it_is(folder, predict, tmp_path
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--format", "textgrid"], "--format textgrid for 3 recordings: name a folder with --output-dir"),
-        (["--output-dir", "x", "--format", "csv"], "--output-dir with --format csv"),
-        (["--output-dir", "x", "--output", "y"], "expected one of them"),
-        (["--output", "none/y.csv"], "none/y.csv: its folder does not exist"),
+        (["--format", "textgrid"], "--output-dir"),
+        (["--output-dir", "x", "--format", "csv"], "--format csv"),
+        (["--output-dir", "x", "--output", "y"], "--output and --output-dir"),
+        (["--output", "none/y.csv"], "none/y.csv"),
     ],
 )
 def test_what_cannot_be_written_is_found_before_the_model_is_loaded(folder, capsys, arguments, message):
@@ -165,8 +170,8 @@ def test_what_cannot_be_written_is_found_before_the_model_is_loaded(folder, caps
 @pytest.mark.parametrize(
     ("paths", "message"),
     [
-        (["none.wav", "nor_this.wav"], "none.wav: does not exist; expected audio files or folders"),
-        (["a"], "nowhere: holds no SavedModel; give a run directory"),
+        (["none.wav", "nor_this.wav"], "none.wav"),
+        (["a"], "nowhere: "),
     ],
 )
 def test_what_does_not_exist_is_named_before_tensorflow_is_loaded(folder, monkeypatch, capsys, paths, message):
@@ -180,16 +185,10 @@ def test_what_does_not_exist_is_named_before_tensorflow_is_loaded(folder, monkey
 def test_a_folder_without_audio_is_a_mistake(tmp_path, predict):
     (tmp_path / "empty").mkdir()
     code, _, errors = predict(tmp_path / "empty")
-    assert code == 2 and f"{tmp_path / 'empty'}: an empty folder" in errors
+    assert code == 2 and str(tmp_path / "empty") in errors
 
 
 def test_two_recordings_of_one_name_cannot_share_a_textgrid(folder, predict, tmp_path):
     soundfile.write(folder / "a" / "one.flac", np.zeros(16_000), 16_000)
     code, _, errors = predict(folder / "a", "--output-dir", tmp_path / "grids")
-    assert code == 2 and "would both become" in errors and not (tmp_path / "grids").exists()
-
-
-def test_without_a_model_there_is_one_line(folder, tmp_path, capsys):
-    assert main(["predict", str(folder), "--model", str(tmp_path)]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert f"{tmp_path}: holds no SavedModel; give a run directory" in line
+    assert code == 2 and "one.TextGrid" in errors and not (tmp_path / "grids").exists()

@@ -1,32 +1,51 @@
-"""What a message tells the user to change is there to be changed: a flag of each verb that can print it.
+"""Every setting that a message names is a flag of each verb that can print the message.
 
-Messages of the library name settings as Python has them, in backquotes, and the command line names its flag instead. So
-two things have to hold: the library names no flag itself, and each verb has a flag for every setting that is named
-in a function which it can come to. What it can come to is read from the source: every function and class that a
-function refers to, and so on.
+Messages of the library name settings in Python's spelling, in backquotes, and the command line prints its flag instead.
+So the library names no flag itself, and each verb has a flag for every setting that is named in a function that it
+reaches. The reachable functions are read from the source: every function and class that a function refers to, and so
+on.
 """
 
 import argparse
 import ast
 import re
 from functools import cache
+from pathlib import Path
 
 import pytest
-from test_imports import module_files, module_of
 
+import ser_keras
 from ser_keras.cli import VERBS, build_parser, main
 from ser_keras.cli.flags import SETTING, name_flags
 from ser_keras.errors import InputError
 from ser_keras.files import read_csv, write_csv
 from ser_keras.preprocessing import preprocess_data
 
+PACKAGE = Path(ser_keras.__file__).parent
 FLAG = re.compile(r"(?<![\w(-])--[a-z][a-z-]+")  # and no variable of CSS, which is in brackets
 COMMAND = re.compile(r"ser-keras (\w+).*|docker compose .*")
 (PARSERS,) = (action.choices for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
 
 
+@cache
+def module_files():
+    """Return every module of the package by its name without `ser_keras.`; a package is named as its folder."""
+    files = {
+        path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", "."): path for path in PACKAGE.rglob("*.py")
+    }
+    return {name.removesuffix(".__init__"): path for name, path in files.items()}
+
+
+def module_of(imported):
+    """Return the module that an import of `ser_keras.a.b` loads: `a.b`, or `a` where b is a name in it; else None."""
+    name = imported.removeprefix("ser_keras.") if imported.startswith("ser_keras.") else ""
+    while name and name not in module_files():
+        name = name.rpartition(".")[0]
+    return name or None
+
+
 def texts(node):
-    """Return the texts in a piece of source, without docstrings; `{}` stands for what is filled in."""
+    """Return the texts in a piece of source, without docstrings, with `{}` for each inserted value."""
     notes = {id(each.value) for each in ast.walk(node) if isinstance(each, ast.Expr)}
     parts = {id(part) for each in ast.walk(node) if isinstance(each, ast.JoinedStr) for part in each.values}
     for each in ast.walk(node):
@@ -54,14 +73,14 @@ def definitions(module):
 
 @cache
 def imports(module):
-    """Return where the names come from that a module imports from the package, at its top or within a function."""
+    """Return the origin of each name that a module imports from the package, at its top or within a function."""
     nodes = [node for node in ast.walk(sources()[module]) if isinstance(node, ast.ImportFrom)]
     names = [(f"{node.module}.{alias.name}", alias.asname or alias.name) for node in nodes for alias in node.names]
     return {name: (module_of(path), path.rpartition(".")[2]) for path, name in names if module_of(path)}
 
 
 def reached(module, name, found):
-    """Add the places of all definitions that one can come to from a name in a module."""
+    """Add the places of all definitions that are reachable from a name in a module."""
     if (module, name) in found:
         return
     if name not in definitions(module):
@@ -98,7 +117,6 @@ def test_every_setting_that_a_verb_can_name_is_a_flag_of_it(verb):
 
 
 def test_the_messages_that_verbs_share_are_found():
-    """The test above looks where it should."""
     assert {verb for verb in VERBS if "allow_outside" in settings_named_by(verb)} == {"train", "crossval", "evaluate"}
     assert {verb for verb in VERBS if "split" in settings_named_by(verb)} == {"train"}
     assert {verb for verb in VERBS if "protocol" in settings_named_by(verb)} == {"crossval"}

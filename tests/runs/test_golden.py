@@ -9,7 +9,7 @@ import pytest
 from ser_keras.errors import InputError
 from ser_keras.inference import Predictor
 from ser_keras.model import load_model
-from ser_keras.runs.reading import FORMAT_VERSION, read_json
+from ser_keras.runs.reading import FORMAT_VERSION
 from ser_keras.serving.model_card import read_run
 
 ARCHIVES = sorted(golden.FOLDER.glob("format_*.tar.xz"))
@@ -68,12 +68,5 @@ def test_what_a_newer_version_wrote_is_refused_with_its_number(tmp_path, name, r
     assert facts["format_version"] == FORMAT_VERSION
     changed = {**facts, "format_version": version, "versions": {"ser_keras": "7.1.0"}}
     (directory / name).write_text(json.dumps(changed))
-    with pytest.raises(
-        InputError, match=rf"{name}: format_version {version!r}, and .*; use ser_keras 7\.1\.0 or newer"
-    ):
+    with pytest.raises(InputError, match=rf"{name}: .*{version!r}.*7\.1\.0 or newer"):
         read(directory)
-
-
-def test_what_was_written_before_there_were_formats_is_read(tmp_path):
-    (tmp_path / "config.json").write_text('{"data": {}}')
-    assert read_json(tmp_path / "config.json", "a run") == {"data": {}}

@@ -19,7 +19,7 @@ def make_run(tmp_path):
         config["training"] = training or {}
         (tmp_path / "config.json").write_text(json.dumps(config))
         (tmp_path / "metrics.json").write_text(json.dumps(METRICS))
-        lines = ["path,start_seconds,end_seconds,emotion,speaker,side", *(f"x.wav,,,{row}" for row in rows)]
+        lines = ["path,start_seconds,end_seconds,emotion,speaker,subset", *(f"x.wav,,,{row}" for row in rows)]
         (tmp_path / "split.csv").write_text("\n".join(lines))
         return tmp_path
 

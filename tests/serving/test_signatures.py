@@ -1,4 +1,4 @@
-"""The served graph: what each signature answers, and that no item harms another."""
+"""The served graph: the outputs of each signature, and no item that changes another."""
 
 import base64
 import json
@@ -125,13 +125,13 @@ def test_the_sample_rate_of_a_waveform_counts(served, ask_waveform, noise, wav_b
     assert np.abs(np.diff(by_bytes["probabilities"], axis=0)).max() > 1e-3  # else the rate would not matter
 
 
-def test_embeddings_are_what_the_last_layer_gets(served, live, noise, wav_bytes):
+def test_embeddings_are_the_inputs_of_the_last_layer(served, live, noise, wav_bytes):
     answer = served("embedding", audio_bytes=[wav_bytes(noise(20_000)), b"no audio"])
     np.testing.assert_allclose(answer["embedding"][0], live(noise(20_000))["embedding"], atol=1e-4)
     assert not answer["embedding"][1].any() and answer["error"][1].startswith(b"not a WAV file")
 
 
-def test_a_timeline_holds_what_each_window_gives_alone(served, noise, wav_bytes):
+def test_a_timeline_equals_the_predictions_of_its_windows(served, noise, wav_bytes):
     samples = noise(16_000 * 5 + 4_000)  # 5.25 s: windows of 3 s at 0, 1, 2 and, shorter, at 3 s
     answer = served("timeline", audio_bytes=[wav_bytes(samples)])
     assert answer["num_windows"].tolist() == [4]
@@ -210,7 +210,7 @@ def test_a_bad_file_is_an_error_of_its_own(served, noise, wav_bytes, bad_files):
         np.testing.assert_allclose(answer["probabilities"][row], alone["probabilities"][0], atol=1e-6)
 
 
-def test_good_recordings_beside_bad_ones_are_answered_in_strict_json(exported, noise, wav_bytes):
+def test_good_recordings_beside_bad_ones_are_predicted_in_strict_json(exported, noise, wav_bytes):
     def refuse(token):
         raise ValueError(f"{token} is no JSON")
 
@@ -226,7 +226,7 @@ def test_good_recordings_beside_bad_ones_are_answered_in_strict_json(exported, n
             assert [bool(error) for error in outputs["error"]] == [False, True, True, False]
 
 
-def test_what_the_network_makes_of_a_recording_is_finite_or_an_error(restless_model, noise, wav_bytes):
+def test_outputs_of_the_network_are_finite_or_an_error(restless_model, noise, wav_bytes):
     module = ServedModel(restless_model, ExportConfig())
     details = module._details
     module._details = lambda inputs: {
@@ -244,7 +244,7 @@ def test_more_channels_than_bytes_are_read_as_far_as_they_go(served, noise, wav_
 
 
 @pytest.mark.parametrize("signature", ["serving_default", "timeline", "embedding"])
-def test_a_batch_of_nothing_but_bad_files_is_answered(served, signature):
+def test_a_batch_of_nothing_but_bad_files_has_outputs(served, signature):
     answer = served(signature, audio_bytes=[b"", b"x"])
     assert [bool(error) for error in answer["error"]] == [True, True]
 
@@ -299,7 +299,7 @@ def test_a_waveform_that_is_too_long_is_an_error(ask_waveform):
     assert answer["error"] == [b"too long: 21.0 s, at most 20.0 s"]
 
 
-def test_groups_change_no_answer(served, restless_model, noise, wav_bytes):
+def test_groups_change_no_prediction(served, restless_model, noise, wav_bytes):
     """A batch of long and short recordings is run in groups; the order is that of the request."""
     lengths = [9_000, 16_000 * 19, 30_000, 12_000, 16_000 * 12, 5_000]
     files = [wav_bytes(noise(length, seed=length), subtype="PCM_16") for length in lengths]
@@ -315,7 +315,7 @@ def test_groups_change_no_answer(served, restless_model, noise, wav_bytes):
 def test_a_group_is_padded_to_no_more_than_the_longest_recording(
     restless_model, noise, wav_bytes, num_short, num_groups
 ):
-    """One long recording beside short ones must not multiply by their number."""
+    """One long recording must not pad all short ones to its length."""
     module = ServedModel(restless_model, ExportConfig(max_seconds=2.0))
     padded = []
     original = module._details
@@ -337,6 +337,6 @@ def test_a_group_is_padded_to_no_more_than_the_longest_recording(
 
 def test_the_reader_of_the_served_graph_is_that_of_training(served, live, noise, wav_bytes):
     contents = wav_bytes(noise(44_100), 44_100, subtype="PCM_24")
-    heard = wav_to_waveform(tf.constant(contents)).samples.numpy()
+    samples = wav_to_waveform(tf.constant(contents)).samples.numpy()
     answer = served("serving_default", audio_bytes=[contents])
-    np.testing.assert_allclose(answer["probabilities"][0], live(heard)["probabilities"], atol=1e-6)
+    np.testing.assert_allclose(answer["probabilities"][0], live(samples)["probabilities"], atol=1e-6)

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from test_cli import QUICK, fails
+from command_line import QUICK, fails
 
 from ser_keras import runs
 from ser_keras.cli import main, train
@@ -77,7 +77,7 @@ def test_the_same_files_are_there_and_nothing_half_written(undisturbed, resumed)
 def test_sigterm_ends_it_with_one_line_that_says_how_to_go_on(resumed):
     (*_, line), code = resumed.terminated[0].strip().splitlines(), resumed.terminated[1]
     assert code == 130
-    expected = f"interrupted; the same command with --output-dir {resumed.directory} --resume goes on"
+    expected = f"interrupted; the same command with --output-dir {resumed.directory} --resume continues"
     assert line == f"ser-keras train: {expected}"
 
 

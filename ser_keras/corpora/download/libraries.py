@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ser_keras.corpora.download.sources import Source
-from ser_keras.corpora.table import CORPORA_BY_NAME
+from ser_keras.corpora.naming import CORPORA_BY_NAME
 from ser_keras.errors import InputError
 from ser_keras.files import whole_directory, write_bytes, write_csv
 from ser_keras.labels import canonical_emotion
