@@ -112,13 +112,13 @@ def _assist(
     cluster: Cluster,
 ) -> dict[str, Any]:
     """Do the share of a worker that is not the chief: train, and write nothing."""
-    from ser_keras.distribution import wait_for_all
+    from ser_keras.distribution.replicas import Replicas
 
     with tempfile.TemporaryDirectory() as scratch:
         splits = _read(options, configs, Path(scratch))
         _train(_build(strategy, splits, options, configs), splits, options, configs, directory)
     print("Trained; the chief scores and exports", flush=True)
-    wait_for_all(strategy)
+    Replicas(strategy).wait_for_all()
     return {"worker": cluster.index}
 
 
@@ -129,7 +129,8 @@ def _run_in(
     settings: dict[str, Any],
     strategy: "tf.distribute.Strategy | None",
 ) -> dict[str, Any]:
-    from ser_keras.distribution import make_strategy, wait_for_all
+    from ser_keras.distribution import make_strategy
+    from ser_keras.distribution.replicas import Replicas
     from ser_keras.evaluation import evaluate_model
     from ser_keras.export import export_model
     from ser_keras.files import whole_file
@@ -156,7 +157,7 @@ def _run_in(
     (directory / CHECKPOINT).unlink(missing_ok=True)
     _describe_result(directory, report, splits, time.monotonic() - started)
     with suppress(WorkerLostError):  # the run is whole, whatever becomes of the others now
-        wait_for_all(strategy)
+        Replicas(strategy).wait_for_all()
     return {"run_directory": directory, "metrics": report.to_dict()}
 
 
