@@ -21,7 +21,8 @@ import numpy as np
 from ser_keras.config import DataConfig
 from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
-from ser_keras.evaluation.report import Report, evaluate_model, prediction_columns, prediction_rows
+from ser_keras.evaluation import Report, evaluate_model
+from ser_keras.evaluation.report import prediction_columns, prediction_rows
 from ser_keras.files import read_csv, write_csv, write_json
 from ser_keras.labels import order_emotions
 from ser_keras.model import ParallelModel

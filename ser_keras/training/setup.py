@@ -81,7 +81,7 @@ class Trainer:
         config = self.config
         with epochs_numbered():
             batches = self._labelled(self._data)
-            fit_linear_model(self.model, batches, config.functionals_regularization, draws=config.functionals_draws)
+            fit_linear_model(self.model, batches, config.statistics_regularization, draws=config.statistics_draws)
 
     def fit(
         self, *, mixup_seed: Sequence[int], callbacks: Sequence[keras.callbacks.Callback] = (), **options: Any
@@ -132,7 +132,7 @@ class Trainer:
             own_seed = tf.constant(seed, tf.int64) + tf.stack([0, tf.cast(replica, tf.int64)])
             return mix_up(data, self.config.mixup, own_seed + tf.cast(num_steps, tf.int64))
 
-        return self.model.augmenting_batches(mix)
+        return self.model.disturbed(mix)
 
     def _compile(self) -> None:
         model, config = self.model, self.config
