@@ -10,16 +10,14 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from ser_keras.config import AudioConfig, DataConfig
 from ser_keras.corpora import Utterance, scan_corpus
 from ser_keras.errors import InputError
 from ser_keras.labels import order_emotions
-from ser_keras.pipeline.padding import pad_clips
+from ser_keras.pipeline.datasets import clip_batches, training_batches
 from ser_keras.pipeline.recordings import Recordings, Rejected, load_recordings
-from ser_keras.pipeline.shuffling import EpochOrder, ordered_batches
 from ser_keras.predictions.notebook import table_html
 from ser_keras.splits import (
     Split,
@@ -35,31 +33,27 @@ from ser_keras.terminal import shown
 
 logger = logging.getLogger(__name__)
 
-_PARALLEL = 2
-"""Batches made at a time: a batch is one call of NumPy, which shares Python's lock, and takes milliseconds."""
+__all__ = ["Splits", "clip_batches", "make_splits", "preprocess_data", "read_recordings", "split_utterances"]
 
 
 @dataclass(frozen=True)
 class Splits:
     """Three datasets of one corpus; unpacks as ``train, val, test = splits``.
 
-    Each is a batched `tf.data.Dataset` of ``({"waveform": (batch, samples), "num_samples": (batch,)},
-    label)``: float32 in [-1, 1], zero-padded to the longest clip of the batch; int32; int32 indices
-    into `emotions`. As with `keras.utils.audio_dataset_from_directory` each dataset carries
-    ``class_names``; val and test, which are not shuffled, also carry ``utterances`` in their order. For `train_model`
-    train carries its ``order``, by which the epochs are numbered, and ``whole``, which makes a dataset of the same
-    clips uncut in one order.
+    Each is a batched `tf.data.Dataset` of ``({"waveform": (batch, samples), "num_samples": (batch,), "utterance":
+    (batch,)}, label)``: float32 in [-1, 1], zero-padded to the longest clip of the batch; int32; string; int32 indices
+    into `emotions`. ``utterance`` is the clip's `Utterance` as JSON, with the names of all labels, so that they stay
+    with the clips whatever is made of the dataset (see `ser_keras.pipeline.batches.describe`).
 
     Attributes:
-        train: shuffled anew in each epoch.
+        train: shuffled anew in each epoch, cropped to `crop_seconds`.
         val: for every choice, and for calibration.
         test: to be scored once, at the end.
         emotions: names of the labels, in their order.
-        split: which utterance is on which side.
-        rejected: the files that were left out, each with its reason.
+        split: the utterances of each subset.
         audit: the leaks between the subsets that `audit_split` detects.
-        fingerprints: for each utterance a hash of its decoded samples.
-        joined_speakers: of each speaker who is spelled in several ways, the spellings; they count as one.
+        recordings: the decoded audio.
+        config: settings of the datasets.
     """
 
     train: tf.data.Dataset
@@ -67,25 +61,45 @@ class Splits:
     test: tf.data.Dataset
     emotions: tuple[str, ...]
     split: Split
-    rejected: tuple[Rejected, ...]
     audit: SplitAudit
-    fingerprints: dict[Utterance, str]
-    joined_speakers: tuple[tuple[str, ...], ...]
-    _training_batches: Callable[[Sequence[Utterance]], tf.data.Dataset] = field(repr=False)
+    recordings: Recordings = field(repr=False)
+    config: DataConfig = field(repr=False)
+
+    @property
+    def rejected(self) -> tuple[Rejected, ...]:
+        """The files that cannot be used, each with its reason."""
+        return self.recordings.rejected
+
+    @property
+    def fingerprints(self) -> dict[Utterance, str]:
+        """For each utterance a hash of its decoded samples."""
+        return self.recordings.fingerprints
+
+    @property
+    def joined_speakers(self) -> tuple[tuple[str, ...], ...]:
+        """Of each speaker who is spelled in several ways, the spellings; they count as one."""
+        return self.recordings.joined_speakers
+
+    @cached_property
+    def full_clips(self) -> tf.data.Dataset:
+        """The training clips uncut, in the order of ``split.train``."""
+        return clip_batches(self.recordings, self.split.train, self.emotions, batch_size=self.config.batch_size)
 
     @cached_property
     def train_and_val(self) -> tf.data.Dataset:
-        """For `refit_model`: the clips of both sides, as in `train`; made when it is first asked for."""
-        return self._training_batches((*self.split.train, *self.split.val))
+        """The training and validation clips as in `train`, for `refit_model`."""
+        return training_batches(
+            self.recordings, (*self.split.train, *self.split.val), self.emotions, config=self.config
+        )
 
     def __iter__(self) -> Iterator[tf.data.Dataset]:
         return iter((self.train, self.val, self.test))
 
     def _repr_html_(self) -> str:
-        """Return who and what is on each side, for Jupyter, with what the audit found and what was left out."""
-        rows = ((side, *_side_counts(clips, self.emotions)) for side, clips in self.split._asdict().items())
-        left_out = rejection_table(self.rejected) if self.rejected else ""
-        return table_html(("", "clips", "speakers", *self.emotions), rows, str(self.audit), left_out)
+        """Return a table of the subsets for Jupyter, the result of the audit, and the rejected files."""
+        rows = ((subset, *_subset_counts(clips, self.emotions)) for subset, clips in self.split._asdict().items())
+        rejected = rejection_table(self.rejected) if self.rejected else ""
+        return table_html(("", "clips", "speakers", *self.emotions), rows, str(self.audit), rejected)
 
 
 def preprocess_data(
@@ -133,18 +147,17 @@ def read_recordings(
     audio: AudioConfig | None = None,
     check: Callable[[Sequence[Utterance]], Any] | None = None,
 ) -> Recordings:
-    """Do the first and long half of `preprocess_data`: find, decode and check every recording of a corpus.
+    """Find, decode and check every recording of a corpus: the first and longest step of `preprocess_data`.
 
     Args:
         dataset_path: as `preprocess_data` takes it.
         config: limits of length, and where the waveforms are kept.
         audio: only its `sample_rate` is used here.
-        check: is given what was found before anything is decoded, and raises where that cannot work; what it
-            warns of is not shown, for the usable recordings can be fewer.
+        check: is called with the utterances before anything is decoded, and raises where they cannot be used; its
+            warnings are not shown, because more recordings may be rejected later.
 
     Returns:
-        The usable recordings; `rejected` lists the files that were left out, those that fit into no
-        corpus among them.
+        The usable recordings; `rejected` also lists the files that do not belong to a corpus.
 
     Raises:
         InputError: nothing usable was found, or with ``strict=True`` a file cannot be used.
@@ -152,20 +165,20 @@ def read_recordings(
     """
     config, audio = config or DataConfig(), audio or AudioConfig()
     scan = scan_corpus(dataset_path, config.corpus, layout=config.layout, allow_outside=config.allow_outside)
-    strays = tuple(Rejected(path, reason) for path, reason in scan.skipped)
-    if strays and config.strict:
-        raise InputError(f"{strays[0].path}: {strays[0].reason}; correct it or take it away")
+    skipped = tuple(Rejected(path, reason) for path, reason in scan.skipped)
+    if skipped and config.strict:
+        raise InputError(f"{skipped[0].path}: {skipped[0].reason}; correct or remove it")
     if check is not None:
         with warnings.catch_warnings(action="ignore"):
             check(scan.utterances)
     recordings = load_recordings(scan.utterances, sample_rate=audio.sample_rate, config=config)
-    if rejected := strays + recordings.rejected:
+    if rejected := skipped + recordings.rejected:
         logger.warning("%s", rejection_table(rejected))
     return dataclasses.replace(recordings, rejected=rejected, joined_speakers=scan.joined_speakers)
 
 
 def split_utterances(utterances: Sequence[Utterance], config: DataConfig) -> Split:
-    """Part utterances into train, validation and test as ``config.split`` says.
+    """Divide utterances into training, validation and test set as ``config.split`` says.
 
     Raises:
         InputError: fewer than two emotions, of all recordings or of those to train on, or the split that was asked for
@@ -189,7 +202,7 @@ def make_splits(recordings: Recordings, split: Split, *, config: DataConfig | No
 
     Args:
         recordings: decoded audio of at least the utterances in `split`.
-        split: which utterance goes to which side.
+        split: the utterances of each subset.
         config: batch size, crops and seed.
 
     Raises:
@@ -199,129 +212,24 @@ def make_splits(recordings: Recordings, split: Split, *, config: DataConfig | No
     require_two_emotions(split)
     emotions = order_emotions({each.emotion for each in recordings.utterances})
     audit = audit_split(split, fingerprints=recordings.fingerprints)
-    side = partial(_Side, recordings, emotions=emotions)
-
-    def training_batches(clips: Sequence[Utterance]) -> tf.data.Dataset:
-        return side(clips).training_batches(config)
-
-    train = training_batches(split.train)
-    val, test = (side(clips).batches(config.batch_size) for clips in (split.val, split.test))
-    known = recordings.rejected, audit, recordings.fingerprints, recordings.joined_speakers
-    return Splits(train, val, test, emotions, split, *known, training_batches)
-
-
-def clip_batches(
-    recordings: Recordings, utterances: Sequence[Utterance], emotions: tuple[str, ...], *, batch_size: int
-) -> tf.data.Dataset:
-    """Make a dataset of whole clips in their order, such as `Splits.test` is, with labels of another's choice.
-
-    Args:
-        recordings: decoded audio of at least `utterances`.
-        utterances: the clips.
-        emotions: names of the labels, in their order; those of a model, say.
-        batch_size: clips in a batch.
-    """
-    return _Side(recordings, utterances, emotions).batches(batch_size)
+    train = training_batches(recordings, split.train, emotions, config=config)
+    val, test = (
+        clip_batches(recordings, clips, emotions, batch_size=config.batch_size) for clips in (split.val, split.test)
+    )
+    return Splits(train, val, test, emotions, split, audit, recordings, config)
 
 
 def rejection_table(rejected: Sequence[Rejected], most: int = 20) -> str:
-    """Return a text table of the files that were left out, with at most `most` rows."""
+    """Return a text table of rejected files, with at most `most` rows."""
     cells = [(shown(each.path), shown(each.reason)) for each in rejected[:most]]
     width = max(len(path) for path, _ in cells)
     rows = [f"  {path:<{width}}  {reason}" for path, reason in cells]
     more = [f"  and {len(rejected) - most} more"] if len(rejected) > most else []
-    return "\n".join([f"{len(rejected)} files are left out:", *rows, *more])
+    return "\n".join([f"{len(rejected)} files are rejected:", *rows, *more])
 
 
-def _side_counts(clips: Sequence[Utterance], emotions: Sequence[str]) -> tuple[int | str, ...]:
+def _subset_counts(clips: Sequence[Utterance], emotions: Sequence[str]) -> tuple[int | str, ...]:
     """Return the number of clips, of speakers, and of clips of each emotion."""
     speakers = {clip.speaker_id for clip in clips}
     counts = Counter(clip.emotion for clip in clips)
     return len(clips), "unknown" if None in speakers else len(speakers), *(counts[name] for name in emotions)
-
-
-class _Side:
-    """One side of a split as numbers: for each clip its place in the recordings and its label."""
-
-    def __init__(self, recordings: Recordings, utterances: Sequence[Utterance], emotions: tuple[str, ...]):
-        positions = {utterance: position for position, utterance in enumerate(recordings.utterances)}
-        self._recordings = recordings
-        self._utterances = tuple(utterances)
-        self._emotions = emotions
-        self._clips = np.array([positions[each] for each in utterances], np.int32)
-        self._labels = np.array([emotions.index(each.emotion) for each in utterances], np.int32)
-
-    def batches(self, batch_size: int) -> tf.data.Dataset:
-        """Return whole clips in their order."""
-        entries = tf.data.Dataset.from_tensor_slices((self._clips, self._labels))
-
-        @tf.autograph.experimental.do_not_convert
-        def read(clips, labels):
-            return self._read(self._wholes, clips), labels
-
-        dataset = self._reading(entries.batch(batch_size), read)
-        dataset.utterances = self._utterances
-        return dataset
-
-    def training_batches(self, config: DataConfig) -> tf.data.Dataset:
-        """Return clips of at most ``config.crop_seconds``, in each epoch in another order and cut elsewhere.
-
-        A last batch that is not full is dropped: a batch of one clip would upset the batch
-        normalisation, and the next epoch drops others.
-        """
-        order = EpochOrder(len(self._utterances), config.seed)
-        parts = partial(self._parts, length=round(config.crop_seconds * self._recordings.sample_rate))
-
-        @tf.autograph.experimental.do_not_convert
-        def read(places, draws):
-            return self._read(parts, tf.gather(self._clips, places), draws), tf.gather(self._labels, places)
-
-        entries = ordered_batches(order, config.batch_size)
-        dataset = self._reading(entries, read)
-        dataset.order = order
-        dataset.whole = partial(self.batches, config.batch_size)
-        return dataset
-
-    def _reading(self, entries: tf.data.Dataset, read: Callable[..., tuple]) -> tf.data.Dataset:
-        """Return the batches that `read` makes of batches of numbers.
-
-        Before, `cut` can change the numbers. What `mapped` gives is what `map` does, in one call with the reading:
-        each call of its own takes milliseconds to begin in every epoch.
-        """
-        dataset = _read_ahead(entries, read)
-        dataset.class_names = self._emotions
-        dataset.cut = lambda cut: _read_ahead(entries.apply(cut), read)
-        dataset.mapped = lambda function: _read_ahead(entries, lambda *numbers: function(*read(*numbers)))
-        return dataset
-
-    def _read(self, choose: Callable[..., list[np.ndarray]], *numbers: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return a batch of what `choose` makes of some numbers; in NumPy, where a clip is one copy."""
-        waveform, num_samples = tf.numpy_function(
-            lambda *numbers: pad_clips(choose(*numbers)), numbers, (tf.float32, tf.int32)
-        )
-        return {
-            "waveform": tf.ensure_shape(waveform, [None, None]),
-            "num_samples": tf.ensure_shape(num_samples, [None]),
-        }
-
-    def _wholes(self, clips: np.ndarray) -> list[np.ndarray]:
-        return [self._recordings.samples(clip) for clip in clips]
-
-    def _parts(self, clips: np.ndarray, draws: np.ndarray, *, length: int) -> list[np.ndarray]:
-        return [_random_part(samples, length, draw) for samples, draw in zip(self._wholes(clips), draws, strict=True)]
-
-
-def _read_ahead(entries: tf.data.Dataset, read: Callable[..., Any]) -> tf.data.Dataset:
-    """Return what `read` makes of each entry, made while the batches before are computed on.
-
-    Without TensorFlow's autotuning: the end of each epoch waits for its thread, which sleeps up to seconds.
-    """
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return entries.map(read, _PARALLEL).prefetch(_PARALLEL).with_options(options)
-
-
-def _random_part(samples: np.ndarray, length: int, draw: int) -> np.ndarray:
-    """Return `length` samples from where a random number says; all where there are fewer."""
-    start = draw % (max(len(samples) - length, 0) + 1)
-    return samples[start : start + length]

@@ -22,7 +22,7 @@ from ser_keras.config import ModelConfig
 from ser_keras.export import export_model
 from ser_keras.inference import Predictor
 from ser_keras.model import ParallelModel, load_model, save_model
-from ser_keras.pipeline.padding import pad_clips
+from ser_keras.pipeline.datasets import pad_clips
 
 TOLERANCE = 1e-5
 

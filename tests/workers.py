@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import sys
-from functools import partial
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -16,8 +15,9 @@ import tensorflow as tf
 
 from ser_keras import evaluation, export, training
 from ser_keras.cli import main
+from ser_keras.distribution.replicas import Replicas
 from ser_keras.pipeline.batches import labelled_batches
-from ser_keras.training.sharding import contents, validation_parts
+from ser_keras.training.setup import contents
 
 train_model = training.train_model
 
@@ -55,10 +55,10 @@ def figures_of_random_weights(alone, model, val_data):
     alone.set_weights(weights)
     model.set_weights(weights)
     report = evaluation.evaluate_model(alone, val_data)
-    prepare = partial(labelled_batches, num_emotions=model.num_emotions)
-    found = contents(prepare(val_data), model.num_emotions, "validation")
-    parts = validation_parts(model.distribute_strategy, val_data, found, prepare)
-    together = model.evaluate(parts, verbose=0, return_dict=True)
+    batches = labelled_batches(val_data, model.num_emotions)
+    found = contents(batches, "validation")
+    shares = Replicas(model.distribute_strategy).share_validation(batches, found.batch_sizes, found.checksum)
+    together = model.evaluate(shares, verbose=0, return_dict=True)
     return {
         "together": [together["accuracy"], together["uar"]],
         "alone": [report.accuracy, report.unweighted_average_recall],

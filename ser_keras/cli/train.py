@@ -107,18 +107,19 @@ def _finished(directory: Path) -> dict[str, Any]:
 
 def _assist(strategy: "tf.distribute.Strategy", job: _Job, cluster: "Cluster") -> dict[str, Any]:
     """Train as a worker that is not the chief, and write nothing."""
-    from ser_keras.distribution import wait_for_all
+    from ser_keras.distribution.replicas import Replicas
 
     with tempfile.TemporaryDirectory() as scratch:
         splits = _read(job._replace(directory=Path(scratch)))
         _train(_build(strategy, splits, job), splits, job)
     print("Trained; the chief scores and exports", flush=True)
-    wait_for_all(strategy)
+    Replicas(strategy).wait_for_all()
     return {"worker": cluster.index}
 
 
 def _run_in_directory(job: _Job, settings: dict[str, Any], strategy: "tf.distribute.Strategy | None") -> dict[str, Any]:
-    from ser_keras.distribution import make_strategy, wait_for_all
+    from ser_keras.distribution import make_strategy
+    from ser_keras.distribution.replicas import Replicas
     from ser_keras.evaluation import evaluate_model
     from ser_keras.export import export_model
     from ser_keras.training.checkpoints import CHECKPOINT
@@ -138,7 +139,7 @@ def _run_in_directory(job: _Job, settings: dict[str, Any], strategy: "tf.distrib
     (directory / CHECKPOINT).unlink(missing_ok=True)
     _print_result(directory, report, splits, time.monotonic() - started)
     with suppress(WorkerLostError):  # the run is finished
-        wait_for_all(strategy)
+        Replicas(strategy).wait_for_all()
     return {"run_directory": directory, "metrics": report.to_dict()}
 
 

@@ -1,7 +1,7 @@
-"""cross_validate: train and score every fold of a corpus, so that every speaker is a new one once.
+"""cross_validate: train and score every fold of a corpus, so that every speaker is tested once.
 
-One split of a few speakers is a rough figure: the spread between speakers is larger than that between
-most ideas. Here every speaker is tested, and every fold trained from several seeds.
+The score of a single split with few test speakers is imprecise: speakers differ more than most models do. Here every
+speaker is tested, and every fold is trained from several seeds.
 """
 
 import gc
@@ -54,12 +54,12 @@ def cross_validate(
     echo: Callable[[str], None] = print,
     **settings: Any,
 ) -> CrossValidation:
-    """Train and score every fold of a corpus for every seed, and write all there is to know of it.
+    """Train and score every fold of a corpus for every seed, and write the results.
 
-    The corpus is decoded once. After every fold a small file is left, and after every epoch a checkpoint, so
-    that a run that was stopped goes on at the epoch it was in; a fold depends on its seed and number alone,
-    not on what ran before it. Validation speakers are carved out of the training speakers, other ones for
-    each seed, and the test side of a fold is read once, after its training ended; with ``validation_only`` never.
+    The corpus is decoded once. Each fold leaves a small file, and each epoch a checkpoint, so that a stopped run
+    resumes at its epoch; the result of a fold depends on its seed and number only. Validation speakers are taken from
+    the training speakers, others for each seed. The test set of a fold is read once, after its training; with
+    ``validation_only`` never.
 
     `output_dir` gets ``config.json``, ``environment.json``, ``folds.csv`` (which recording is tested in
     which fold; `fixed_folds` reads it), ``folds/`` and, at the end, ``metrics.json``, ``predictions.csv``
@@ -67,19 +67,19 @@ def cross_validate(
 
     Args:
         dataset_path: as `preprocess_data` takes it.
-        output_dir: to make, or with `resume` to go on with.
-        resume: go on in `output_dir`; where there is none, begin.
+        output_dir: directory to make, or with `resume` to continue.
+        resume: continue in `output_dir`; if there is none, begin.
         configs: settings as objects, by the names in `ser_keras.runs.CROSSVAL_CONFIGS`.
-        echo: is given each line of the table as it comes.
+        echo: called with each line of the table.
         **settings: fields of any of the settings classes by name, such as ``protocol="loso"``,
-            ``seeds=(0, 1, 2)`` or ``epochs=10``; they go before `configs`.
+            ``seeds=(0, 1, 2)`` or ``epochs=10``; they override `configs`.
 
     Returns:
-        Every prediction, and the figures made from them.
+        Every prediction, and the scores computed from them.
 
     Raises:
         InputError: the data or the settings cannot work, `output_dir` is not empty, or with `resume`
-            the settings or the recordings are not those that it was begun with; seeds can be added.
+            the settings or the recordings differ from those at its start; seeds can be added.
 
     Example:
         ```python
@@ -166,7 +166,7 @@ def _make_folds(
     """Return the splits of a protocol: all seeds test the same folds, each with its own validation set.
 
     Raises:
-        InputError: the recordings do not admit the protocol, or leave fewer than two emotions to train a fold on.
+        InputError: the recordings do not allow the protocol, or leave fewer than two emotions to train a fold on.
     """
     if len({each.emotion for each in utterances}) < 2:
         raise InputError(f"all {len(utterances)} recordings are labelled alike: a classifier needs at least 2 emotions")
@@ -184,9 +184,9 @@ def _make_folds(
 def _train_fold(
     recordings: Recordings, split: Split, workplace: Path, number: tuple[int, int], configs: dict[str, Config]
 ) -> FoldResult:
-    """Train one fold, from nothing or from where it was stopped, and score it; its number is seed and fold."""
+    """Train one fold, or resume it from its checkpoint, and score it; `number` is seed and fold."""
     started, (seed, fold) = time.monotonic(), number
-    own_seed = _forget_what_ran_before(seed, fold)
+    own_seed = _reset(seed, fold)
     splits = make_splits(recordings, split, config=configs["data"].replace(seed=own_seed))
     for finding in splits.audit:
         if finding.kind == "class" and "train" in finding.subsets:
@@ -219,8 +219,8 @@ def _train_fold(
     return FoldResult(row, split.test, report)
 
 
-def _forget_what_ran_before(seed: int, fold: int) -> int:
-    """Free the last fold's model, and return the seed that weights and draws of this one come from."""
+def _reset(seed: int, fold: int) -> int:
+    """Free the model of the previous fold, set the seed of this one, and return it."""
     keras.backend.clear_session()
     gc.collect()
     own_seed = int(np.random.SeedSequence([seed, fold]).generate_state(1)[0])

@@ -1,8 +1,8 @@
-"""The directory of a cross-validation: what is done stays done, also after a stop at any moment.
+"""The directory of a cross-validation, from which a stopped one resumes.
 
-`config.json` and `folds.csv` say what was begun, and a file for each fold and seed what is finished. Each
-is written whole or not at all, and what a file does not say has not happened: to go on is to read. The fold that
-is being trained has a hidden folder with its checkpoint. Seeds can be added: `config.json` has them in the end.
+`config.json` and `folds.csv` hold the settings and the folds, and one file for each seed and fold its result. Each file
+is written whole or not at all. The fold in training has a hidden folder with its checkpoint. Seeds can be added later:
+`config.json` is written again at the end.
 """
 
 import json
@@ -32,10 +32,10 @@ class Journal:
 
     Args:
         directory: it exists.
-        settings: what `config.json` holds, or is going to hold.
+        settings: the content of `config.json`.
 
     Raises:
-        InputError: the directory was begun with other settings, or with seeds that are not among those of now.
+        InputError: the directory was begun with other settings, or with seeds that are not among the present ones.
     """
 
     def __init__(self, directory: Path, settings: Mapping[str, Any]):
@@ -46,7 +46,7 @@ class Journal:
             refuse_changes(self._config, _with_more_seeds(begun, self._settings), self._settings)
 
     def begin(self, recordings: Recordings, splits: Sequence[Split]) -> None:
-        """Write the settings, and which recording is tested in which fold; or compare that with what is there.
+        """Write the settings and the test fold of each recording, or compare them with the files of the first start.
 
         Raises:
             InputError: the recordings or the folds have changed.
@@ -56,11 +56,11 @@ class Journal:
         begin_table(self._directory / "folds.csv", _FOLD_COLUMNS, _fold_rows(recordings, splits))
 
     def write_settings(self) -> None:
-        """Write `config.json`; at the end again, for seeds that were added to those that it was begun with."""
+        """Write `config.json`; at the end again, with seeds that were added."""
         write_json(self._config, self._settings)
 
     def load(self, seed: int, fold: int, split: Split) -> FoldResult | None:
-        """Return a finished fold, or None where it is not finished."""
+        """Return the result of a fold, or None if it is not complete."""
         path = self._path(seed, fold)
         if not path.is_file():
             return None
@@ -73,7 +73,7 @@ class Journal:
             raise InputError(f"{path}: is damaged ({error!r}); remove it, and the fold is trained again") from error
 
     def save(self, result: FoldResult) -> None:
-        """Write a finished fold."""
+        """Write the result of a fold."""
         report, predictions = result.report, None
         if report is not None:
             predictions = {
@@ -87,7 +87,7 @@ class Journal:
         shutil.rmtree(self.workplace(result.row.seed, result.row.fold), ignore_errors=True)
 
     def workplace(self, seed: int, fold: int) -> Path:
-        """Return the folder of a fold while it is trained, from which it goes on after a stop."""
+        """Return the folder with the checkpoint of a fold in training."""
         return self._path(seed, fold).with_name(f".seed_{seed}_fold_{fold:02d}")
 
     def _path(self, seed: int, fold: int) -> Path:
@@ -95,7 +95,7 @@ class Journal:
 
 
 def _with_more_seeds(begun: Mapping[str, Any], asked: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the settings that a run was begun with, and with the seeds of now where these are the same and more."""
+    """Return the settings that a run began with, with the present seeds if these include the first ones."""
     match begun.get("crossval"):
         case {"seeds": [*seeds]} as crossval if set(seeds) <= set(asked["crossval"]["seeds"]):
             return {**begun, "crossval": {**crossval, "seeds": asked["crossval"]["seeds"]}}

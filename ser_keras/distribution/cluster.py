@@ -1,4 +1,4 @@
-"""Which of the processes of a training on several machines this one is; no TensorFlow is needed to know.
+"""The workers of a training on several machines, read from the environment without TensorFlow.
 
 TensorFlow's own convention: the environment variable ``TF_CONFIG`` holds JSON that is the same on all machines but
 for ``index``::
@@ -19,7 +19,7 @@ EXAMPLE = '{"cluster": {"worker": ["host0:12345", "host1:12345"]}, "task": {"typ
 
 @dataclass(frozen=True)
 class Cluster:
-    """The workers of a training, and which of them this process is.
+    """The workers of a training, and the index of this process among them.
 
     Attributes:
         workers: host and port of each, the chief first.
@@ -35,7 +35,7 @@ class Cluster:
 
     @property
     def is_chief(self) -> bool:
-        """Whether this worker writes what all of them made; the others write nothing."""
+        """Whether this worker writes the results; the others write nothing."""
         return self.index == 0
 
     @classmethod
@@ -51,13 +51,13 @@ class Cluster:
         try:
             return cls._of(json.loads(text))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise InputError(f"{VARIABLE}={text}: {_reason(error)}; expected the like of {EXAMPLE}") from error
+            raise InputError(f"{VARIABLE}={text}: {_reason(error)}; expected a value such as {EXAMPLE}") from error
 
     @classmethod
     def _of(cls, config: dict[str, Any]) -> "Cluster":
         jobs, task = config["cluster"], config["task"]
         if strange := sorted({*jobs, task["type"]} - {"chief", "worker"}):
-            raise ValueError(f"{', '.join(strange)}: no task of this training")
+            raise ValueError(f"{', '.join(strange)}: not a task of this training")
         sizes = {job: len(jobs.get(job, ())) for job in ("chief", "worker")}
         index = int(task["index"])
         if not 0 <= index < sizes[task["type"]]:

@@ -1,6 +1,5 @@
 """evaluate_model: an honest score, with its uncertainty, in one frozen Report."""
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,11 +10,9 @@ import tensorflow as tf
 from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
 from ser_keras.evaluation.report import Report
-from ser_keras.pipeline.batches import check_clips, labelled_batches
+from ser_keras.pipeline.batches import as_description, check_clips, emotions_of, labelled_batches
 
 __all__ = ["Report", "evaluate_model"]
-
-logger = logging.getLogger(__name__)
 
 
 def evaluate_model(model: keras.Model, test_data: Any, *, utterances: Sequence[Utterance] | None = None) -> Report:
@@ -25,8 +22,8 @@ def evaluate_model(model: keras.Model, test_data: Any, *, utterances: Sequence[U
         model: trained `ParallelModel`.
         test_data: dataset of `preprocess_data`, or any `tf.data.Dataset` or pair of arrays that
             `train_model` takes.
-        utterances: the recordings in the order of the data, which tell the speakers: ``splits.split.test``, say.
-            The dataset of `preprocess_data` knows its own, until `map`, `prefetch` or the like make another of it.
+        utterances: the recordings in the order of the data, which tell the speakers. Datasets of `preprocess_data`
+            carry their own.
 
     Returns:
         The frozen report.
@@ -41,46 +38,40 @@ def evaluate_model(model: keras.Model, test_data: Any, *, utterances: Sequence[U
         report.save("metrics.json")
         ```
     """
-    emotions = _shared_emotions(model, test_data)
-    labels, probabilities = [], []
-    batches = labelled_batches(test_data, model.num_emotions)
-    signature = [batches.element_spec[0]]
+    emotions = _shared_emotions(model, emotions_of(test_data))
+    labels, probabilities, texts = [], [], []
+    batches = labelled_batches(test_data, model.num_emotions, keep_utterances=True)
+    signature = [{name: batches.element_spec[0][name] for name in ("waveform", "num_samples")}]
     predict = tf.function(lambda inputs: model(inputs, training=False), input_signature=signature, autograph=False)
     for inputs, one_hot, *_ in batches:
+        texts.extend(inputs.pop("utterance", tf.constant([])).numpy())
         check_clips(inputs, one_hot, model.num_emotions)
         probabilities.append(predict(inputs).numpy())
         labels.append(one_hot.numpy().argmax(axis=1))
     if not labels:
         raise InputError("the test data holds no clip: give at least one")
-    utterances = _utterances(test_data, utterances, sum(map(len, labels)))
+    if utterances is None:
+        utterances = as_description(texts).utterances
+    elif len(utterances) != sum(map(len, labels)):
+        num_clips = sum(map(len, labels))
+        raise InputError(
+            f"{len(utterances)} utterances for {num_clips} clips: give one for each, in the order of the data"
+        )
     speakers = tuple(each.speaker_id for each in utterances)
     speakers = speakers if all(speakers) else ()
-    return Report(emotions, np.concatenate(labels), np.concatenate(probabilities), speakers, utterances)
+    return Report(emotions, np.concatenate(labels), np.concatenate(probabilities), speakers, tuple(utterances))
 
 
-def _shared_emotions(model: keras.Model, test_data: Any) -> tuple[str, ...]:
+def _shared_emotions(model: keras.Model, named: tuple[str, ...] | None) -> tuple[str, ...]:
     known = getattr(model, "emotions", None)
-    named = getattr(test_data, "class_names", None)
     if named and len(named) != model.num_emotions:
         raise InputError(
             f"the model has num_emotions={model.num_emotions}, but the data has {len(named)} "
             f"({', '.join(named)}): evaluate on data with the same emotions"
         )
-    if known and named and tuple(named) != tuple(known):
+    if known and named and named != tuple(known):
         raise InputError(
             f"the model's emotions are {', '.join(known)}, the data's {', '.join(named)}: "
             "evaluate on data with the same emotions"
         )
     return tuple(known or named or map(str, range(model.num_emotions)))
-
-
-def _utterances(test_data: Any, given: Sequence[Utterance] | None, num_clips: int) -> tuple[Utterance, ...]:
-    """Return the recording of each clip, or nothing where nobody knows them."""
-    if given is not None and len(given) != num_clips:
-        raise InputError(f"{len(given)} utterances for {num_clips} clips: give one for each, in the order of the data")
-    utterances = tuple(getattr(test_data, "utterances", ()) if given is None else given)
-    if len(utterances) == num_clips:
-        return utterances
-    if isinstance(test_data, tf.data.Dataset):
-        logger.warning("the speakers of this dataset are unknown: give utterances=splits.split.test for their scores")
-    return ()

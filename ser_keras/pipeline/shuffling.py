@@ -1,67 +1,95 @@
-"""The order of training: which clips come in an epoch, and where they are cut, by its number alone."""
+"""The order of training: which clips an epoch draws, as a function of the seed and the number of the epoch."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 
-class EpochOrder:
-    """Orders the clips of each epoch anew; the same seed and epoch give the same order, whatever came before.
+@dataclass
+class EpochNumber:
+    """The epoch that shuffled datasets draw, from 0; None while every pass over a dataset is its next epoch."""
 
-    So a training that was stopped goes on with the batches that it would have seen. Each pass over the data is the
-    next epoch, as in a plain `fit`; while it is `numbered`, the epoch is the one that was set.
+    epoch: int | None = None
 
-    Args:
-        size: number of clips.
-        seed: 0 or more.
 
-    Attributes:
-        size: as given.
-        epoch: number of the epoch to come, from 0, or None to count the passes.
+_number = EpochNumber()
+
+
+@contextmanager
+def epochs_numbered() -> Iterator[EpochNumber]:
+    """Let ``.epoch`` of the yielded object choose the epoch of every shuffled dataset, within a ``with`` block.
+
+    A training that resumes at epoch n thereby draws the batches that it would have drawn without the stop. Outside
+    the block each pass over a dataset is its own next epoch.
+
+    The number is state of the process, like the seed of a random generator: a dataset that a user derived by ``map``
+    or ``prefetch`` carries no attribute through which it could be set.
 
     Example:
-        >>> order = EpochOrder(3, seed=0)
-        >>> first, second = order.draw()[0], order.draw()[0]
-        >>> with order.numbered():
-        ...     order.epoch = 1
-        ...     bool((order.draw()[0] == second).all())
-        True
+        >>> batches = shuffled(5, lambda places, _: places, batch_size=2, seed=0)
+        >>> with epochs_numbered() as number:
+        ...     number.epoch = 3
+        ...     [each.tolist() for each in batches.as_numpy_iterator()]
+        ...     [each.tolist() for each in batches.prefetch(1).as_numpy_iterator()]
+        [[0], [3, 4], [1, 2]]
+        [[0], [3, 4], [1, 2]]
     """
-
-    def __init__(self, size: int, seed: int):
-        self.size, self._seed = size, seed
-        self._passes = itertools.count()
-        self.epoch: int | None = None
-
-    @contextmanager
-    def numbered(self) -> Iterator[None]:
-        """Let `epoch` say which epoch comes, within a `with` block."""
-        self.epoch = 0
-        try:
-            yield
-        finally:
-            self.epoch = None
-
-    def draw(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the places of all clips in a random order, int32 `(size,)`, and as many random numbers, int64."""
-        epoch = next(self._passes) if self.epoch is None else self.epoch
-        random = np.random.default_rng((self._seed, epoch))
-        return random.permutation(self.size).astype(np.int32), random.integers(2**62, size=self.size)
+    before = _number.epoch
+    _number.epoch = 0
+    try:
+        yield _number
+    finally:
+        _number.epoch = before
 
 
-def ordered_batches(order: EpochOrder, batch_size: int) -> tf.data.Dataset:
-    """Return batches of what an order draws anew for each pass: int32 places and int64 random numbers.
+def shuffled(size: int, read: Callable[[tf.Tensor, tf.Tensor], Any], *, batch_size: int, seed: int) -> tf.data.Dataset:
+    """Make batches of clips in an order that is a function of the seed and the epoch.
 
-    A last batch that is not full is dropped, where it is not the only one.
+    Every clip is in one batch of an epoch. There are ``ceil(size / batch_size)`` batches, whose sizes differ by at
+    most one: a last batch of a single clip would upset batch normalisation.
+
+    Args:
+        size: number of clips, 1 or more.
+        read: function from the places of clips, from 0, and as many random numbers, from 0, to a batch of them;
+            both int64 `(batch,)`.
+        batch_size: most clips in a batch.
+        seed: of the order, 0 or more.
     """
+    num_batches = -(-size // batch_size)
+    passes = itertools.count()
+
+    def epoch_number():
+        return next(passes) if _number.epoch is None else _number.epoch
 
     @tf.autograph.experimental.do_not_convert
-    def draw(_):
-        drawn = tf.numpy_function(order.draw, [], (tf.int32, tf.int64))
-        return tf.data.Dataset.from_tensor_slices(tuple(tf.ensure_shape(each, [order.size]) for each in drawn))
+    def with_epoch(epoch, batch):
+        first = tf.equal(batch, 0)
+        epoch = tf.cond(first, lambda: tf.numpy_function(epoch_number, [], tf.int64), lambda: epoch)
+        epoch = tf.ensure_shape(epoch, [])
+        return epoch, (epoch, batch)
 
-    batches = tf.data.Dataset.range(1).flat_map(draw).batch(batch_size, drop_remainder=order.size > batch_size)
-    return batches.apply(tf.data.experimental.assert_cardinality(max(order.size // batch_size, 1)))
+    @tf.autograph.experimental.do_not_convert
+    def read_batch(epoch, batch):
+        key = tf.stack([tf.constant(seed, tf.int64), epoch])
+        unshuffled = tf.range(batch * size // num_batches, (batch + 1) * size // num_batches)
+        places = tf.random.experimental.index_shuffle(unshuffled, key, size - 1)
+        key = tf.random.experimental.stateless_fold_in(key, batch)
+        return read(places, tf.random.stateless_uniform(tf.shape(places), key, 0, 2**62, tf.int64))
+
+    batches = tf.data.Dataset.range(num_batches).scan(tf.constant(0, tf.int64), with_epoch)
+    return read_ahead(batches, read_batch)
+
+
+def read_ahead(entries: tf.data.Dataset, read: Callable[..., Any]) -> tf.data.Dataset:
+    """Return what `read` makes of each entry, several at a time, while the batches before are computed on.
+
+    Without TensorFlow's autotuning: the end of each epoch waits for its thread, which sleeps up to seconds. AUTOTUNE
+    then means as many calls at a time as there are cores.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return entries.map(read, tf.data.AUTOTUNE).prefetch(2).with_options(options)

@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: one temperature for all logits, fitted to validation data."""
+"""Calibration of the probabilities: temperature scaling on validation data."""
 
 from typing import Any
 
@@ -12,30 +12,29 @@ from ser_keras.errors import InputError
 from ser_keras.pipeline.batches import check_clips, labelled_batches
 
 TEMPERATURE_BOUNDS = (0.1, 10.0)
-"""Where the temperature is looked for: below 1 the network was too timid, above 1 too sure of itself."""
+"""Range of the search: below 1 the network was underconfident, above 1 overconfident."""
 
 
 def calibrate_temperature(model: keras.Model, val_data: Any) -> float:
-    """Fit the temperature of a trained model, so that 0.9 is right about nine times out of ten.
+    """Fit the temperature of a trained model, so that predictions with probability 0.9 are right nine times out of ten.
 
-    Temperature scaling (Guo et al., "On Calibration of Modern Neural Networks", 2017): the logits z are
-    divided by the T with the least mean negative log-likelihood Σ -log softmax(z / T)_label / n on
-    recordings that were not trained on. No label changes, as the order of the logits stays. What was
-    measured is the average over such recordings: on another corpus or in other rooms the probabilities
-    can be as far off as before.
+    Temperature scaling (Guo et al., "On Calibration of Modern Neural Networks", 2017): the logits z are divided by
+    the T with the least mean negative log-likelihood Σ -log softmax(z / T)_label / n on recordings that were not
+    trained on. No predicted label changes. The calibration holds on average over recordings like these; on another
+    corpus the probabilities can be as far off as before.
 
-    One clip more is taken to be there, whose label is as likely any of them. So T is finite where all
-    few clips are right, in which case any surer probability would look better; with many it has no weight.
+    One clip is added whose label is equally likely each of them. It keeps T finite if all of a few clips are right;
+    with many clips its weight vanishes.
 
     Args:
         model: trained `ParallelModel`; its temperature is changed in place.
-        val_data: of other speakers than those it was trained on, as `train_model` takes it.
+        val_data: of other speakers than the training data, as `train_model` takes them.
 
     Returns:
         The temperature, within `TEMPERATURE_BOUNDS`.
 
     Raises:
-        InputError: there is no clip, a label is none of the model's, or the model's logits are NaN or infinite.
+        InputError: there is no clip, a label is outside the classes, or the model's logits are NaN or infinite.
 
     Example:
         ```python
@@ -68,12 +67,12 @@ def best_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
         A number within `TEMPERATURE_BOUNDS`.
 
     Example:
-        >>> logits = 3 * np.log([[0.9, 0.1]] * 1000)  # says 0.999 where nine of ten are right
+        >>> logits = 3 * np.log([[0.9, 0.1]] * 1000)  # confidence 0.999, accuracy 0.9
         >>> round(best_temperature(logits, np.eye(2)[[0] * 900 + [1] * 100]), 1)
         3.0
     """
     num_clips, num_classes = targets.shape
-    weights = targets + 1 / (num_clips * num_classes)  # the clip more, spread over all
+    weights = targets + 1 / (num_clips * num_classes)  # the additional clip, spread over all classes
 
     def loss(log_temperature: float) -> float:
         return -float((weights * log_softmax(logits / np.exp(log_temperature), axis=1)).sum())

@@ -1,4 +1,4 @@
-"""What `train_model` does between steps and epochs: stop at NaN, average, save, and write how it goes."""
+"""The callbacks of `train_model`: stop at NaN, average the weights, save the state, write the progress."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from ser_keras.config import TrainConfig
-from ser_keras.distribution import ScatterSeeds
+from ser_keras.distribution.replicas import Replicas
 from ser_keras.errors import InputError
 from ser_keras.files import write_csv
 from ser_keras.model import save_model
@@ -14,14 +14,15 @@ from ser_keras.training.checkpoints import Checkpoint
 
 
 def training_callbacks(
-    config: TrainConfig, folder: Path | None, checkpoint: Checkpoint
+    config: TrainConfig, folder: Path | None, checkpoint: Checkpoint, replicas: Replicas
 ) -> list[keras.callbacks.Callback]:
-    """Return the callbacks of `train_model`, in an order that matters: each finds what those before it left.
+    """Return the callbacks of `train_model`, in an order that matters: each relies on those before it.
 
     Args:
         config: how to train.
-        folder: of the run; nothing is written where it is None.
+        folder: of the run; nothing is written if it is None.
         checkpoint: with the early stopping that it saves.
+        replicas: of the model.
     """
     callbacks: list[keras.callbacks.Callback] = [
         _StopAtNaN(config, checkpoint.early_stopping),
@@ -29,7 +30,7 @@ def training_callbacks(
         checkpoint.early_stopping,
         keras.callbacks.History(),
         checkpoint,
-        ScatterSeeds(),
+        _ScatterSeeds(replicas),
     ]
     if folder is not None and checkpoint.writes:
         folder.mkdir(parents=True, exist_ok=True)
@@ -40,10 +41,23 @@ def training_callbacks(
     return callbacks
 
 
-class _StopAtNaN(keras.callbacks.Callback):
-    """Raise as soon as the loss is no number, and leave the weights of the best epoch, or without patience of the last.
+class _ScatterSeeds(keras.callbacks.Callback):
+    """Let each replica draw its own dropout and augmentation."""
 
-    `keras.callbacks.TerminateOnNaN` ends the training as if all were well, and looks at the training loss alone.
+    def __init__(self, replicas: Replicas):
+        super().__init__()
+        self._replicas = replicas
+
+    def on_train_begin(self, logs=None):
+        self._replicas.scatter_seeds(self.model.non_trainable_variables)
+
+
+class _StopAtNaN(keras.callbacks.Callback):
+    """Raise an error when the loss is NaN or infinite, and restore the weights of an epoch before.
+
+    These are of the best epoch, or without patience of the last.
+
+    `keras.callbacks.TerminateOnNaN` ends the training without an error, and checks the training loss only.
     """
 
     def __init__(self, config: TrainConfig, early_stopping: keras.callbacks.EarlyStopping):
@@ -68,16 +82,16 @@ class _StopAtNaN(keras.callbacks.Callback):
         kept = f"those of epoch {num_epochs}" if num_epochs else "as they were before"
         raise InputError(
             f"{name} became {logs[name]} in epoch {self._epoch + 1}: learning_rate={self._config.learning_rate} may be "
-            f"too high, or the data's weights no numbers; training stopped, and the model's weights are {kept}"
+            f"too high, or the sample weights are NaN or infinite; training stopped, and the model's weights are {kept}"
         )
 
 
 class _WriteProgress(keras.callbacks.Callback):
-    """Write the curves and the model after each epoch; a file that is there is whole.
+    """Write the history and the model after each epoch.
 
     Args:
         folder: of the run.
-        best_only: keep the model as it was in the best epoch so far.
+        best_only: write the model only if the epoch is the best so far.
     """
 
     def __init__(self, folder: Path, *, best_only: bool):

@@ -1,4 +1,4 @@
-"""What a training needs to go on where it was stopped, in one file that is whole or as it was before."""
+"""The state of a training after each epoch, in one file, from which a stopped training resumes."""
 
 import io
 import json
@@ -16,34 +16,33 @@ from ser_keras.files import whole_file
 from ser_keras.runs.reading import refuse_changes
 
 CHECKPOINT = "checkpoint.npz"
-"""Name of the file in the folder of a run; it is there until the run is whole."""
+"""Name of the file in a run directory; it is removed when the run is complete."""
 
 _OWN = ("mixup_seed", "num_epochs", "is_done")
 _EARLY_STOPPING = ("wait", "best", "best_epoch")
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves after every epoch all that the next one depends on, and brings it back in another process.
+    """Saves the whole state of training after every epoch, and restores it in another process.
 
-    That is every variable of model and optimizer (the running average and the states of random layers among them),
-    the seed of the mixtures, the state of early stopping with the best weights, and the history. It is
-    written when the next epoch begins, for then `SwapEMAWeights`, which has to stand before it, has put the
-    weights and their average back to where the optimizer left them. `keras.callbacks.BackupAndRestore` keeps
-    neither random states nor early stopping nor history, and its two files can be of different epochs after
-    a kill.
+    The state is every variable of model and optimizer (with the running average and the states of random layers), the
+    seed of mixup, the state of early stopping with the best weights, and the history. It is saved when the next epoch
+    begins: by then `SwapEMAWeights`, which comes before this callback, has swapped the weights and their average
+    back. `keras.callbacks.BackupAndRestore` saves neither random states nor early stopping nor history, so that a
+    resumed training differs, and its two files can be of different epochs after a kill.
 
     Args:
-        path: the file that training replaces; nothing is saved where it is None.
-        settings: groups of plain values that the training depends on, to be the same when it goes on.
-        early_stopping: it has to stand before this callback, and so has `keras.callbacks.History`.
-        writes: False for a process that reads alone, as all workers but one do.
+        path: the file to replace; nothing is saved if it is None.
+        settings: groups of plain values that the training depends on; they have to be the same at resume.
+        early_stopping: has to come before this callback, as does `keras.callbacks.History`.
+        writes: False for a process that only reads, as all workers but the chief do.
 
     Attributes:
         early_stopping: as given.
         writes: as given.
-        mixup_seed: two integers, drawn by Keras's seed when the training was begun.
-        num_epochs: whole epochs that are behind.
-        is_done: whether no epoch is to follow.
+        mixup_seed: two integers, drawn by Keras's seed when the training began.
+        num_epochs: number of whole epochs done.
+        is_done: whether the training is complete.
     """
 
     def __init__(
@@ -62,13 +61,13 @@ class Checkpoint(keras.callbacks.Callback):
         self.num_epochs, self.is_done = 0, False
 
     def start(self, *, resume: bool) -> bool:
-        """Read the file, whose state is put into the model when training begins; without `resume` take it away.
+        """Read the file, whose state is restored when training begins; without `resume` remove the file.
 
         Returns:
-            Whether there is something to go on with.
+            Whether there is a state to resume from.
 
         Raises:
-            InputError: the file is damaged, or the training was begun with other settings or data.
+            InputError: the file is damaged, or the training began with other settings or data.
         """
         if self._path is None or not self._path.exists():
             return False
@@ -83,7 +82,7 @@ class Checkpoint(keras.callbacks.Callback):
         return True
 
     def on_train_begin(self, logs=None):
-        """Bring back what was loaded."""
+        """Restore the state that was read."""
         if self._loaded is None:
             return
         self._assign(self._loaded["state"])
@@ -95,12 +94,12 @@ class Checkpoint(keras.callbacks.Callback):
             setattr(early_stopping, name, self._loaded[name])
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Save what the epoch begins with."""
+        """Save the state before the epoch."""
         if epoch > self.num_epochs:
             self._save(epoch)
 
     def on_train_end(self, logs=None):
-        """Save that no epoch is to follow."""
+        """Save that the training is complete."""
         if not self.is_done:
             self.is_done = True
             self._save(len(self.model.history.epoch))
@@ -125,16 +124,16 @@ class Checkpoint(keras.callbacks.Callback):
         about |= {name: getattr(self.early_stopping, name) for name in _EARLY_STOPPING}
         arrays = {f"state_{index}": keras.ops.convert_to_numpy(each) for index, each in enumerate(self._state())}
         arrays |= {f"best_weights_{index}": each for index, each in enumerate(self.early_stopping.best_weights or [])}
-        packed = io.BytesIO()  # NumPy leaves a file that does not take it all half closed, and Python then complains
+        packed = io.BytesIO()  # on a full disk NumPy leaves a file half closed, and Python warns
         np.savez(packed, about=np.array(json.dumps(about)), **arrays)
         with whole_file(self._path) as part, part.open("wb") as file:
             file.write(packed.getbuffer())
             file.flush()
-            os.fsync(file.fileno())  # else a power cut can leave the new name without its content
+            os.fsync(file.fileno())  # else a power cut can leave an empty file under the new name
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Return what `Checkpoint` wrote: its values by their names, and ``state`` and ``best_weights`` as lists of arrays.
+    """Return the content of a checkpoint: values by name, and ``state`` and ``best_weights`` as lists of arrays.
 
     Raises:
         InputError: the file is damaged.

@@ -1,67 +1,219 @@
-"""From labelled recordings and settings to what `model.fit` takes; `train_model` and `refit_model` share it."""
+"""A model and the data that it is fitted to; `train_model` and `refit_model` share it."""
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
-from typing import Any
+import zlib
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from ser_keras.config import TrainConfig
+from ser_keras.distribution.replicas import Batches, Replicas
 from ser_keras.errors import InputError
 from ser_keras.layers.augmentation import mix_up
 from ser_keras.metrics import UnweightedAverageRecall
 from ser_keras.model import ParallelModel
-from ser_keras.pipeline.batches import labelled_batches
-from ser_keras.training.sharding import Contents, training_parts
+from ser_keras.model.linear_model import fit_linear_model
+from ser_keras.pipeline.batches import check_clips, emotions_of, labelled_batches, shuffled_batches
+from ser_keras.pipeline.shuffling import epochs_numbered
 
 logger = logging.getLogger(__name__)
 
 
-def adopt_emotions(model: ParallelModel, *data: Any) -> None:
-    """Take the names of the labels from the data, and refuse data that mean something else by them."""
-    for recordings in data:
-        names = getattr(recordings, "class_names", None)
-        if names is None:
-            if isinstance(recordings, tf.data.Dataset) and model.emotions is not None:
-                logger.warning("the data do not name their labels: 0 is taken for %s, and so on", model.emotions[0])
-            continue
-        names = tuple(names)
-        if len(names) != model.num_emotions:
-            raise InputError(
-                f"the model has num_emotions={model.num_emotions}, but the data has {len(names)} "
-                f"({', '.join(names)}): build it with ParallelModel(num_emotions={len(names)})"
-            )
-        if model.emotions is not None and names != model.emotions:
-            raise InputError(
-                f"the model's emotions are {', '.join(model.emotions)}, the data's {', '.join(names)}: "
-                "they must be the same, in the same order"
-            )
-        model.emotions = names
+class Contents(NamedTuple):
+    """The clips of a dataset, counted in one pass.
+
+    Attributes:
+        counts: number of clips of each class, float64 `(classes,)`.
+        batch_sizes: number of clips in each batch.
+        checksum: of all labels and lengths in their order.
+    """
+
+    counts: np.ndarray
+    batch_sizes: list[int]
+    checksum: int
 
 
-def training_batches(model: ParallelModel, data: Any, found: Contents, counts: np.ndarray | None) -> Any:
-    """Return the batches of `data` that a model is trained on, weighted, and parted among the replicas of its strategy.
+class Trainer:
+    """Fits a model to labelled recordings, wherever its replicas are.
 
     Args:
-        model: whose strategy it is.
-        data: as `train_model` takes it.
-        found: what is in it.
-        counts: clips of each class in the whole training set, by which the classes are weighted; None: they are not.
+        model: the model; it is changed in place, and takes the names of the emotions from the data.
+        data: training data, as `train_model` takes them.
+        config: how to train.
+        val_data: validation data, as `train_model` takes them.
+        subset: name of the training data in errors.
+
+    Attributes:
+        replicas: where the model is trained.
+        contents: of the training data.
+
+    Raises:
+        InputError: the data's emotions are not the model's, all training clips have one emotion, there is no clip, or
+            a clip holds NaN or infinite samples.
     """
-    weights = None if counts is None else class_weights(counts)
-    prepare = partial(labelled_batches, num_emotions=model.num_emotions, class_weights=weights)
-    strategy = model.distribute_strategy
-    return prepare(data) if strategy.num_replicas_in_sync == 1 else training_parts(strategy, data, found, prepare)
+
+    def __init__(
+        self, model: ParallelModel, data: Any, config: TrainConfig, *, val_data: Any = None, subset: str = "training"
+    ):
+        self.model, self.config = model, config
+        self.replicas = Replicas(model.distribute_strategy)
+        self._data = shuffled_batches(data) if isinstance(data, tuple) else data
+        self._val_data = val_data
+        _adopt_emotions(model, data)
+        if val_data is not None:
+            _adopt_emotions(model, val_data)
+        with epochs_numbered():
+            self.contents = contents(self._labelled(self._data), subset)
+        _check_classes(model, self.contents.counts, subset)
+        self._val_contents = None if val_data is None else contents(self._labelled(val_data), "validation")
+
+    def fit_normalization(self) -> None:
+        """Fit the normalisation of the features to the clips of the first epoch."""
+        with epochs_numbered():
+            self.model.adapt_normalization(self._labelled(self._data))
+
+    def fit_functionals(self) -> None:
+        """Fit the functionals branch to the clips of the first epoch."""
+        config = self.config
+        with epochs_numbered():
+            batches = self._labelled(self._data)
+            fit_linear_model(self.model, batches, config.statistics_regularization, draws=config.statistics_draws)
+
+    def fit(
+        self, *, mixup_seed: Sequence[int], callbacks: Sequence[keras.callbacks.Callback] = (), **options: Any
+    ) -> keras.callbacks.History:
+        """Compile the model, and run `model.fit`.
+
+        Args:
+            mixup_seed: two integers; the same give the same mixtures.
+            callbacks: of the training.
+            **options: of `model.fit`.
+
+        Raises:
+            WorkerLostError: another worker is gone.
+        """
+        self._compile()
+        batches = self._training_batches()
+        with epochs_numbered() as epochs, self._mixed(mixup_seed), self.replicas.naming_lost_workers():
+            set_epoch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: setattr(epochs, "epoch", epoch))
+            return self.model.fit(
+                batches,
+                validation_data=self._validation_batches(),
+                steps_per_epoch=steps_per_epoch(batches),
+                shuffle=False,  # the dataset shuffles itself
+                callbacks=[set_epoch, *callbacks],
+                **options,
+            )
+
+    def _training_batches(self) -> Batches:
+        weights = class_weights(self.contents.counts) if self.config.class_weights else None
+        return self.replicas.share_training(self._labelled(self._data, weights), self.contents.batch_sizes)
+
+    def _validation_batches(self) -> Batches | None:
+        found = self._val_contents
+        if found is None:
+            return None
+        return self.replicas.share_validation(self._labelled(self._val_data), found.batch_sizes, found.checksum)
+
+    def _labelled(self, data: Any, weights: np.ndarray | None = None) -> tf.data.Dataset:
+        return labelled_batches(data, self.model.num_emotions, class_weights=weights)
+
+    def _mixed(self, seed: Sequence[int]) -> AbstractContextManager:
+        """Let `fit` mix the clips of each batch (see `mix_up`)."""
+        if not self.config.mixup:
+            return nullcontext()
+
+        def mix(data, num_steps):
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group  # 0 on one device
+            own_seed = tf.constant(seed, tf.int64) + tf.stack([0, tf.cast(replica, tf.int64)])
+            return mix_up(data, self.config.mixup, own_seed + tf.cast(num_steps, tf.int64))
+
+        return self.model.disturbed(mix)
+
+    def _compile(self) -> None:
+        model, config = self.model, self.config
+        with model.distribute_strategy.scope():
+            model.compile(
+                optimizer=self._optimizer(),
+                loss=keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing),
+                metrics=[UnweightedAverageRecall(model.num_emotions), keras.metrics.CategoricalAccuracy("accuracy")],
+                # Keras's loop over steps fails on a distributed iterator.
+                steps_per_execution=config.steps_per_execution if self.replicas.number == 1 else 1,
+            )
+            model.optimizer.build(model.trainable_variables)
+
+    def _optimizer(self) -> keras.optimizers.Optimizer:
+        config, total_steps = self.config, len(self.contents.batch_sizes) * self.config.epochs
+        warmup = max(1, round(config.warmup_fraction * total_steps))
+        schedule = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=config.learning_rate / 100,
+            warmup_target=config.learning_rate,
+            warmup_steps=warmup,
+            decay_steps=max(1, total_steps - warmup),
+            alpha=0.01,
+        )
+        optimizer = keras.optimizers.AdamW(
+            schedule,
+            weight_decay=config.weight_decay,
+            global_clipnorm=1.0 / self.replicas.number,  # of each replica's share of the gradient
+            use_ema=config.ema_momentum > 0,
+            ema_momentum=config.ema_momentum or 0.99,
+        )
+        optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+        return optimizer
+
+
+def contents(batches: tf.data.Dataset, subset: str) -> Contents:
+    """Count the clips of a dataset of `labelled_batches`, and check each of them.
+
+    Raises:
+        InputError: a label is outside the classes, a sample is NaN or infinite, or there is no clip; `subset` is
+            named.
+    """
+    counts, sizes, checksum = 0.0, [], 0
+    for inputs, one_hot, *_ in batches:
+        check_clips(inputs, one_hot, one_hot.shape[1])
+        counts += one_hot.numpy().sum(axis=0, dtype=np.float64)
+        sizes.append(len(one_hot))
+        for values in (one_hot, inputs["num_samples"]):
+            checksum = zlib.crc32(values.numpy().tobytes(), checksum)
+    if not sizes:
+        raise InputError(f"the {subset} data holds no clip: give at least one")
+    return Contents(counts, sizes, checksum)
+
+
+def _adopt_emotions(model: ParallelModel, data: Any) -> None:
+    """Take the names of the labels from the data, and refuse data whose names differ from the model's.
+
+    Raises:
+        InputError: the names differ, or their number does.
+    """
+    names = emotions_of(data)
+    if names is None:
+        if isinstance(data, tf.data.Dataset) and model.emotions is not None:
+            logger.warning("the data do not name their labels: label 0 is taken for %s, and so on", model.emotions[0])
+        return
+    if len(names) != model.num_emotions:
+        raise InputError(
+            f"the model has num_emotions={model.num_emotions}, but the data has {len(names)} "
+            f"({', '.join(names)}): build it with ParallelModel(num_emotions={len(names)})"
+        )
+    if model.emotions is not None and names != model.emotions:
+        raise InputError(
+            f"the model's emotions are {', '.join(model.emotions)}, the data's {', '.join(names)}: "
+            "they must be the same, in the same order"
+        )
+    model.emotions = names
 
 
 def steps_per_epoch(batches: Any) -> int | None:
-    """Return how many batches an epoch has, for `fit`, which without it begins each pass over the data twice.
+    """Return the number of batches in an epoch; `fit` begins each pass over the data twice if it is not told.
 
-    None where it is not known: for distributed data, and for a dataset that cannot tell before it ends.
+    None where it is unknown: for distributed data, and for a dataset without a cardinality.
 
     Example:
         >>> steps_per_epoch(tf.data.Dataset.range(5).batch(2))
@@ -74,7 +226,7 @@ def steps_per_epoch(batches: Any) -> int | None:
 def class_weights(counts: np.ndarray) -> np.ndarray:
     """Return for each class the weight that makes all classes count alike, `(classes,)`.
 
-    It is scikit-learn's "balanced": ``n / (classes * count)``; a class that does not occur gets 0.
+    It is scikit-learn's "balanced": ``n / (classes * count)``; a class without a clip gets 0.
 
     Example:
         >>> class_weights(np.array([30, 10])).round(2).tolist()
@@ -84,92 +236,13 @@ def class_weights(counts: np.ndarray) -> np.ndarray:
     return np.divide(share, counts, out=np.zeros(len(counts)), where=counts > 0)
 
 
-def full_clips(data: Any, num_emotions: int) -> tf.data.Dataset:
-    """Return every training clip once, uncut, in batches with one-hot labels.
-
-    An epoch of training holds neither all clips, as a last batch that is not full is dropped, nor whole ones. What is
-    not from `preprocess_data` is taken as it is.
-    """
-    whole = getattr(data, "whole", None)
-    return labelled_batches(data if whole is None else whole(), num_emotions)
-
-
-def crops_and_full_clips(data: Any, num_emotions: int) -> tf.data.Dataset:
-    """Return an epoch of the training data, and behind it the clips that `preprocess_data` cut the crops from."""
-    crops = labelled_batches(data, num_emotions)
-    return crops.concatenate(full_clips(data, num_emotions)) if hasattr(data, "whole") else crops
-
-
-def check_classes(model: ParallelModel, counts: np.ndarray, where: str) -> None:
-    """Refuse training data of a single emotion: whatever is trained on them predicts nothing else.
-
-    Args:
-        model: that is to be trained.
-        counts: clips of each class, `(classes,)`.
-        where: what the data are, in words.
-
-    Raises:
-        InputError: fewer than two classes have a clip.
-    """
+def _check_classes(model: ParallelModel, counts: np.ndarray, subset: str) -> None:
+    """Refuse training data of a single emotion: a model trained on them predicts nothing else."""
     if np.count_nonzero(counts) > 1:
         return
     (index,) = np.flatnonzero(counts)
     name = model.emotions[index] if model.emotions else f"class {index}"
     raise InputError(
-        f"all {counts[index]:.0f} clips of the {where} data are labelled {name!r}: training needs 2 emotions or more; "
+        f"all {counts[index]:.0f} clips of the {subset} data are labelled {name!r}: training needs 2 emotions or more; "
         "split so that each emotion has a speaker in training, or record more speakers for each emotion"
     )
-
-
-@contextmanager
-def epochs_numbered(data: Any) -> Iterator[list[keras.callbacks.Callback]]:
-    """Give the callback by which each epoch of `preprocess_data`'s training data depends on its number alone."""
-    order = getattr(data, "order", None)
-    if order is None:
-        yield []
-        return
-    with order.numbered():
-        yield [keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(order, "epoch", epoch))]
-
-
-def mixed(model: ParallelModel, alpha: float, seed: Sequence[int]) -> AbstractContextManager:
-    """Let `fit` mix the clips of each batch (see `mix_up`); the same two integers give the same mixtures."""
-    if not alpha:
-        return nullcontext()
-
-    def mix(data, num_steps):
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group  # 0 on one device
-        own_seed = tf.constant(seed, tf.int64) + tf.stack([0, tf.cast(replica, tf.int64)])
-        return mix_up(data, alpha, own_seed + tf.cast(num_steps, tf.int64))
-
-    return model.disturbed(mix)
-
-
-def compile_model(model: ParallelModel, config: TrainConfig, total_steps: int) -> None:
-    """Compile a model as `train_model` trains it, for so many steps."""
-    warmup = max(1, round(config.warmup_fraction * total_steps))
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=config.learning_rate / 100,
-        warmup_target=config.learning_rate,
-        warmup_steps=warmup,
-        decay_steps=max(1, total_steps - warmup),
-        alpha=0.01,
-    )
-    strategy = model.distribute_strategy
-    with strategy.scope():
-        optimizer = keras.optimizers.AdamW(
-            schedule,
-            weight_decay=config.weight_decay,
-            global_clipnorm=1.0 / strategy.num_replicas_in_sync,  # of each replica's share of the gradient
-            use_ema=config.ema_momentum > 0,
-            ema_momentum=config.ema_momentum or 0.99,
-        )
-        optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
-        model.compile(
-            optimizer=optimizer,
-            loss=keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing),
-            metrics=[UnweightedAverageRecall(model.num_emotions), keras.metrics.CategoricalAccuracy("accuracy")],
-            # Keras's loop over steps fails on a distributed iterator.
-            steps_per_execution=config.steps_per_execution if strategy.num_replicas_in_sync == 1 else 1,
-        )
-        optimizer.build(model.trainable_variables)

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import keras
@@ -14,9 +13,10 @@ from clusters import exit_codes, start_workers
 from command_line import NETWORK, fails
 
 from ser_keras.distribution import make_strategy
+from ser_keras.distribution.replicas import Replicas
+from ser_keras.distribution.sharding import equal_shares, even_shares
 from ser_keras.errors import InputError
 from ser_keras.model import ParallelModel
-from ser_keras.training.sharding import _distribute, _equal_parts, _even_parts
 
 QUICK = ["--epochs", "2", "--batch-size", "7", *NETWORK]  # 7 is no multiple of the replicas
 
@@ -48,7 +48,7 @@ def labels_of(parts):
 def test_each_validation_clip_is_in_one_part_and_every_replica_has_as_many_parts(num_clips, size, num_replicas):
     num_parts = max(1, num_clips // size) * num_replicas
     shares = [
-        labels_of(_even_parts(num_clips, num_parts, batches_of(num_clips, size), num_replicas, range(r, r + 1)))
+        labels_of(even_shares(num_clips, num_parts, batches_of(num_clips, size), num_replicas, range(r, r + 1)))
         for r in range(num_replicas)
     ]
     assert {len(share) for share in shares} == {num_parts // num_replicas}
@@ -57,35 +57,23 @@ def test_each_validation_clip_is_in_one_part_and_every_replica_has_as_many_parts
 
 
 def test_replicas_of_one_process_take_their_parts_in_turn():
-    alone = [labels_of(_even_parts(20, 12, batches_of(20, 6), 4, range(r, r + 1))) for r in (2, 3)]
-    together = labels_of(_even_parts(20, 12, batches_of(20, 6), 4, range(2, 4)))
+    alone = [labels_of(even_shares(20, 12, batches_of(20, 6), 4, range(r, r + 1))) for r in (2, 3)]
+    together = labels_of(even_shares(20, 12, batches_of(20, 6), 4, range(2, 4)))
     assert together == [part for pair in zip(*alone, strict=True) for part in pair]
 
 
 def test_training_parts_are_equal_and_leave_out_fewer_clips_than_replicas():
-    parts = [labels_of(_equal_parts(batches_of(17, 7), 3, range(r, r + 1))) for r in range(3)]
+    parts = [labels_of(equal_shares(batches_of(17, 7), 3, range(r, r + 1))) for r in range(3)]
     assert [[len(part) for part in share] for share in parts] == [[2, 2, 1]] * 3  # of batches of 7, 7 and 3
     used = sorted(clip for share in parts for part in share for clip in part)
     assert used == [*range(6), *range(7, 13), *range(14, 17)]
 
 
-def test_cutting_before_the_clips_are_read_gives_the_same_parts(splits):
-    def cut(batches):
-        return _equal_parts(batches, 3, range(1, 3))
-
-    for before, after in zip(splits.val.cut(cut), splits.val.apply(cut), strict=True):
-        np.testing.assert_array_equal(before[1], after[1])
-        width = int(max(before[0]["num_samples"]))  # the others' clips may be longer
-        np.testing.assert_array_equal(before[0]["waveform"], after[0]["waveform"][:, :width])
-        np.testing.assert_array_equal(before[0]["num_samples"], after[0]["num_samples"])
-
-
 def test_fit_is_told_the_steps_of_an_epoch_of_distributed_data():
     """It fails where TensorFlow renames the private attribute that `cardinality` reads."""
-    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
-    cut = partial(_even_parts, 20, 12)
-    parts = _distribute(strategy, None, lambda _: batches_of(20, 6), cut, num_steps=7)
-    assert int(parts.cardinality) == 7
+    replicas = Replicas(tf.distribute.MirroredStrategy(["CPU:0"]))
+    replicas.number = 2  # a single device does not share
+    assert int(replicas.share_validation(batches_of(20, 6), [6, 6, 6, 2], 0).cardinality) == 3
 
 
 def test_fit_asks_the_model_before_it_averages_a_distributed_batch(small_model, monkeypatch):
@@ -165,10 +153,11 @@ def test_workers_that_read_other_data_all_stop_with_one_line(tmp_path):
     program = tmp_path / "compare.py"
     program.write_text(
         "from ser_keras.distribution.cluster import Cluster\n"
-        "from ser_keras.distribution import check_same_everywhere, make_strategy\n"
-        "strategy = make_strategy('multiworker')\n"
-        "check_same_everywhere(strategy, 'number of batches', [7, 8])\n"
-        "check_same_everywhere(strategy, 'training data', [7, Cluster.from_environment().index])\n"
+        "from ser_keras.distribution import make_strategy\n"
+        "from ser_keras.distribution.replicas import Replicas\n"
+        "replicas = Replicas(make_strategy('multiworker'))\n"
+        "replicas.check_same('number of batches', [7, 8])\n"
+        "replicas.check_same('training data', [7, Cluster.from_environment().index])\n"
     )
     assert exit_codes(start_workers([sys.executable, program], 2, tmp_path / "log"), 1_800) == [1, 1]
     for index in range(2):

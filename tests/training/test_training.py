@@ -1,6 +1,5 @@
 import contextlib
 import csv
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -9,23 +8,21 @@ import tensorflow as tf
 from conftest import SMALL
 
 from ser_keras.config import DataConfig, TrainConfig
-from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
 from ser_keras.evaluation import evaluate_model
 from ser_keras.model import ParallelModel, load_model, save_model
 from ser_keras.model.linear_model import fit_linear_model, logistic_regression
 from ser_keras.pipeline.batches import labelled_batches
-from ser_keras.pipeline.recordings import Recordings
-from ser_keras.preprocessing import make_splits, preprocess_data
+from ser_keras.pipeline.shuffling import epochs_numbered
+from ser_keras.preprocessing import preprocess_data
 from ser_keras.refitting import refit_model
-from ser_keras.splits import Split
 from ser_keras.training import train_model
 from ser_keras.training.setup import class_weights
 
 QUICK = {"epochs": 2, "verbose": 0}
 DIRECT = {"learning_rate": 5e-3, "mixup": 0.0, "ema_momentum": 0.0, "verbose": 0}  # for runs of a few steps
 EACH_STEP = {"steps_per_execution": 1}  # for callbacks that look at each
-NETWORK = SMALL.replace(statistics_share=0.0)  # what `fit` trains, alone
+NETWORK = SMALL.replace(fusion_weight=0.0)  # what `fit` trains, alone
 CALM = SMALL.replace(filter_db=0.0)  # the linear model is fitted to clips that are not augmented
 
 
@@ -78,7 +75,8 @@ def test_files_of_a_run(trained):
 
 def test_normalisation_sees_training_data_only(trained, corpus):
     by_hand = ParallelModel(3, config=SMALL)
-    by_hand.adapt_normalization(preprocess_data(corpus, batch_size=32).train.whole())
+    with epochs_numbered():  # the crops of the first epoch
+        by_hand.adapt_normalization(preprocess_data(corpus, batch_size=32).train)
     weights = (model.get_layer("normalization").weights[:2] for model in (trained[0], by_hand))
     for ours, expected in zip(*weights, strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-3)
@@ -129,7 +127,7 @@ def test_train_model_leaves_no_mixtures_in_the_compiled_step(monkeypatch):
 def test_plain_compile_and_fit_predict_by_the_network_alone():
     """Functionals that were never fitted do not flatten the probabilities."""
     data = labelled_batches(tones(16), 2)
-    model = ParallelModel(2, config=SMALL.replace(statistics_share=0.4))
+    model = ParallelModel(2, config=SMALL.replace(fusion_weight=0.4))
     model.adapt_normalization(data)
     model.compile(optimizer=keras.optimizers.Adam(5e-3), loss="categorical_crossentropy")
     model.fit(data, epochs=15, shuffle=False, verbose=0)
@@ -138,30 +136,15 @@ def test_plain_compile_and_fit_predict_by_the_network_alone():
     np.testing.assert_allclose(model(inputs, training=False), network(inputs, training=False), atol=1e-6)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_classes_are_weighed_by_all_training_clips_whatever_the_last_batch_drops(tmp_path, monkeypatch, seed):
-    """60 clips of which 4 are of the rare class, in batches of 16: an epoch drops 12 of them."""
-    given = []
+def test_classes_are_weighted_by_all_training_clips(monkeypatch):
+    """60 clips of which 4 are of the rare class, in batches of at most 32: no epoch drops any of them."""
+    counted = []
     monkeypatch.setattr(
-        "ser_keras.training.setup.class_weights", lambda counts: given.append(counts) or class_weights(counts)
+        "ser_keras.training.setup.class_weights", lambda counts: counted.append(counts) or class_weights(counts)
     )
     waveforms, labels = tones(60)
-    labels[:] = np.arange(60) < 4
-    data = waveforms, labels
-    train_model(ParallelModel(2, config=SMALL), data, tones(4), epochs=1, verbose=0)
-    recordings = made_up_recordings(waveforms, labels)
-    split = Split(recordings.utterances, recordings.utterances[:8], recordings.utterances[8:16])
-    splits = make_splits(recordings, split, config=DataConfig(batch_size=16, seed=seed))
-    model = ParallelModel(2, config=SMALL)
-    train_model(model, splits.train, splits.val, epochs=1, refit_fraction=0, verbose=0)
-    np.testing.assert_array_equal(given, [[56, 4], [56, 4]])
-
-
-def made_up_recordings(waveforms, labels):
-    clips = [Utterance(Path(f"{i:02d}.wav"), ("neutral", "sad")[label], None, "own") for i, label in enumerate(labels)]
-    lengths = dict.fromkeys(clips, len(waveforms[0]) / 16_000)
-    fingerprints = {clip: clip.path.name for clip in clips}
-    return Recordings(tuple(clips), (), fingerprints, lengths, 16_000, lambda index: waveforms[index])
+    train_model(ParallelModel(2, config=SMALL), (waveforms, np.arange(60) < 4), (waveforms, labels), **QUICK)
+    np.testing.assert_array_equal(counted, [[56, 4]])
 
 
 @pytest.mark.parametrize("train", [train_model, refit_with], ids=["train_model", "refit_model"])
@@ -178,16 +161,28 @@ def test_labels_whose_names_are_lost_are_told(caplog):
     assert "do not name their labels" in caplog.text and "happy" in caplog.text
 
 
-def test_an_order_that_is_lost_is_told_where_training_resumes(corpus, tmp_path, caplog):
-    splits = preprocess_data(corpus, batch_size=8)
-    for resume in (False, True):
-        model = ParallelModel(3, emotions=splits.emotions, config=SMALL)
-        with contextlib.suppress(KeyboardInterrupt):
-            train_model(
-                model, splits.train.prefetch(2), splits.val, output_dir=tmp_path, resume=resume, epochs=2, verbose=0,
-                callbacks=[] if resume else [keras.callbacks.LambdaCallback(on_epoch_begin=interrupt)],
-            )  # fmt: skip
-        assert ("does not say in which order" in caplog.text) == resume
+def derived(data):
+    """A dataset that a user made of another."""
+    return data.map(lambda inputs, labels: (inputs, labels)).prefetch(2)
+
+
+def test_a_training_on_derived_data_resumes_to_the_same_weights(corpus, tmp_path):
+    weights = []
+    for stops in (False, True):
+        splits = preprocess_data(corpus, batch_size=8)
+        keras.utils.set_random_seed(3)
+        model = ParallelModel(3, config=SMALL)
+        settings = {"output_dir": tmp_path / str(stops), "epochs": 3, "verbose": 0}
+        if stops:
+            with contextlib.suppress(KeyboardInterrupt):
+                stop = keras.callbacks.LambdaCallback(on_epoch_begin=interrupt)
+                train_model(model, derived(splits.train), derived(splits.val), callbacks=[stop], **settings)
+            model = ParallelModel(3, config=SMALL)
+        train_model(model, derived(splits.train), derived(splits.val), resume=stops, **settings)
+        weights.append(model.get_weights())
+    assert model.emotions == splits.emotions
+    for expected, resumed in zip(*weights, strict=True):
+        np.testing.assert_array_equal(resumed, expected)
 
 
 def interrupt(epoch, logs):
@@ -243,7 +238,7 @@ def test_takes_any_dataset_with_sample_weights():
 @pytest.mark.parametrize("patience", [0, 9])
 def test_patience_restores_the_best_weights_and_without_it_the_last_stay(patience):
     waveforms, labels = tones()
-    model = ParallelModel(2, config=SMALL.replace(statistics_share=0.0))
+    model = ParallelModel(2, config=SMALL.replace(fusion_weight=0.0))
     data = (waveforms, labels)
     settings = {**DIRECT, "patience": patience}
     history = train_model(model, data, data, epochs=10, callbacks=[SpoilWeights(after=7)], **settings)
@@ -292,32 +287,29 @@ def test_the_linear_model_of_the_statistics_is_fitted_to_the_training_data_and_s
     """With the network's weights away it answers alone, and rightly."""
     data = tones(8)
     model = ParallelModel(2, config=CALM)
-    train_model(model, data, data, statistics_draws=1, **QUICK)
+    train_model(model, data, data, functionals_draws=1, **QUICK)
     kernel, bias = (np.array(each) for each in model.get_layer("statistics_logits").weights)
-    fit_linear_model(model, labelled_batches(data, 2), TrainConfig().statistics_regularization)
+    fit_linear_model(model, labelled_batches(data, 2), TrainConfig().functionals_regularization)
     np.testing.assert_allclose(model.get_layer("statistics_logits").kernel, kernel, atol=1e-6)
     np.testing.assert_allclose(model.get_layer("statistics_logits").bias, bias, atol=1e-5)
     model.get_layer("logits").kernel.assign(0 * model.get_layer("logits").kernel)
     assert evaluate_model(model, data).unweighted_average_recall == 1.0
 
 
-def test_the_linear_model_hears_parts_and_whole_clips(corpus):
-    """The means that it takes the statistics from are those over both; neither has them alone."""
+def test_each_draw_of_the_functionals_takes_the_crops_of_another_epoch(corpus):
+    """The means of the functionals are those over the crops of the first two epochs."""
     splits = preprocess_data(corpus, batch_size=8, crop_seconds=0.5)
     model = ParallelModel(3, config=CALM)
-    train_model(model, splits.train, splits.val, epochs=1, **DIRECT)
-    layers = [model.get_layer(name).output for name in ("long_term_statistics", "reliability")]
-    of_clips, means = keras.Model(model.input, layers), []
-    with splits.train.order.numbered():  # the crops of the first epoch
-        crops, full = list(splits.train), list(splits.train.whole())
-    for data in (crops + full, crops, full):
-        batches = [of_clips(inputs) for inputs, _ in data]
-        statistics, reliability = (np.concatenate(each) for each in zip(*batches, strict=True))
-        weights = np.repeat(reliability, statistics.shape[1] // reliability.shape[1], axis=1)
-        means.append(np.average(statistics, axis=0, weights=weights))
-    mean = model.get_layer("statistics_normalization").adapt_mean.numpy()
-    np.testing.assert_allclose(mean, means[0], rtol=1e-4, atol=1e-4)
-    assert np.abs(means[1] - means[2]).max() > 0.1
+    train_model(model, splits.train, splits.val, epochs=1, functionals_draws=2, **DIRECT)
+    of_clips, batches = keras.Model(model.input, [model.parts.functionals, model.parts.reliability]), []
+    with epochs_numbered() as epochs:
+        for epochs.epoch in range(2):
+            batches += [of_clips(inputs) for inputs, _ in labelled_batches(splits.train, 3)]
+    functionals, reliability = (np.concatenate(each) for each in zip(*batches, strict=True))
+    weights = np.repeat(reliability, functionals.shape[1] // reliability.shape[1], axis=1)
+    expected = np.average(functionals, axis=0, weights=weights)
+    mean = model.parts.functionals_normalization.adapt_mean.numpy()
+    np.testing.assert_allclose(mean, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_linear_model_is_fitted_to_clips_that_are_augmented_as_in_training(noise):
@@ -344,7 +336,7 @@ def test_in_each_draw_the_same_clips_are_disturbed_anew(monkeypatch):
 
     monkeypatch.setattr("ser_keras.model.linear_model.logistic_regression", listen)
     data = tones(8)
-    train_model(ParallelModel(2, config=SMALL), data, data, statistics_draws=3, **QUICK)
+    train_model(ParallelModel(2, config=SMALL), data, data, functionals_draws=3, **QUICK)
     [(statistics, labels)] = heard
     np.testing.assert_array_equal(labels.argmax(axis=1), np.tile(labels[:8].argmax(axis=1), 3))
     first, second, third = np.split(statistics, 3)
@@ -413,7 +405,7 @@ def test_samples_that_are_no_numbers_are_refused_before_the_work(side, value):
     good, (waveforms, labels) = tones(8), tones(8)
     waveforms[3, 100] = value
     data = ((waveforms, labels), good) if side == "train" else (good, (waveforms, labels))
-    with pytest.raises(InputError, match="1 of the 8 clips of a batch hold NaN or infinite samples: mend them"):
+    with pytest.raises(InputError, match="1 of the 8 clips of a batch hold NaN or infinite samples: repair"):
         train_model(ParallelModel(2, config=SMALL), *data, **QUICK)
 
 
@@ -472,7 +464,7 @@ def test_other_names_are_refused(splits):
 def test_a_label_outside_the_classes_is_refused():
     waveforms, _ = tones(4)
     data = (waveforms, np.array([0, 1, 2, 1]))
-    with pytest.raises(InputError, match="a label lies outside 0 to 1"):
+    with pytest.raises(InputError, match="a label is outside 0 to 1"):
         train_model(ParallelModel(2, config=SMALL), data, data)
 
 
