@@ -10,7 +10,7 @@ from ser_keras.config import TrainConfig
 from ser_keras.distribution import is_chief, naming_lost_workers
 from ser_keras.errors import InputError
 from ser_keras.model import ParallelModel, save_model
-from ser_keras.model.linear_model import fit_linear_model
+from ser_keras.model.functionals_branch import fit_functionals_branch
 from ser_keras.pipeline.batches import labelled_batches, shuffled_batches
 from ser_keras.training.setup import (
     adopt_emotions,
@@ -81,7 +81,7 @@ def refit_model(
     with epochs_numbered(data) as numbering:
         found = contents(labelled_batches(data, model.num_emotions), model.num_emotions, where)
         clips = crops_and_full_clips(data, model.num_emotions)
-        fit_linear_model(model, clips, config.statistics_regularization, draws=config.statistics_draws)
+        fit_functionals_branch(model, clips, config.functionals_regularization, draws=config.functionals_draws)
         compile_model(model, config, len(found.batch_sizes) * config.epochs)
         batches = training_batches(model, data, found, counts if config.class_weights else None)
         with mixed(model, config.mixup, _MIXTURES), naming_lost_workers(strategy):

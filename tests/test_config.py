@@ -43,7 +43,7 @@ def test_a_dictionary_comes_back_through_json(config_class):
 
 
 def test_changed_values_come_back_too():
-    config = ModelConfig.original()
+    config = ModelConfig(conv_filters=(4, 4, 4, 4), dropout=0.5)
     assert ModelConfig.from_dict(config.to_dict()) == config != ModelConfig()
 
 
@@ -125,7 +125,6 @@ def test_a_dictionary_holds_lists_in_place_of_tuples():
         ),
         (ModelConfig, {"conv_time_pools": (2, 2, 2, -1)}, r"conv_time_pools=\(2, 2, 2, -1\): expected numbers above 0"),
         (ModelConfig, {"conv_band_pools": (2,) * 5}, r"conv_band_pools=\(2, 2, 2, 2, 2\): expected one for each of"),
-        (ModelConfig, {"lstm_pool": -1}, "lstm_pool=-1: expected 0 or more"),
         (ModelConfig, {"lstm_inputs": 0}, "lstm_inputs=0: expected more than 0"),
         (ModelConfig, {"lstm_units": 0}, "lstm_units=0: expected more than 0"),
         (ModelConfig, {"attention_units": 0}, "attention_units=0: expected more than 0"),
@@ -133,9 +132,8 @@ def test_a_dictionary_holds_lists_in_place_of_tuples():
         (ModelConfig, {"dropout": -0.1}, "dropout=-0.1: expected 0 or more and less than 1"),
         (TrainConfig, {"epochs": 0}, "epochs=0: expected more than 0"),
         (TrainConfig, {"patience": -1}, "patience=-1: expected 0 or more"),
-        (ModelConfig, {"statistics_share": 1.0}, "statistics_share=1.0: expected 0 or more and less than 1"),
-        (ModelConfig, {"noise": 1.5}, "noise=1.5: expected 0 to 1"),
-        (ModelConfig, {"statistics_lags": (0, 1)}, r"statistics_lags=\(0, 1\): expected numbers above 0"),
+        (ModelConfig, {"fusion_weight": 1.0}, "fusion_weight=1.0: expected 0 or more and less than 1"),
+        (ModelConfig, {"functional_lags": (0, 1)}, r"functional_lags=\(0, 1\): expected numbers above 0"),
         (TrainConfig, {"learning_rate": 0.0}, "learning_rate=0.0: expected more than 0"),
         (TrainConfig, {"learning_rate": float("nan")}, "learning_rate=nan: expected more than 0"),
         (TrainConfig, {"warmup_fraction": 1.0}, "warmup_fraction=1.0: expected 0 or more and less than 1"),
@@ -202,19 +200,10 @@ def test_frames_per_second_follow_rate_and_step():
     assert AudioConfig(sample_rate=8_000, max_hz=4_000.0, frame_step=80).frames_per_second == 100.0
 
 
-def test_time_pooling_is_the_product_of_strides_and_pools():
+def test_a_step_pools_frames_and_bands_by_the_product_of_strides_and_pools():
     parts = {"conv_filters": (4, 4), "conv_kernels": (3, 3), "conv_strides": (3, 1)}
     config = ModelConfig(**parts, conv_time_pools=(2, 5), conv_band_pools=(1, 2))
-    assert (config.time_pooling, config.band_pooling) == (30, 6)
-
-
-def test_steps_of_the_lstm_are_those_of_the_convolutions_unless_it_reads_the_spectrogram():
-    assert ModelConfig().frames_per_step == ModelConfig().time_pooling
-    assert ModelConfig(lstm_pool=4).frames_per_step == 4
-
-
-def test_the_original_shape_pools_more_than_ours():
-    assert ModelConfig.original().time_pooling == 128
+    assert (config.frames_per_step, config.bands_per_step) == (30, 6)
 
 
 def test_every_settings_class_is_tested_here():

@@ -8,7 +8,7 @@ from conftest import SMALL
 from ser_keras import refitting
 from ser_keras.errors import InputError
 from ser_keras.model import ParallelModel, load_model
-from ser_keras.model.linear_model import fit_linear_model
+from ser_keras.model.functionals_branch import fit_functionals_branch
 from ser_keras.preprocessing import preprocess_data
 from ser_keras.refitting import refit_model
 from ser_keras.training import train_model
@@ -39,15 +39,15 @@ def test_it_hears_the_recordings_of_training_and_validation_and_no_other(trained
 
     def listen(model, batches, *arguments, **options):
         heard.append(sum(len(labels) for _, labels in batches))
-        fit_linear_model(model, batches, *arguments, **options)
+        fit_functionals_branch(model, batches, *arguments, **options)
 
-    monkeypatch.setattr(refitting, "fit_linear_model", listen)
-    kernels = [model.get_layer(name).kernel.numpy() for name in ("statistics_logits", "logits")]
+    monkeypatch.setattr(refitting, "fit_functionals_branch", listen)
+    kernels = [model.get_layer(name).kernel.numpy() for name in ("functionals_logits", "logits")]
     refit_model(model, splits.train_and_val, **QUICK)
     both = {*splits.split.train, *splits.split.val}
     assert set(splits.train_and_val.whole().utterances) == both and not both & set(splits.split.test)
     assert heard == [len(both) // 8 * 8 + len(both)]  # the parts of an epoch, in whole batches, and all clips
-    for kernel, name in zip(kernels, ("statistics_logits", "logits"), strict=True):
+    for kernel, name in zip(kernels, ("functionals_logits", "logits"), strict=True):
         assert np.abs(model.get_layer(name).kernel - kernel).max() > 1e-4
 
 

@@ -27,7 +27,7 @@ def classifier(model: ParallelModel, format: str, batch: int | None = None):
     that is padded by an unknown number of frames.
     """
     details = _rebuild(model, _FRONT_ENDS[format])
-    step, multiple = model.audio.frame_step, model.get_layer("pad_image").multiple
+    step, multiple = model.audio.frame_step, model.config.frames_multiple
 
     @tf.function(input_signature=signature(batch), autograph=False)
     def classify(waveform, num_samples):

@@ -17,7 +17,6 @@ from typing import Any
 
 import keras
 
-from ser_keras.distribution import has_workers
 from ser_keras.errors import InputError
 from ser_keras.files import whole_file
 from ser_keras.model.parallel_model import ParallelModel
@@ -38,7 +37,7 @@ def save_model(model: keras.Model, path: str | Path) -> None:
     Raises:
         OSError: the disk is full or may not be written.
     """
-    if isinstance(model, ParallelModel) and has_workers(model.distribute_strategy):
+    if getattr(model, "has_workers", False):
         model = model.copy()  # Keras would save the metrics, which this process cannot read without the others
     with whole_file(path) as part:
         model.save(part)

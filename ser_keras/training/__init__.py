@@ -12,7 +12,7 @@ import tensorflow as tf
 from ser_keras.config import TrainConfig
 from ser_keras.distribution import check_same_everywhere, is_chief, naming_lost_workers
 from ser_keras.model import ParallelModel, save_model
-from ser_keras.model.linear_model import fit_linear_model
+from ser_keras.model.functionals_branch import fit_functionals_branch
 from ser_keras.pipeline.batches import labelled_batches, shuffled_batches
 from ser_keras.runs.reading import stamp
 from ser_keras.training.calibration import calibrate_temperature
@@ -97,7 +97,7 @@ def train_model(
     config = (config or TrainConfig()).replace(**settings)
     folder = None if output_dir is None else Path(output_dir)
     adopt_emotions(model, train_data, val_data)
-    model.get_layer("temperature").set(1.0)
+    model.parts.temperature.set(1.0)
     every_clip = full_clips(train_data, model.num_emotions)
     counts = contents(every_clip, model.num_emotions, "training").counts
     check_classes(model, counts, "training")
@@ -111,7 +111,7 @@ def train_model(
         if not checkpoint.start(resume=resume):
             model.adapt_normalization(every_clip)
             clips = crops_and_full_clips(train_data, model.num_emotions)
-            fit_linear_model(model, clips, config.statistics_regularization, draws=config.statistics_draws)
+            fit_functionals_branch(model, clips, config.functionals_regularization, draws=config.functionals_draws)
         elif not numbering and isinstance(train_data, tf.data.Dataset):
             logger.warning("%s", _ORDER_UNKNOWN)
         compile_model(model, config, len(found.batch_sizes) * config.epochs)

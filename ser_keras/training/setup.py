@@ -142,7 +142,7 @@ def mixed(model: ParallelModel, alpha: float, seed: Sequence[int]) -> AbstractCo
         own_seed = tf.constant(seed, tf.int64) + tf.stack([0, tf.cast(replica, tf.int64)])
         return mix_up(data, alpha, own_seed + tf.cast(num_steps, tf.int64))
 
-    return model.disturbed(mix)
+    return model.batch_augmentation(mix)
 
 
 def compile_model(model: ParallelModel, config: TrainConfig, total_steps: int) -> None:

@@ -51,12 +51,7 @@ def test_a_model_comes_back_as_it_was(saved, restless_model, noise):
 
 @pytest.mark.parametrize(
     "config",
-    [
-        {},
-        {"lstm_pool": 4},
-        {"statistics_share": 0.0},
-        {"band_warp": 0.1, "time_warp": 0.1, "noise": 1.0, "room": 1.0},
-    ],
+    [{}, {"fusion_weight": 0.0}, {"filter_db": 0.0, "num_masks": 0}],
 )
 def test_the_settings_of_every_network_are_plain_values(tmp_path, config):
     """A layer whose settings describe another object would have to be let through by `unpack_model_file`."""

@@ -13,7 +13,7 @@ from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
 from ser_keras.evaluation import evaluate_model
 from ser_keras.model import ParallelModel, load_model, save_model
-from ser_keras.model.linear_model import fit_linear_model, logistic_regression
+from ser_keras.model.functionals_branch import fit_functionals_branch, logistic_regression
 from ser_keras.pipeline.batches import labelled_batches
 from ser_keras.pipeline.recordings import Recordings
 from ser_keras.preprocessing import make_splits, preprocess_data
@@ -25,7 +25,7 @@ from ser_keras.training.setup import class_weights
 QUICK = {"epochs": 2, "verbose": 0}
 DIRECT = {"learning_rate": 5e-3, "mixup": 0.0, "ema_momentum": 0.0, "verbose": 0}  # for runs of a few steps
 EACH_STEP = {"steps_per_execution": 1}  # for callbacks that look at each
-NETWORK = SMALL.replace(statistics_share=0.0)  # what `fit` trains, alone
+NETWORK = SMALL.replace(fusion_weight=0.0)  # what `fit` trains, alone
 CALM = SMALL.replace(filter_db=0.0)  # the linear model is fitted to clips that are not augmented
 
 
@@ -111,7 +111,7 @@ def test_plain_fit_after_train_model_trains_on_what_it_is_given():
     data = labelled_batches(tones(8), 2)
     model = ParallelModel(2, config=SMALL)
     model.compile(optimizer="sgd", loss="categorical_crossentropy")
-    with model.disturbed(lambda batch, step: (batch[0], np.nan * batch[1])):
+    with model.batch_augmentation(lambda batch, step: (batch[0], np.nan * batch[1])):
         assert np.isnan(model.fit(data, shuffle=False, verbose=0).history["loss"]).all()
     model.set_weights(ParallelModel(2, config=SMALL).get_weights())
     assert np.isfinite(model.fit(data, shuffle=False, verbose=0).history["loss"]).all()
@@ -129,7 +129,7 @@ def test_train_model_leaves_no_mixtures_in_the_compiled_step(monkeypatch):
 def test_plain_compile_and_fit_predict_by_the_network_alone():
     """Functionals that were never fitted do not flatten the probabilities."""
     data = labelled_batches(tones(16), 2)
-    model = ParallelModel(2, config=SMALL.replace(statistics_share=0.4))
+    model = ParallelModel(2, config=SMALL.replace(fusion_weight=0.4))
     model.adapt_normalization(data)
     model.compile(optimizer=keras.optimizers.Adam(5e-3), loss="categorical_crossentropy")
     model.fit(data, epochs=15, shuffle=False, verbose=0)
@@ -243,7 +243,7 @@ def test_takes_any_dataset_with_sample_weights():
 @pytest.mark.parametrize("patience", [0, 9])
 def test_patience_restores_the_best_weights_and_without_it_the_last_stay(patience):
     waveforms, labels = tones()
-    model = ParallelModel(2, config=SMALL.replace(statistics_share=0.0))
+    model = ParallelModel(2, config=SMALL.replace(fusion_weight=0.0))
     data = (waveforms, labels)
     settings = {**DIRECT, "patience": patience}
     history = train_model(model, data, data, epochs=10, callbacks=[SpoilWeights(after=7)], **settings)
@@ -292,11 +292,11 @@ def test_the_linear_model_of_the_statistics_is_fitted_to_the_training_data_and_s
     """With the network's weights away it answers alone, and rightly."""
     data = tones(8)
     model = ParallelModel(2, config=CALM)
-    train_model(model, data, data, statistics_draws=1, **QUICK)
-    kernel, bias = (np.array(each) for each in model.get_layer("statistics_logits").weights)
-    fit_linear_model(model, labelled_batches(data, 2), TrainConfig().statistics_regularization)
-    np.testing.assert_allclose(model.get_layer("statistics_logits").kernel, kernel, atol=1e-6)
-    np.testing.assert_allclose(model.get_layer("statistics_logits").bias, bias, atol=1e-5)
+    train_model(model, data, data, functionals_draws=1, **QUICK)
+    kernel, bias = (np.array(each) for each in model.get_layer("functionals_logits").weights)
+    fit_functionals_branch(model, labelled_batches(data, 2), TrainConfig().functionals_regularization)
+    np.testing.assert_allclose(model.get_layer("functionals_logits").kernel, kernel, atol=1e-6)
+    np.testing.assert_allclose(model.get_layer("functionals_logits").bias, bias, atol=1e-5)
     model.get_layer("logits").kernel.assign(0 * model.get_layer("logits").kernel)
     assert evaluate_model(model, data).unweighted_average_recall == 1.0
 
@@ -306,7 +306,7 @@ def test_the_linear_model_hears_parts_and_whole_clips(corpus):
     splits = preprocess_data(corpus, batch_size=8, crop_seconds=0.5)
     model = ParallelModel(3, config=CALM)
     train_model(model, splits.train, splits.val, epochs=1, **DIRECT)
-    layers = [model.get_layer(name).output for name in ("long_term_statistics", "reliability")]
+    layers = [model.get_layer(name).output for name in ("functionals", "reliability")]
     of_clips, means = keras.Model(model.input, layers), []
     with splits.train.order.numbered():  # the crops of the first epoch
         crops, full = list(splits.train), list(splits.train.whole())
@@ -315,7 +315,7 @@ def test_the_linear_model_hears_parts_and_whole_clips(corpus):
         statistics, reliability = (np.concatenate(each) for each in zip(*batches, strict=True))
         weights = np.repeat(reliability, statistics.shape[1] // reliability.shape[1], axis=1)
         means.append(np.average(statistics, axis=0, weights=weights))
-    mean = model.get_layer("statistics_normalization").adapt_mean.numpy()
+    mean = model.get_layer("functionals_normalization").adapt_mean.numpy()
     np.testing.assert_allclose(mean, means[0], rtol=1e-4, atol=1e-4)
     assert np.abs(means[1] - means[2]).max() > 0.1
 
@@ -327,9 +327,9 @@ def test_the_linear_model_is_fitted_to_clips_that_are_augmented_as_in_training(n
     inputs = {"waveform": np.tile(noise(8_000), (500, 1)), "num_samples": np.full(500, 8_000, np.int32)}
     data = tf.data.Dataset.from_tensors((inputs, np.eye(2, dtype=np.float32)[np.arange(500) % 2]))
     model.adapt_normalization(data)
-    fit_linear_model(model, data, 100.0)
+    fit_functionals_branch(model, data, 100.0)
     of_statistics, of_bands = (
-        model.get_layer(name).adapt_variance.numpy().ravel() for name in ("statistics_normalization", "normalization")
+        model.get_layer(name).adapt_variance.numpy().ravel() for name in ("functionals_normalization", "normalization")
     )
     in_db = np.sqrt(of_statistics[: len(of_bands)] * of_bands)
     np.testing.assert_allclose(in_db[[0, -1]], spread, rtol=0.1)  # the outer bands are knots of the filter
@@ -342,9 +342,9 @@ def test_in_each_draw_the_same_clips_are_disturbed_anew(monkeypatch):
         heard.append((statistics.copy(), labels))
         return logistic_regression(statistics, labels, regularization, reliability)
 
-    monkeypatch.setattr("ser_keras.model.linear_model.logistic_regression", listen)
+    monkeypatch.setattr("ser_keras.model.functionals_branch.logistic_regression", listen)
     data = tones(8)
-    train_model(ParallelModel(2, config=SMALL), data, data, statistics_draws=3, **QUICK)
+    train_model(ParallelModel(2, config=SMALL), data, data, functionals_draws=3, **QUICK)
     [(statistics, labels)] = heard
     np.testing.assert_array_equal(labels.argmax(axis=1), np.tile(labels[:8].argmax(axis=1), 3))
     first, second, third = np.split(statistics, 3)
