@@ -24,10 +24,10 @@ logger = logging.getLogger(__name__)
 PRIOR_CLIPS = 2
 """Weight of the training data against new recordings, in clips; see `adapt_normalization`.
 
-The best number is the variance of a voice's or a room's clips around their mean over the variance of the means. For the
-standardised functionals it is 11 between the speakers of EmoDB and 4 between those of RAVDESS, who have one studio each,
-and 0.3 between the two corpora, of which the median over the functionals is 0.9. Which of these applies is not
-known: the number is between them.
+The best number is the variance of a voice's or a room's clips around their mean over the variance of the means. For
+the standardised functionals it is 11 between the speakers of EmoDB and 4 between those of RAVDESS (one studio each),
+and 0.3 between the two corpora (median over the functionals: 0.9). The number is between them, as it is not known
+which of these applies.
 """
 
 

@@ -67,15 +67,15 @@ def test_the_spectrogram_is_that_of_the_model(restless_model, clip):
 @pytest.mark.parametrize("num_samples", [1_600, 2_559, 2_560, 16_000, 40_000])
 def test_attention_is_that_of_the_served_model(restless_model, served, noise, num_samples):
     waveform = noise(num_samples)
-    answer = served(
+    outputs = served(
         "waveform",
         waveform=waveform[None],
         num_samples=np.array([num_samples], np.int32),
         sample_rate=np.array([16_000], np.int32),
     )
     attention = attention_over_time(restless_model, waveform)
-    np.testing.assert_allclose(attention.weights, answer["attention"][0], atol=1e-5)
-    np.testing.assert_allclose(attention.seconds, answer["attention_seconds"][0], atol=1e-6)
+    np.testing.assert_allclose(attention.weights, outputs["attention"][0], atol=1e-5)
+    np.testing.assert_allclose(attention.seconds, outputs["attention_seconds"][0], atol=1e-6)
 
 
 def test_attention_sums_to_one(restless_model, clip):
@@ -94,9 +94,9 @@ def test_a_step_of_attention_has_the_frames_that_the_conv_blocks_pool(clip):
 
 
 def test_attributions_sum_to_the_difference_from_the_training_mean(restless_model, clip, attributions, predicted):
-    answer, mean = probabilities_of(restless_model, clip), probabilities_of_mean(restless_model, 101)
-    assert abs(answer - mean)[predicted] > 0.05  # or the sum would prove nothing
-    assert attributions.sum() == pytest.approx((answer - mean)[predicted], abs=5e-3)  # kinks, and 200 points
+    probabilities, mean = probabilities_of(restless_model, clip), probabilities_of_mean(restless_model, 101)
+    assert abs(probabilities - mean)[predicted] > 0.05  # or the sum would prove nothing
+    assert attributions.sum() == pytest.approx((probabilities - mean)[predicted], abs=5e-3)  # kinks, and 200 points
 
 
 def test_attributions_have_the_shape_of_the_spectrogram(attributions):

@@ -78,8 +78,8 @@ def train_model(
 
     Returns:
         Keras's History: one value an epoch of `loss`, `uar`, `accuracy` and their `val_` counterparts.
-        Those of training are taken on augmented clips, mixed ones with ``mixup``, and can be worse than
-        those of validation: they say nothing of how well the training clips themselves are known.
+        Those of training are of the network alone, without the functionals branch, on augmented clips (mixed ones
+        with ``mixup``); those of validation are of the fused model on clips as they are, and can be better.
 
     Raises:
         InputError: the data's emotions are not the model's; all training clips have one emotion; a clip holds NaN or

@@ -32,7 +32,7 @@ def test_a_filter_is_a_curve_over_the_bands_that_is_linear_between_its_knots():
     curve = RandomFilter(3.0, knots=4, seed=2)(np.zeros((2000, 5, 31), np.float32), training=True).numpy()
     assert np.ptp(curve, axis=1).max() == 0  # the same in every frame
     bends = np.abs(np.diff(curve[:, 0], n=2)).max(axis=0) > 1e-4
-    assert np.flatnonzero(bends).tolist() == [9, 19]  # at the bands 10 and 20, the knots that have two sides
+    assert np.flatnonzero(bends).tolist() == [9, 19]  # at the bands 10 and 20, the inner knots
     np.testing.assert_allclose(curve[:, 0, ::10].std(axis=0), 3.0, rtol=0.1)
     np.testing.assert_allclose(np.corrcoef(curve[:, 0, ::10].T), np.eye(4), atol=0.1)
 

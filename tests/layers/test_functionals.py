@@ -95,10 +95,10 @@ def bright_and_dull(seconds, num_clips, quiet_start):
     random, size = np.random.default_rng(0), round(16_000 * seconds)
     waveforms = np.zeros((num_clips, size), np.float32)
     for index, waveform in enumerate(waveforms):
-        noise, colour = random.normal(size=size + 1), random.uniform(0.5, 0.95) * (1 if index % 2 else -1)
+        noise, tilt = random.normal(size=size + 1), random.uniform(0.5, 0.95) * (1 if index % 2 else -1)
         knots = np.arange(0, size + 4_000, random.integers(300, 4_000))
         level = np.interp(np.arange(size), knots, random.uniform(random.uniform(0.05, 0.9), 1, len(knots)))
-        waveform[:] = 0.1 * level * (noise[1:] + colour * noise[:-1])
+        waveform[:] = 0.1 * level * (noise[1:] + tilt * noise[:-1])
         waveform[: round(random.uniform(0, quiet_start) * size)] *= random.uniform(0.01, 0.03)  # which is trimmed
     return {"waveform": waveforms, "num_samples": np.full(num_clips, size, np.int32)}
 

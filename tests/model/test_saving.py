@@ -99,7 +99,7 @@ def test_no_layer_of_keras_is_built_from_a_file(forge, saved, monkeypatch, name,
         load_model(forge(config_json=json.dumps(layer if is_whole else settings)))
 
 
-def test_what_a_file_says_of_its_compilation_is_never_built(forge, saved, tmp_path):
+def test_settings_of_compile_in_a_file_are_never_built(forge, saved, tmp_path):
     settings = settings_of(saved)
     settings["compile_config"] = {"optimizer": {"module": "os", "class_name": "mkdir", "config": str(tmp_path / "ran")}}
     settings["build_config"] = {"input_shape": {"module": "os", "class_name": "mkdir", "config": str(tmp_path / "ran")}}
