@@ -109,16 +109,14 @@ class ParallelModel(BaseModel):
         # === Inputs, features, augmentation ===
         waveform = keras.Input((None,), dtype="float32", name="waveform")  # (batch, samples)
         num_samples = keras.Input((), dtype="int32", name="num_samples")  # (batch,)
-        log_mel, frame_mask = backbones.front_end(
-            waveform, num_samples, audio
-        )  # (batch, frames, mels), (batch, frames)
+        log_mel, frame_mask = backbones.front_end(waveform, num_samples, audio)  # (batch, frames, mels) and its mask
         augmented = RandomFilter(config.filter_db, name="random_filter")(log_mel)  # (batch, frames, mels)
         normalization = keras.layers.Normalization(name="normalization")
         normalized = normalization(augmented)  # (batch, frames, mels)
 
         # === Network: a Conv2D stem, then two branches ===
-        image, mask = backbones.two_channels(normalized, frame_mask, config)  # (batch, frames, mels, 2)
-        steps, step_mask = backbones.conv_stem(image, mask, config)  # (batch, steps, bands * filters)
+        image, mask = backbones.two_channels(normalized, frame_mask, config)  # (batch, frames, mels, 2) and its mask
+        steps, step_mask = backbones.conv_stem(image, mask, config)  # (batch, steps, bands * filters) and its mask
         conv = backbones.conv_branch(steps, step_mask)  # (batch, 2 * bands * filters)
         lstm, attention = backbones.lstm_branch(steps, step_mask, config)  # (batch, 2 * lstm_units), (batch, steps)
         embedding = keras.layers.Concatenate(name="embedding")([conv, lstm])  # (batch, features)
@@ -141,7 +139,16 @@ class ParallelModel(BaseModel):
         self.config = config
         self.adaptation = adaptation
         self.parts = ModelParts(
-            log_mel, frame_mask, normalization, attention, embedding, logits, functionals, fusion, fused, temperature
+            log_mel=log_mel,
+            frame_mask=frame_mask,
+            normalization=normalization,
+            attention=attention,
+            embedding=embedding,
+            logits=logits,
+            functionals=functionals,
+            fusion=fusion,
+            fused_logits=fused,
+            temperature=temperature,
         )
 
     def call(self, inputs, training=None, mask=None):

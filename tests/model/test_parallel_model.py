@@ -143,7 +143,7 @@ def test_batch_normalisation_is_that_of_keras(training):
         np.testing.assert_allclose(ours, theirs, rtol=5e-3, atol=1e-3)
 
 
-def test_augmentation_changes_training_alone(tmp_path):
+def test_augmentation_changes_training_alone():
     augmented = ParallelModel(3, config=SMALL)
     plain = ParallelModel(3, config=SMALL.replace(filter_db=0.0, num_masks=0))
     plain.set_weights(augmented.get_weights())
