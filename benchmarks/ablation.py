@@ -32,7 +32,7 @@ DEFAULTS = "the defaults"
 WITHOUT = {
     DEFAULTS: {},
     "random filter": {"filter_db": 0.0},
-    "linear model of statistics": {"statistics_share": 0.0},
+    "functionals branch": {"fusion_weight": 0.0},
     "trimmed silence": {"trim_db": 0.0},
     "mixed clips": {"mixup": 0.0},
     "masks over time and bands": {"num_masks": 0},

@@ -53,4 +53,4 @@ def batch() -> list[Measured]:
 
 def _from_features(model: ParallelModel) -> keras.Model:
     """The same network behind its first layer."""
-    return keras.Model([model.get_layer("log_mel").output, model.input["num_samples"]], model.output)
+    return keras.Model([model.parts.log_mel, model.input["num_samples"]], model.output)

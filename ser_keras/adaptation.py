@@ -1,4 +1,4 @@
-"""adapt_normalization: fit a model to a new speaker, room or corpus from recordings without labels."""
+"""adapt_normalization: adapt a model to a new speaker, room or corpus, by recordings without labels."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from ser_keras.corpora import Utterance
 from ser_keras.corpora.listing import find_recordings
 from ser_keras.errors import InputError
 from ser_keras.model import ParallelModel
-from ser_keras.model.linear_model import centre_statistics
+from ser_keras.model.functionals_branch import centre_functionals
 from ser_keras.pipeline.batches import as_inputs
 from ser_keras.pipeline.clips import fingerprint
 from ser_keras.pipeline.recordings import load_recordings
@@ -22,46 +22,46 @@ from ser_keras.preprocessing import rejection_table
 logger = logging.getLogger(__name__)
 
 PRIOR_CLIPS = 2
-"""As how many clips the training data count, see `adapt_normalization`.
+"""Weight of the training data against new recordings, in clips; see `adapt_normalization`.
 
-The best number is the variance of a voice's or a room's clips around their mean over the variance of the means. For the
-standardised statistics it is 11 between the speakers of EmoDB and 4 between those of RAVDESS, who have one studio each,
-and 0.3 between the two corpora, of which the median over the statistics is 0.9. Nobody says which of these it is:
-the number lies between them.
+The best number is the variance of a voice's or a room's clips around their mean over the variance of the means. For
+the standardised functionals it is 11 between the speakers of EmoDB and 4 between those of RAVDESS (one studio each),
+and 0.3 between the two corpora (median over the functionals: 0.9). The number is between them, as it is not known
+which of these applies.
 """
 
 
 def adapt_normalization(model: ParallelModel, recordings: Any) -> ParallelModel:
-    """Return a copy of a model whose normalisation is fitted to new recordings; no label is needed.
+    """Return a copy of a model whose normalisation is adapted to new recordings; no label is needed.
 
-    Use it where voice, microphone, room or language differ from those of the training, and where the new
-    recordings hold about the mixture of emotions that is to be told apart: the normalisation takes away
+    Use it where voice, microphone, room or language differ from those of the training data, and where the new
+    recordings have about the same mixture of emotions as those to be classified: the normalisation removes
     what they have in common, which for shouting alone would be the shouting.
 
-    The linear model takes the long-term statistics of a clip from the means of the training data. These means
-    become those of a pool of the n new clips and of as much training data as `PRIOR_CLIPS` = κ clips,
+    The functionals branch subtracts the means of the training data. They become those of a pool of the n new clips
+    and of as much training data as `PRIOR_CLIPS` = κ clips,
 
         mean = (1 - w) mean_train + w mean_new,    w = n / (n + κ),
 
     which is maximum a posteriori adaptation (Reynolds, Quatieri & Dunn, 2000, eq. 12 and 14) with κ as the relevance
-    factor. The network's own normalisation stays. Its moments are those of all frames, and where recordings begin and
-    end with longer silence they say more of that than of the voice: fitted to another corpus they made answers worse
+    factor. The normalisation of the mel bands stays: its moments are those of all frames, and depend more on silence
+    at both ends of the recordings than on the voice; adapted to another corpus they lowered the score
     (docs/accuracy.md).
 
     Args:
-        model: trained model; it stays as it was.
-        recordings: folder of audio files, searched through; an audio file; a list of these; a list of
+        model: trained model; it is not changed.
+        recordings: folder of audio files, searched recursively; an audio file; a list of these; a list of
             waveforms, mono at ``model.audio.sample_rate``, full scale [-1, 1]; or a batched
             `tf.data.Dataset` of inputs, or of tuples that begin with inputs, as the model takes them.
 
     Returns:
-        The adapted copy. Its `adaptation` says with how many recordings it was made (``num_recordings``),
-        which weight they have against the training data (``weight``, 0 to 1), and by which hash of their sound each
-        is known again (``fingerprints``, as `ser_keras.pipeline.clips.fingerprint`); it is saved with it.
+        The adapted copy. Its `adaptation`, which is saved with it, has the number of recordings
+        (``num_recordings``), their weight against the training data (``weight``, 0 to 1), and a hash of the samples
+        of each (``fingerprints``, see `ser_keras.pipeline.clips.fingerprint`).
 
     Raises:
-        InputError: there is no recording that can be used (those that cannot are logged and left out), or the model
-            has no linear model (``statistics_share`` is 0).
+        InputError: there is no usable recording (unusable ones are logged and skipped), or the model
+            has no functionals branch (``fusion_weight`` is 0).
 
     Example:
         ```python
@@ -69,10 +69,10 @@ def adapt_normalization(model: ParallelModel, recordings: Any) -> ParallelModel:
         save_model(adapted, "runs/room/model.keras")
         ```
     """
-    if not model.config.statistics_share:
+    if not model.config.fusion_weight:
         raise InputError(
-            "statistics_share=0: this model does not look at the long-term statistics of a clip, which are what "
-            "can be adapted; train one that does"
+            "fusion_weight=0: this model has no functionals branch, whose means are adapted; train one with "
+            "fusion_weight above 0"
         )
     batches = list(_batches(recordings, model.audio.sample_rate))
     num_recordings = sum(len(inputs["num_samples"]) for inputs in batches)
@@ -86,12 +86,12 @@ def adapt_normalization(model: ParallelModel, recordings: Any) -> ParallelModel:
         "fingerprints": [fingerprint(as_int16_if_exact(each)) for each in _waveforms(batches)],
     }
     adapted = model.copy(adaptation=about)
-    centre_statistics(adapted, batches, weight=weight)
+    centre_functionals(adapted, batches, weight=weight)
     return adapted
 
 
 def _batches(recordings: Any, sample_rate: int) -> Iterator[dict[str, Any]]:
-    """Yield inputs of the model: clip by clip, or batch by batch where a dataset has batches."""
+    """Yield inputs of the model: clip by clip, or the batches of a dataset."""
     if isinstance(recordings, tf.data.Dataset):
         yield from (as_inputs(each[0] if isinstance(each, tuple) else each) for each in recordings)
         return

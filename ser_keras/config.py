@@ -134,43 +134,33 @@ class ModelConfig(Config):
     """The shape of `ParallelModel`.
 
     Example:
-        >>> ModelConfig().time_pooling, ModelConfig().band_pooling
+        >>> ModelConfig().frames_per_step, ModelConfig().bands_per_step
         (8, 16)
     """
 
     conv_filters: tuple[int, ...] = _setting((32, 64, 96, 128), "filters of each Conv2D block")
     conv_kernels: tuple[int, ...] = _setting((5, 3, 3, 3), "width and height of the filters of each block")
-    conv_strides: tuple[int, ...] = _setting((2, 1, 1, 1), "step of the filters of each block, in time and frequency")
+    conv_strides: tuple[int, ...] = _setting((2, 1, 1, 1), "stride of the filters of each block, in time and frequency")
     conv_time_pools: tuple[int, ...] = _setting((2, 1, 2, 1), "max-pooling over time in each block")
     conv_band_pools: tuple[int, ...] = _setting((2, 2, 1, 2), "max-pooling over frequency in each block")
     conv_dropout: float = _setting(0.05, "dropout after each Conv2D block but the first, 0 to 1")
-    lstm_pool: int = _setting(0, "frames averaged into a step of the LSTM; 0: it reads the last Conv2D block instead")
-    lstm_inputs: int = _setting(128, "values to which a step of the last Conv2D block is reduced for the LSTM")
+    lstm_inputs: int = _setting(128, "features to which a Dense layer reduces each input step of the LSTM")
     lstm_units: int = _setting(64, "units of the LSTM in each direction")
     attention_units: int = _setting(64, "width of the additive attention")
-    dropout: float = _setting(0.3, "dropout of what convolutions and LSTM found, 0 to 1")
-    filter_db: float = _setting(
-        3.0,
-        "in training each clip goes through a random smooth filter of this standard deviation, in dB",
+    dropout: float = _setting(0.3, "dropout of the embedding, 0 to 1")
+    filter_db: float = _setting(3.0, "standard deviation of the random filter on each clip in training, in dB; 0: off")
+    time_mask: float = _setting(0.15, "largest fraction of a clip's frames that a mask covers in training, 0 to 1")
+    band_mask: float = _setting(0.15, "largest fraction of the bands that a mask covers in training, 0 to 1")
+    num_masks: int = _setting(1, "masks over time and masks over bands on each clip in training")
+    fusion_weight: float = _setting(
+        0.4, "weight of the functionals branch in the late fusion, 0 to 1; 0: no such branch"
     )
-    time_mask: float = _setting(0.15, "in training each mask hides at most this part of a clip's frames, 0 to 1")
-    band_mask: float = _setting(0.15, "in training each mask hides at most this part of the bands, 0 to 1")
-    num_masks: int = _setting(1, "masks over time and masks over bands on each clip, in training")
-    band_warp: float = _setting(0.0, "in training the bands move up or down by at most this part, 0 to 1; 0: not")
-    time_warp: float = _setting(0.0, "in training a clip gets faster or slower by at most this part, 0 to 1; 0: not")
-    noise: float = _setting(0.0, "part of the clips that get noise of random level and slope in training, 0 to 1")
-    room: float = _setting(0.0, "part of the clips that get the echo of a random room in training, 0 to 1")
-    statistics_share: float = _setting(
-        0.4,
-        "weight of a linear model of each clip's long-term statistics beside the network, 0 to 1; 0: none",
-    )
-    num_cepstra: int = _setting(24, "cepstra among what these statistics are taken of; no more than there are bands")
-    statistics_lags: tuple[int, ...] = _setting(
-        (1, 2, 4, 8, 16), "frames within which changes are taken for these statistics"
+    num_cepstra: int = _setting(24, "cepstra among the low-level descriptors; at most the number of mel bands")
+    functional_lags: tuple[int, ...] = _setting(
+        (1, 2, 4, 8, 16), "lags of the structure functions among the functionals, in frames"
     )
     trim_db: float = _setting(
-        30.0,
-        "what is softer than the loudest by this at beginning and end is not in these statistics, in dB; 0: all is",
+        30.0, "silence trimmed from both ends before the functionals: below the loudest frame by this, in dB; 0: off"
     )
 
     def __post_init__(self) -> None:
@@ -180,54 +170,30 @@ class ModelConfig(Config):
             fits = len(values) == len(self.conv_filters)
             require(fits, name, values, f"one for each of conv_filters={self.conv_filters}")
             require(min(values) > 0, name, values, "numbers above 0")
-        require(self.lstm_pool >= 0, "lstm_pool", self.lstm_pool, "0 or more")
         for name in ("lstm_inputs", "lstm_units", "attention_units"):
             require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
         require(self.num_cepstra > 0, "num_cepstra", self.num_cepstra, "more than 0")
-        require(min(self.statistics_lags, default=1) > 0, "statistics_lags", self.statistics_lags, "numbers above 0")
+        require(min(self.functional_lags, default=1) > 0, "functional_lags", self.functional_lags, "numbers above 0")
         for name in ("filter_db", "trim_db"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 dB or more")
         require(self.num_masks >= 0, "num_masks", self.num_masks, "0 or more")
-        for name in ("noise", "room"):
-            require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "0 to 1")
-        parts = ("time_mask", "band_mask", "band_warp", "time_warp", "statistics_share")
-        for name in ("conv_dropout", "dropout", *parts):
+        for name in ("conv_dropout", "dropout", "time_mask", "band_mask", "fusion_weight"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 or more and less than 1")
-
-    @classmethod
-    def original(cls) -> Self:
-        """Return the shape of the two-branch network that this family of models goes back to.
-
-        Use it with `AudioConfig(num_mel_bins=128, ...)` as the baseline of a comparison.
-        """
-        return cls(
-            conv_filters=(16, 32, 64, 64),
-            conv_kernels=(3, 3, 3, 3),
-            conv_strides=(1, 1, 1, 1),
-            conv_time_pools=(2, 4, 4, 4),
-            conv_band_pools=(2, 4, 4, 4),
-            conv_dropout=0.3,
-            lstm_pool=4,
-            lstm_units=64,
-            attention_units=64,
-            dropout=0.1,
-            statistics_share=0.0,
-        )
-
-    @property
-    def time_pooling(self) -> int:
-        """Frames that end in one step of the last Conv2D block."""
-        return math.prod(self.conv_strides) * math.prod(self.conv_time_pools)
-
-    @property
-    def band_pooling(self) -> int:
-        """Mel bands that end in one band of the last Conv2D block."""
-        return math.prod(self.conv_strides) * math.prod(self.conv_band_pools)
 
     @property
     def frames_per_step(self) -> int:
-        """Frames that end in one step of the LSTM, and so of the attention."""
-        return self.lstm_pool or self.time_pooling
+        """Frames that the Conv2D blocks pool into one step of the LSTM and of the attention."""
+        return math.prod(self.conv_strides) * math.prod(self.conv_time_pools)
+
+    @property
+    def frames_multiple(self) -> int:
+        """Multiple to which the frames of a batch are padded: two steps, as attention over one has no effect."""
+        return 2 * self.frames_per_step
+
+    @property
+    def bands_per_step(self) -> int:
+        """Mel bands that the Conv2D blocks pool into one band."""
+        return math.prod(self.conv_strides) * math.prod(self.conv_band_pools)
 
 
 @dataclass(frozen=True)
@@ -244,13 +210,8 @@ class TrainConfig(Config):
     label_smoothing: float = _setting(0.1, "share of the target spread over all emotions, 0 to 1")
     mixup: float = _setting(0.3, "alpha of the Beta distribution that mixes two clips and their labels; 0: off")
     ema_momentum: float = _setting(0.97, "momentum of the running average of the weights; 0: off")
-    statistics_regularization: float = _setting(
-        100.0, "L2 penalty of the linear model of the clips' statistics, 1 / C of scikit-learn"
-    )
-    statistics_draws: int = _setting(
-        2,
-        "times that each training clip is taken for this linear model, each time augmented anew",
-    )
+    functionals_regularization: float = _setting(100.0, "L2 penalty of the functionals branch, 1 / C of scikit-learn")
+    functionals_draws: int = _setting(2, "augmented copies of each training clip for fitting the functionals branch")
     class_weights: bool = _setting(True, "weight each emotion by the inverse of its frequency")
     refit_fraction: float = _setting(0.25, "share of the epochs added with the validation clips")
     refit_learning_rate: float = _setting(1e-3, "peak learning rate of these epochs")
@@ -258,7 +219,7 @@ class TrainConfig(Config):
 
     def __post_init__(self) -> None:
         positive = ("epochs", "learning_rate", "refit_learning_rate", "steps_per_execution")
-        for name in (*positive, "statistics_regularization", "statistics_draws"):
+        for name in (*positive, "functionals_regularization", "functionals_draws"):
             require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
         for name in ("warmup_fraction", "label_smoothing", "ema_momentum"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 or more and less than 1")

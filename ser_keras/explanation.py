@@ -1,11 +1,11 @@
-"""Why this label: what in a recording a model looked at.
+"""Explanations of a prediction by the recording: attention, integrated gradients, occlusion.
 
-Three views, from cheap to dear. `attention_over_time` is read off the network: how much each moment counts in
-the recurrent branch, which is not yet how much it counts for the answer. `integrated_gradients` says how much
-each cell of the log-mel spectrogram adds to the probability of an emotion, and `occlusion` what the probability
-loses without a patch. These two compare with the mean of the training data: there a cell says nothing.
+`attention_over_time` reads the weights of the recurrent branch, which are not yet the importance for the prediction.
+`integrated_gradients` attributes the probability of an emotion to the cells of the log-mel spectrogram, and
+`occlusion` measures how much the probability falls without a patch. The last two compare with the mean of the training
+data.
 
-Memory grows with the one recording alone: versions of it run together only where it is short.
+Memory grows with the length of the one recording: several versions of it run together only where it is short.
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,7 +27,7 @@ _FRAMES_AT_ONCE = 4_000  # of all spectrograms that run through the network toge
 
 
 class Attention(NamedTuple):
-    """Where in a recording a model listened.
+    """Attention of the recurrent branch over the time of a recording.
 
     Attributes:
         seconds: middle of each step of time, in seconds, float32 `(steps,)`.
@@ -39,7 +39,7 @@ class Attention(NamedTuple):
 
 
 def log_mel_of(model: ParallelModel, waveform: np.ndarray) -> np.ndarray:
-    """Return the log-mel spectrogram that a model makes of a recording.
+    """Return the log-mel spectrogram of a recording, as the model computes it.
 
     Args:
         model: the model.
@@ -51,12 +51,11 @@ def log_mel_of(model: ParallelModel, waveform: np.ndarray) -> np.ndarray:
     Raises:
         InputError: the waveform is not mono, empty, too long, or not finite.
     """
-    front_end = keras.Model(model.input, model.get_layer("log_mel").output)
-    return front_end(_inputs(model, waveform)).numpy()[0]
+    return keras.Model(model.input, model.parts.log_mel)(_inputs(model, waveform)).numpy()[0]
 
 
 def attention_over_time(model: ParallelModel, waveform: np.ndarray) -> Attention:
-    """Return how the attention of the recurrent branch is spread over a recording.
+    """Return the attention weights of the recurrent branch over the time of a recording.
 
     Args:
         model: trained model.
@@ -73,11 +72,10 @@ def attention_over_time(model: ParallelModel, waveform: np.ndarray) -> Attention
         >>> attention.seconds[:3], float(attention.weights.sum().round(3))
         (array([0.07, 0.23, 0.39], dtype=float32), 1.0)
     """
-    _, scores = model.get_layer("attention").output
-    network = keras.Model(model.input, scores)
     step_frames = model.config.frames_per_step
     num_steps = 1 + len(waveform) // (step_frames * model.audio.frame_step)  # the rest is padding
-    weights = network(_inputs(model, waveform), training=False).numpy()[0, 0, :num_steps]
+    network = keras.Model(model.input, model.parts.attention)
+    weights = network(_inputs(model, waveform), training=False).numpy()[0, :num_steps]
     middle = np.arange(num_steps) * step_frames + (step_frames - 1) / 2  # in frames
     return Attention((middle / model.audio.frames_per_second).astype(np.float32), weights.astype(np.float32))
 
@@ -85,12 +83,12 @@ def attention_over_time(model: ParallelModel, waveform: np.ndarray) -> Attention
 def integrated_gradients(
     model: ParallelModel, waveform: np.ndarray, *, emotion: str | int | None = None, num_steps: int = 64
 ) -> np.ndarray:
-    """Return how much each cell of the log-mel spectrogram adds to the probability of an emotion.
+    """Attribute the probability of an emotion to the cells of the log-mel spectrogram.
 
     Sundararajan et al., "Axiomatic Attribution for Deep Networks", 2017, eq. 1: the gradients along the straight
     line from a baseline to the recording, here by the midpoint rule. The baseline is the mean of the training
     data in each band, which is zero after normalisation. The attributions sum to the probability of the recording
-    less that of the baseline; what is missing falls with `num_steps`.
+    less that of the baseline, with an error that falls with `num_steps`.
 
     Args:
         model: trained model.
@@ -99,7 +97,7 @@ def integrated_gradients(
         num_steps: points on the line.
 
     Returns:
-        float32 `(frames, mels)`, parts of a probability: above 0 where a cell speaks for the emotion.
+        float32 `(frames, mels)`, contributions to the probability: above 0 where a cell raises it.
 
     Raises:
         InputError: the waveform is not mono, empty, too long, or not finite; there is no such emotion.
@@ -121,11 +119,11 @@ def occlusion(
     patch_seconds: float = 0.2,
     patch_bands: int = 8,
 ) -> np.ndarray:
-    """Return what the probability of an emotion loses where a patch of the log-mel spectrogram is hidden.
+    """Return how much the probability of an emotion falls where a patch of the log-mel spectrogram is hidden.
 
     After Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2014, section 4.2. A hidden
-    patch holds the mean of the training data in each band, which is zero after normalisation. Patches lie side
-    by side, and the network runs once for each: the time grows with the square of the recording's length.
+    patch has the mean of the training data in each band, which is zero after normalisation. Patches do not
+    overlap, and the network runs once for each: the time grows with the square of the recording's length.
 
     Args:
         model: trained model.
@@ -135,8 +133,8 @@ def occlusion(
         patch_bands: height of a patch, in mel bands.
 
     Returns:
-        float32 `(frames, mels)`, alike in all cells of a patch: the probability of the recording less that
-        without the patch, above 0 where the patch speaks for the emotion.
+        float32 `(frames, mels)`, equal in all cells of a patch: the probability of the recording less that
+        without the patch, above 0 where the patch raises it.
 
     Raises:
         InputError: the waveform is not mono, empty, too long, or not finite; there is no such emotion; a patch
@@ -149,12 +147,12 @@ def occlusion(
     patches = _patches(network.log_mel.shape, round(patch_seconds * model.audio.frames_per_second), patch_bands)
     losses = np.zeros_like(network.log_mel)
     for patch, probabilities in zip(patches, network.probabilities(map(network.without, patches)), strict=True):
-        losses[patch] = network.answer[index] - probabilities[index]
+        losses[patch] = network.prediction[index] - probabilities[index]
     return losses
 
 
 class _Network:
-    """What is behind the spectrogram of a model, for versions of one recording's spectrogram.
+    """The model behind its log-mel spectrogram, for versions of one recording's spectrogram.
 
     Attributes:
         log_mel: of the recording, float32 `(frames, mels)`, in dB.
@@ -163,22 +161,21 @@ class _Network:
 
     def __init__(self, model: ParallelModel, waveform: np.ndarray):
         self.log_mel = log_mel_of(model, waveform)
-        self.baseline = np.reshape(model.get_layer("normalization").mean, -1)
-        inputs = [model.get_layer("log_mel").output, model.input["num_samples"]]
-        self._network = keras.Model(inputs, model.get_layer("probabilities").output)
+        self.baseline = np.reshape(model.parts.normalization.mean, -1)
+        self._network = keras.Model([model.parts.log_mel, model.input["num_samples"]], model.output)
         self._num_samples = len(waveform)
         self._emotions = tuple(model.emotions or ())
         self._places = range(model.num_emotions)
 
     @cached_property
-    def answer(self) -> np.ndarray:
+    def prediction(self) -> np.ndarray:
         """Probabilities of the recording, float32 `(emotions,)`."""
         return self._run(tf.constant(self.log_mel[None])).numpy()[0]
 
     def index_of(self, emotion: str | int | None) -> int:
-        """Return the place of an emotion among the outputs; that of the predicted one for None."""
+        """Return the index of an emotion among the outputs; that of the predicted one for None."""
         if emotion is None:
-            return int(np.argmax(self.answer))
+            return int(np.argmax(self.prediction))
         if emotion in self._emotions:
             return self._emotions.index(emotion)
         known = " or ".join([*self._emotions, f"0 to {self._places[-1]}"])
@@ -219,7 +216,7 @@ class _Network:
         return tf.function(function, autograph=False).get_concrete_function(batch)
 
     def _batches(self, spectrograms: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Yield arrays `(batch, frames, mels)` of a bounded number of frames, or of one spectrogram."""
+        """Yield arrays `(batch, frames, mels)` with a limited number of frames, or of one spectrogram."""
         spectrograms = iter(spectrograms)
         size = max(1, _FRAMES_AT_ONCE // len(self.log_mel))
         while batch := list(islice(spectrograms, size)):
@@ -239,14 +236,14 @@ def _inputs(model: ParallelModel, waveform: np.ndarray) -> dict[str, tf.Tensor]:
         )
     seconds = len(waveform) / model.audio.sample_rate
     if seconds > LONGEST_SECONDS:
-        raise InputError(f"a waveform of {seconds:.1f} s: expected at most {LONGEST_SECONDS:.0f} s, take a part of it")
+        raise InputError(f"a waveform of {seconds:.1f} s: expected at most {LONGEST_SECONDS:.0f} s, cut it to a crop")
     if not np.isfinite(waveform).all():
-        raise InputError("the waveform has samples that are not finite: mend or leave out the recording")
+        raise InputError("the waveform has samples that are not finite: repair or skip the recording")
     return {"waveform": tf.constant(waveform[None]), "num_samples": tf.constant([len(waveform)])}
 
 
 def _patches(shape: tuple[int, int], num_frames: int, num_bands: int) -> list[tuple[slice, slice]]:
-    """Return the patches that cover a spectrogram `(frames, mels)`; those at its end may be smaller."""
+    """Return the patches that cover a spectrogram `(frames, mels)`; the last ones may be smaller."""
     sizes = (max(1, num_frames), num_bands)
-    sides = ([slice(i, i + size) for i in range(0, end, size)] for end, size in zip(shape, sizes, strict=True))
-    return list(product(*sides))
+    slices = ([slice(i, i + size) for i in range(0, end, size)] for end, size in zip(shape, sizes, strict=True))
+    return list(product(*slices))

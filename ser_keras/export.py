@@ -142,8 +142,8 @@ def _facts(model: ParallelModel, config: ExportConfig, name: str) -> dict[str, A
         "serving": config.to_dict(),
         "num_weights": model.count_params(),
         "adaptation": model.adaptation,
-        "temperature": float(model.get_layer("temperature").temperature.numpy()),
-        "num_features": model.get_layer("embedding").output.shape[-1],
+        "temperature": float(model.parts.temperature.temperature.numpy()),
+        "num_features": model.parts.embedding.shape[-1],
         "versions": {"ser_keras": __version__, "keras": keras.__version__, "tensorflow": tf.__version__},
     }
 

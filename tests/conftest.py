@@ -12,7 +12,7 @@ import tensorflow as tf
 from ser_keras.config import ExportConfig, ModelConfig
 from ser_keras.export import export_model
 from ser_keras.model import ParallelModel
-from ser_keras.model.linear_model import fit_linear_model
+from ser_keras.model.functionals_branch import fit_functionals_branch
 from ser_keras.pipeline.batches import labelled_batches
 from ser_keras.preprocessing import preprocess_data
 from ser_keras.synthetic import make_corpus
@@ -68,7 +68,7 @@ def restless_model(corpus):
     model = ParallelModel(3, emotions=("neutral", "sad", "angry"), config=SMALL)
     train = labelled_batches(preprocess_data(corpus).train, 3)
     model.adapt_normalization(train)
-    fit_linear_model(model, train, 100.0)
+    fit_functionals_branch(model, train, 100.0)
     random = np.random.default_rng(0)
     for weight in model.trainable_weights:
         weight.assign(weight + 0.04 * random.normal(size=weight.shape))

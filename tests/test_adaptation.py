@@ -10,24 +10,24 @@ from conftest import SMALL
 from ser_keras.adaptation import PRIOR_CLIPS, adapt_normalization
 from ser_keras.errors import InputError
 from ser_keras.model import ParallelModel, save_model
-from ser_keras.model.linear_model import fit_linear_model
+from ser_keras.model.functionals_branch import fit_functionals_branch
 from ser_keras.pipeline.batches import labelled_batches
 from ser_keras.pipeline.clips import fingerprint
 from ser_keras.preprocessing import preprocess_data
 
 
 def means(model):
-    """The means that the clips' statistics are taken from."""
-    return model.get_layer("statistics_normalization").adapt_mean.numpy()
+    """The means that the functionals branch subtracts."""
+    return model.parts.functionals.normalization.adapt_mean.numpy()
 
 
-def mean_statistics(model, waveforms):
-    """The mean of each long-term statistic over clips, by reliability; as the model has it where no clip has any."""
-    layers = [model.get_layer(name).output for name in ("long_term_statistics", "reliability")]
-    network, found, weights = keras.Model(model.input, layers), [], []
+def mean_functionals(model, waveforms):
+    """The mean of each functional over clips, by reliability; that of the model where no clip has any."""
+    branch = model.parts.functionals
+    network, found, weights = keras.Model(model.input, [branch.values, branch.reliability]), [], []
     for waveform in waveforms:
-        statistics, reliability = network({"waveform": waveform[None], "num_samples": np.array([len(waveform)])})
-        found.append(statistics[0])
+        functionals, reliability = network({"waveform": waveform[None], "num_samples": np.array([len(waveform)])})
+        found.append(functionals[0])
         weights.append(np.repeat(reliability[0], len(found[0]) // reliability.shape[1]))
     total, weight = np.einsum("cs,cs->s", found, weights), np.sum(weights, axis=0)
     return np.where(weight > 0, total / np.maximum(weight, 1e-9), means(model))
@@ -35,9 +35,9 @@ def mean_statistics(model, waveforms):
 
 @pytest.fixture(scope="module")
 def model(restless_model, corpus):
-    """A model with a linear model that was fitted."""
+    """A model with a functionals branch that was fitted."""
     model = restless_model.copy()
-    fit_linear_model(model, labelled_batches(preprocess_data(corpus).train, 3), 100.0)
+    fit_functionals_branch(model, labelled_batches(preprocess_data(corpus).train, 3), 100.0)
     return model
 
 
@@ -52,30 +52,30 @@ def adapted(model, clips):
     return adapt_normalization(model, clips)
 
 
-def test_the_means_of_the_statistics_are_those_of_the_pool(model, adapted, clips):
+def test_the_means_of_the_functionals_are_those_of_the_pool(model, adapted, clips):
     """As if the training data were κ clips."""
     weight = len(clips) / (len(clips) + PRIOR_CLIPS)
-    expected = (1 - weight) * means(model) + weight * mean_statistics(model, clips)
+    expected = (1 - weight) * means(model) + weight * mean_functionals(model, clips)
     np.testing.assert_allclose(means(adapted), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_original_stays_as_it_was(model, clips):
     before = model.get_weights()
     inputs = {"waveform": clips[0][None], "num_samples": np.array([4_000], np.int32)}
-    answer = model(inputs).numpy()
+    before_adapting = model(inputs).numpy()
     adapt_normalization(model, clips)
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
-    np.testing.assert_array_equal(model(inputs), answer)
+    np.testing.assert_array_equal(model(inputs), before_adapting)
 
 
 def test_nothing_but_the_normalisation_changes(model, adapted):
     for old, new in zip(model.weights, adapted.weights, strict=True):
-        fitted = "statistics_normalization/mean" in old.path
+        fitted = "functionals_normalization/mean" in old.path
         assert np.array_equal(old, new) != fitted, old.path
 
 
-def test_the_answers_change(model, adapted, clips):
+def test_the_predictions_change(model, adapted, clips):
     inputs = {"waveform": clips[0][None], "num_samples": np.array([4_000], np.int32)}
     assert np.abs(adapted(inputs) - model(inputs)).max() > 1e-2
 
@@ -96,16 +96,15 @@ def test_the_adapted_model_is_saved_with_what_it_was_made_from(adapted, clips, t
 def test_more_recordings_have_more_weight(model, clips):
     few, many = (adapt_normalization(model, clips[:1] * number) for number in (1, 50))
     assert few.adaptation["weight"] == pytest.approx(1 / (1 + PRIOR_CLIPS))
-    target = mean_statistics(model, clips[:1])
+    target = mean_functionals(model, clips[:1])
     distances = [np.abs(means(each) - target).mean() for each in (model, few, many)]
     assert distances[0] > distances[1] > 3 * distances[2]
 
 
-def test_recordings_of_the_training_hardly_move_the_means_of_the_statistics(model, corpus):
-    """They are what it compares with already, however it heard them."""
-    heard = [clip.path for clip in preprocess_data(corpus).split.train]
-    spread = np.sqrt(model.get_layer("statistics_normalization").adapt_variance)
-    assert np.abs((means(adapt_normalization(model, heard)) - means(model)) / spread).max() < 0.1
+def test_recordings_of_the_training_hardly_move_the_means_of_the_functionals(model, corpus):
+    trained_on = [clip.path for clip in preprocess_data(corpus).split.train]
+    spread = np.sqrt(model.parts.functionals.normalization.adapt_variance)
+    assert np.abs((means(adapt_normalization(model, trained_on)) - means(model)) / spread).max() < 0.1
 
 
 @pytest.mark.parametrize("form", ["folder", "files", "texts", "dataset", "padded dataset", "labelled dataset"])
@@ -128,7 +127,7 @@ def test_every_form_of_recordings_gives_the_same(model, clips, adapted, tmp_path
     np.testing.assert_allclose(means(adapt_normalization(model, recordings)), means(adapted), rtol=2e-3, atol=1e-3)
 
 
-def test_files_that_cannot_be_used_are_named_and_left_out(model, clips, tmp_path, caplog):
+def test_files_that_cannot_be_used_are_named_and_skipped(model, clips, tmp_path, caplog):
     soundfile.write(tmp_path / "good.wav", clips[0], 16_000)
     for name in ("broken.wav", "unknown.xyz"):
         (tmp_path / name).write_bytes(b"RIFF\0")
@@ -146,7 +145,7 @@ def test_files_that_cannot_be_used_are_named_and_left_out(model, clips, tmp_path
         (["a.wav", np.zeros(3)], "a list of paths and arrays: give either"),
     ],
 )
-def test_what_is_no_recording_is_refused(model, recordings, message):
+def test_input_that_is_no_recording_is_refused(model, recordings, message):
     with pytest.raises(InputError, match=message):
         adapt_normalization(model, recordings)
 
@@ -157,6 +156,6 @@ def test_a_folder_without_audio_is_refused(model, tmp_path):
 
 
 def test_a_model_that_has_nothing_to_adapt_is_refused(clips):
-    network = ParallelModel(3, config=SMALL.replace(statistics_share=0.0))
-    with pytest.raises(InputError, match="statistics_share=0: this model does not look at"):
+    network = ParallelModel(3, config=SMALL.replace(fusion_weight=0.0))
+    with pytest.raises(InputError, match="fusion_weight=0"):
         adapt_normalization(network, clips)

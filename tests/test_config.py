@@ -44,7 +44,7 @@ def test_a_dictionary_comes_back_through_json(config_class):
 
 
 def test_changed_values_come_back_too():
-    config = ModelConfig(lstm_units=8, conv_filters=(4, 4, 4, 4))
+    config = ModelConfig(conv_filters=(4, 4, 4, 4), dropout=0.5)
     assert ModelConfig.from_dict(config.to_dict()) == config != ModelConfig()
 
 

@@ -1,4 +1,4 @@
-"""What a model looked at: the axioms of each view, and that it agrees with what the model answers."""
+"""Explanations: the axioms of each view, and that it agrees with the predictions of the model."""
 
 import keras
 import numpy as np
@@ -44,9 +44,9 @@ def probabilities_of(model, waveform):
 
 
 def probabilities_of_mean(model, num_frames):
-    """What a model says of a spectrogram that is the mean of its training data throughout."""
-    mean = np.reshape(model.get_layer("normalization").mean, (1, 1, -1))
-    network = keras.Model([model.get_layer("log_mel").output, model.input["num_samples"]], model.output)
+    """Probabilities of a spectrogram that is the mean of the training data throughout."""
+    mean = np.reshape(model.parts.normalization.mean, (1, 1, -1))
+    network = keras.Model([model.parts.log_mel, model.input["num_samples"]], model.output)
     spectrogram = keras.ops.convert_to_tensor(np.repeat(mean, num_frames, axis=1))
     return network([spectrogram, keras.ops.convert_to_tensor([(num_frames - 1) * 320])]).numpy()[0]
 
@@ -67,36 +67,36 @@ def test_the_spectrogram_is_that_of_the_model(restless_model, clip):
 @pytest.mark.parametrize("num_samples", [1_600, 2_559, 2_560, 16_000, 40_000])
 def test_attention_is_that_of_the_served_model(restless_model, served, noise, num_samples):
     waveform = noise(num_samples)
-    answer = served(
+    outputs = served(
         "waveform",
         waveform=waveform[None],
         num_samples=np.array([num_samples], np.int32),
         sample_rate=np.array([16_000], np.int32),
     )
     attention = attention_over_time(restless_model, waveform)
-    np.testing.assert_allclose(attention.weights, answer["attention"][0], atol=1e-5)
-    np.testing.assert_allclose(attention.seconds, answer["attention_seconds"][0], atol=1e-6)
+    np.testing.assert_allclose(attention.weights, outputs["attention"][0], atol=1e-5)
+    np.testing.assert_allclose(attention.seconds, outputs["attention_seconds"][0], atol=1e-6)
 
 
 def test_attention_sums_to_one(restless_model, clip):
     assert attention_over_time(restless_model, clip).weights.sum() == pytest.approx(1, abs=1e-5)
 
 
-def test_a_step_of_attention_is_as_long_as_the_network_makes_it(clip):
+def test_a_step_of_attention_has_the_frames_that_the_conv_blocks_pool(clip):
     audio = AudioConfig(frame_step=80)
-    model = ParallelModel(2, audio=audio, config=SMALL.replace(lstm_pool=5))
+    model = ParallelModel(2, audio=audio, config=SMALL.replace(conv_time_pools=(5, 1)))
     seconds = attention_over_time(model, clip).seconds
-    np.testing.assert_allclose(np.diff(seconds), 5 * 80 / 16_000, atol=1e-6)
-    assert len(seconds) == 81  # 401 frames
+    np.testing.assert_allclose(np.diff(seconds), 10 * 80 / 16_000, atol=1e-6)
+    assert len(seconds) == 41  # 401 frames
 
 
 # === integrated gradients ===
 
 
 def test_attributions_sum_to_the_difference_from_the_training_mean(restless_model, clip, attributions, predicted):
-    answer, mean = probabilities_of(restless_model, clip), probabilities_of_mean(restless_model, 101)
-    assert abs(answer - mean)[predicted] > 0.05  # or the sum would prove nothing
-    assert attributions.sum() == pytest.approx((answer - mean)[predicted], abs=5e-3)  # kinks, and 200 points
+    probabilities, mean = probabilities_of(restless_model, clip), probabilities_of_mean(restless_model, 101)
+    assert abs(probabilities - mean)[predicted] > 0.05  # or the sum would prove nothing
+    assert attributions.sum() == pytest.approx((probabilities - mean)[predicted], abs=5e-3)  # kinks, and 200 points
 
 
 def test_attributions_have_the_shape_of_the_spectrogram(attributions):
@@ -106,7 +106,7 @@ def test_attributions_have_the_shape_of_the_spectrogram(attributions):
 # === occlusion ===
 
 
-def test_a_patch_is_worth_what_the_answer_loses_without_it(restless_model, clip):
+def test_a_patch_has_the_difference_of_the_probability_without_it(restless_model, clip):
     whole = occlusion(restless_model, clip, emotion="angry", patch_seconds=10, patch_bands=64)
     expected = probabilities_of(restless_model, clip)[2] - probabilities_of_mean(restless_model, 101)[2]
     assert abs(expected) > 1e-3
@@ -120,9 +120,9 @@ def test_patches_cover_the_spectrogram_side_by_side(losses):
     assert losses.shape == (101, 64) and len(np.unique(losses)) == 8
 
 
-def test_a_patch_that_holds_the_training_mean_is_worth_nothing(restless_model, clip, monkeypatch):
+def test_a_patch_that_holds_the_training_mean_has_no_effect(restless_model, clip, monkeypatch):
     spectrogram = log_mel_of(restless_model, clip)
-    spectrogram[:30, :40] = np.reshape(restless_model.get_layer("normalization").mean, -1)[:40]
+    spectrogram[:30, :40] = np.reshape(restless_model.parts.normalization.mean, -1)[:40]
     monkeypatch.setattr(explanation, "log_mel_of", lambda *_: spectrogram)
     losses = occlusion(restless_model, clip, **PATCHES)
     assert np.abs(losses[:30, :40]).max() < 1e-6 < np.abs(losses).max()

@@ -34,11 +34,11 @@ def same(weights, others):
 
 def test_it_trains_on_the_training_and_validation_sets_and_no_other_recording(trained):
     model, splits = trained
-    kernels = [model.get_layer(name).kernel.numpy() for name in ("statistics_logits", "logits")]
+    kernels = [model.get_layer(name).kernel.numpy() for name in ("functionals_logits", "logits")]
     refit_model(model, splits.train_and_val, **QUICK)
     both = {*splits.split.train, *splits.split.val}
     assert set(describe(splits.train_and_val).utterances) == both and not both & set(splits.split.test)
-    for kernel, name in zip(kernels, ("statistics_logits", "logits"), strict=True):
+    for kernel, name in zip(kernels, ("functionals_logits", "logits"), strict=True):
         assert np.abs(model.get_layer(name).kernel - kernel).max() > 1e-4
 
 

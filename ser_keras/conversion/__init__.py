@@ -1,9 +1,8 @@
-"""convert_model: TensorFlow Lite and ONNX files of a model, and a table of what each of them is worth.
+"""convert_model: TensorFlow Lite and ONNX files of a model, and a table of their accuracy and speed.
 
-The files take waveforms at the model's sample rate: decoding and resampling stay with the caller. Only
-operations of the runtimes themselves are used; TensorFlow is not needed to run a file.
-
-The features stay float32 whatever the precision: 8 bits cannot hold a power spectrum and its logarithm.
+The files take waveforms at the model's sample rate, so the caller decodes and resamples. They use only
+operations of the runtimes themselves; no TensorFlow is needed to run them. The features stay float32 in every
+precision: 8 bits cannot represent a power spectrum and its logarithm.
 """
 
 import re
@@ -29,18 +28,18 @@ PRECISIONS = tuple(TOLERANCES)
 
 @dataclass(frozen=True)
 class Conversion:
-    """One row of the table: a file, how near it is to the model, and what it costs.
+    """One row of the table: a file, its difference from the model, its size and its speed.
 
     Attributes:
         format: "tensorflow" (the function that was converted), "tflite" or "onnx".
         precision: "float32", "float16" (of the weights) or "int8" (of the weights, and of the inputs of
             each product while it runs).
-        file: name of the file; None where there is none.
+        file: name of the file, if there is one.
         megabytes: size of the file, in 1e6 bytes.
         max_difference: largest difference of a probability from that of the live Keras model.
-        label_agreement: share of the clips with the label that the live model gives, 0 to 1.
+        label_agreement: fraction of the clips with the label that the live model predicts, 0 to 1.
         latency_ms: median time for a clip of 3 s, in milliseconds, on one thread (TensorFlow: on all).
-        error: why there is no file, with the operations at fault; else empty.
+        error: why the conversion failed, with the unsupported operations; else empty.
     """
 
     format: str
@@ -63,25 +62,25 @@ def convert_model(
     outputs) and the returned table as `conversions.json` and `README.md`.
 
     Each file takes ``waveform``, float32 `(batch, time)`, mono at ``model.audio.sample_rate``, and
-    ``num_samples``, int32 `(batch,)`, the true lengths; what lies behind them is ignored. It gives
-    ``probabilities`` `(batch, emotions)` and ``attention`` `(batch, steps)`, weights over time. Any length
-    will do (TensorFlow Lite's C++ and Java interpreters want `ResizeInputTensor` for a new one). The batch
-    is 1 in TensorFlow Lite, and anything in ONNX, where `model_int8.onnx` lets batch mates change a clip
-    a little: its numbers are scaled by the largest of the batch. The runtimes have to be TensorFlow Lite
+    ``num_samples``, int32 `(batch,)`, the true lengths; later samples are ignored. It outputs
+    ``probabilities`` `(batch, emotions)` and ``attention`` `(batch, steps)`, weights over time. Clips can have any
+    length (TensorFlow Lite's C++ and Java interpreters need `ResizeInputTensor` for a new one). The batch size
+    is 1 in TensorFlow Lite, and any in ONNX, where in `model_int8.onnx` the clips of a batch affect each other
+    slightly: its numbers are scaled by the largest of the batch. The runtimes have to be TensorFlow Lite
     2.13 (2.17 for int8) or one for ONNX's operation set 17, or later.
 
     Args:
         model: trained model that knows its emotions.
-        directory: it must not exist; it appears whole or not at all.
+        directory: a new one; it is written completely or not at all.
         formats: "tflite", "onnx" or both; "onnx" needs the packages of ``ser-keras[convert]``.
 
     Returns:
-        The TensorFlow function itself for comparison, then one row for each format and precision. One that
-        does not convert has the reason in its `error`, and the others are written all the same.
+        The TensorFlow function itself for comparison, then one row for each format and precision. A conversion that
+        fails has the reason in its `error`, and the others are still written.
 
     Raises:
-        InputError: the model does not know its emotions, a format is none, a package is missing, the
-            directory exists or cannot be written, or nothing could be converted.
+        InputError: the model does not know its emotions, a format or a package is missing, the
+            directory exists or cannot be written, or every conversion failed.
 
     Example:
         ```python
@@ -138,7 +137,7 @@ def _convert(converter: Any, part: Path, trial: Trial) -> Iterator[Conversion]:
             yield Conversion(converter.format, precision, path.name, path.stat().st_size / 1e6, **figures)
         except OSError:
             raise
-        except Exception as error:  # converters raise what they like, and one failure is one row
+        except Exception as error:  # converters raise many kinds, and one failure is one row
             path.unlink(missing_ok=True)
             yield Conversion(converter.format, precision, error=_reason(error))
 
@@ -154,7 +153,7 @@ def _reference(model: ParallelModel, trial: Trial) -> Conversion:
 
 
 def _reason(error: Exception) -> str:
-    """Say which operations are at fault, where the converter's many lines name them."""
+    """Name the unsupported operations, if the converter's message does."""
     if missing := re.findall(r"^(?:TF Select|Custom) ops: (.+)$", str(error), re.MULTILINE):
         return f"the runtime has no {', '.join(missing)}"
     return (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -172,7 +171,7 @@ def _facts(model: ParallelModel) -> dict[str, Any]:
     rate, step = model.audio.sample_rate, model.audio.frame_step * model.config.frames_per_step
     inputs = {
         "waveform": ("float32", ["batch", "time"], f"mono at {rate} Hz, full scale is [-1, 1]"),
-        "num_samples": ("int32", ["batch"], "samples; what lies behind them is ignored"),
+        "num_samples": ("int32", ["batch"], "true length in samples; later ones are ignored"),
     }
     outputs = {
         "probabilities": ("float32", ["batch", model.num_emotions], "0 to 1, in the order of the emotions"),

@@ -21,11 +21,11 @@ from ser_keras.errors import InputError
 from ser_keras.model import ParallelModel
 
 _OPSET = 17
-_MIN_WEIGHTS = 1024  # a smaller constant stays float32, as TensorFlow Lite's converter has it
+_MIN_WEIGHTS = 1024  # a smaller constant stays float32, as in TensorFlow Lite's converter
 
 
 class TensorFlowLite:
-    """Files for TensorFlow Lite, with its own operations alone."""
+    """Files for TensorFlow Lite, with built-in operations only."""
 
     format = "tflite"
 
@@ -34,7 +34,7 @@ class TensorFlowLite:
 
     @cached_property
     def _function(self):
-        frozen = freeze(classifier(self._model, self.format, batch=1))  # its loops want a known batch
+        frozen = freeze(classifier(self._model, self.format, batch=1))  # its loops need a fixed batch
 
         @tf.function(input_signature=signature(1), autograph=False)
         def named(waveform, num_samples):
@@ -58,7 +58,7 @@ class TensorFlowLite:
 
 
 class Onnx:
-    """Files for the runtimes of ONNX, with the operations of its standard alone."""
+    """Files for the runtimes of ONNX, with standard operations only."""
 
     format = "onnx"
 
@@ -79,7 +79,7 @@ class Onnx:
             ),
             opset=_OPSET,
         )
-        # an operation that tf2onnx does not know is logged, and left as it was
+        # tf2onnx logs an operation that it does not support, and leaves it as it was
         if unknown := {node.op_type for node in proto.graph.node if not self._onnx.defs.has(node.op_type, node.domain)}:
             raise InputError(f"the runtime has no {', '.join(sorted(unknown))}")
         _name_axes(proto.graph)
@@ -155,7 +155,7 @@ def onnx_packages() -> list[ModuleType]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the converters' chatter off the terminal; they write to it past `sys.stderr`, too."""
+    """Silence the converters, which write to the terminal also without `sys.stderr`."""
     sys.stderr.flush()
     terminal, disabled = os.dup(2), logging.root.manager.disable
     logging.disable()

@@ -1,4 +1,4 @@
-"""The function that is converted: the network on waveforms, in a form that converters understand."""
+"""The function that is converted: the network on waveforms, in a form that converters support."""
 
 from collections.abc import Callable
 
@@ -16,18 +16,18 @@ OUTPUTS = ("attention", "probabilities")
 
 
 def signature(batch: int | None) -> list[tf.TensorSpec]:
-    """Return the inputs: `waveform` and `num_samples` of a batch of any size, or of a certain one."""
+    """Return the inputs `waveform` and `num_samples`, of any batch size or of a fixed one."""
     return [tf.TensorSpec([batch, None], tf.float32, "waveform"), tf.TensorSpec([batch], tf.int32, "num_samples")]
 
 
 def classifier(model: ParallelModel, format: str, batch: int | None = None):
     """Return the model as a function of waveforms, with the features in the form that suits a format.
 
-    The waveform is padded instead of the spectrogram: converters lose all shapes behind a spectrogram
-    that is padded by an unknown number of frames.
+    The waveform is padded instead of the spectrogram: converters lose all shapes behind padding by an unknown
+    number of frames.
     """
     details = _rebuild(model, _FRONT_ENDS[format])
-    step, multiple = model.audio.frame_step, model.get_layer("pad_image").multiple
+    step, multiple = model.audio.frame_step, model.config.frames_multiple
 
     @tf.function(input_signature=signature(batch), autograph=False)
     def classify(waveform, num_samples):
@@ -60,28 +60,28 @@ def freeze(function):
 
 
 class _Float32LogMel(LogMelSpectrogram):
-    """Features without float64, of which TensorFlow Lite has no products."""
+    """Features without float64, for which TensorFlow Lite has no matrix product."""
 
     def _multiply(self, power, mel_weights):
         return tf.matmul(power, mel_weights)
 
 
 class _UnroundedLogMel(_Float32LogMel):
-    """Features whose constants the converter of TensorFlow Lite does not see, so that it cannot round them.
+    """Features whose constants are hidden from the converter of TensorFlow Lite, which would quantise them.
 
-    It takes no list of exceptions. With a power spectrum and mel filters of 8 bits the features of speech
+    It has no list of exceptions. With a power spectrum and mel filters of 8 bits the features of speech
     are off by 12 dB on average, and with constants of 16 bits, the log offset among them, by up to 1 dB.
     """
 
     def call(self, waveform, num_samples):
-        """Return what `LogMelSpectrogram` returns."""
-        zero = tf.minimum(num_samples[0], 0)  # not known before it runs, so that nothing can be folded
+        """Return the output of `LogMelSpectrogram`."""
+        zero = tf.minimum(num_samples[0], 0)  # unknown before run time, so that nothing is folded
         constants = (self._window, self._mel_weights, self.recipe.log_offset)
         return self._log_mel(waveform, num_samples, *(_at_run_time(each, zero) for each in constants))
 
 
 def _at_run_time(constant: np.ndarray | float, zero: tf.Tensor) -> tf.Tensor:
-    bits = np.asarray(constant, np.float32).view(np.int32)  # whole numbers are left as they are
+    bits = np.asarray(constant, np.float32).view(np.int32)  # integers are not quantised
     return tf.bitcast(bits + zero, tf.float32)
 
 

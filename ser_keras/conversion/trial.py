@@ -1,4 +1,4 @@
-"""How near a conversion is to the live model, and how fast."""
+"""The difference of a conversion from the live model, and its speed."""
 
 import math
 import statistics
@@ -12,8 +12,8 @@ from ser_keras.errors import InputError
 from ser_keras.model import ParallelModel
 
 TOLERANCES = {"float32": 1e-4, "float16": 2e-2, "int8": math.inf}
-"""Largest difference of a probability from the model's in a file that counts as converted: what int8 costs
-depends on the weights, and is left to whoever reads the table."""
+"""Largest difference of a probability from the model's by precision. For int8 it depends on the weights, and is
+reported, not checked."""
 
 _SECONDS = (0.5, 1.0, 1.7, 2.4, 3.0, 4.3, 6.0)  # lengths of the clips that are compared
 _RUNS = 20
@@ -23,7 +23,7 @@ Classify = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class Trial:
-    """Clips, and what the live model makes of them."""
+    """Test clips, and the probabilities of the live model for them."""
 
     def __init__(self, model: ParallelModel):
         self._clips = list(_clips(model.audio.sample_rate))
@@ -36,7 +36,7 @@ class Trial:
         """Compare a conversion with the live model, and measure its time.
 
         Raises:
-            InputError: it does not give the model's probabilities.
+            InputError: the probabilities differ from the model's.
         """
         given = np.stack([classify(*clip) for clip in self._clips])
         difference = float(np.abs(given - self._expected).max())
@@ -57,11 +57,11 @@ class Trial:
             start = time.perf_counter()
             classify(self._long, length)
             seconds.append(time.perf_counter() - start)
-        return 1e3 * statistics.median(seconds[1:])  # the first one takes memory
+        return 1e3 * statistics.median(seconds[1:])  # the first run allocates memory
 
 
 def _clips(sample_rate: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield silence, noise, a tone and speech in every emotion; behind every second one's end lies noise."""
+    """Yield silence, noise, a tone and speech in every emotion; every second one has noise as padding."""
     random = np.random.default_rng(0)
     noise = random.normal(size=6 * sample_rate).astype(np.float32) * 0.1
     tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(sample_rate) / sample_rate)

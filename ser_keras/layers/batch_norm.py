@@ -1,19 +1,17 @@
-"""Batch normalisation that trains at the speed of the machine."""
+"""Batch normalisation with a fused kernel in training."""
 
 import keras
-import tensorflow as tf
-from keras import layers
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
-class FusedBatchNormalization(layers.BatchNormalization):
-    """Batch normalisation over the last axis, by TensorFlow's own kernel in training.
+class FusedBatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalisation over the last axis, by TensorFlow's fused kernel in training.
 
     Keras composes it of a dozen operations, each of which reads and writes the whole tensor; the kernel,
     which exists for CPU and GPU, reads it twice. Otherwise it is `keras.layers.BatchNormalization`, its
-    weights and its inference included. Padding counts as it is in the statistics of a training batch;
-    outside training no statistics are taken, and no clip sees another. Replicas of a `tf.distribute` strategy
-    normalise by the statistics of their own part of a batch, and keep those of the whole.
+    weights and its inference included. The moments of a training batch include its padding; inference
+    uses stored moments, so that no clip depends on another. Replicas of a `tf.distribute` strategy
+    normalise by the moments of their own batch, and store those of all.
 
     Example:
         >>> import numpy as np
@@ -25,8 +23,10 @@ class FusedBatchNormalization(layers.BatchNormalization):
 
     def call(self, inputs, training=None):
         """Return `inputs` `(batch, steps, bands, filters)` normalised by filter."""
-        if not (training and self.trainable):
-            return super().call(inputs, training=False)
+        if not (training and self.trainable and keras.config.backend() == "tensorflow"):
+            return super().call(inputs, training=training)
+        import tensorflow as tf
+
         normalised, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
             scale=tf.convert_to_tensor(self.gamma, tf.float32),
@@ -36,13 +36,16 @@ class FusedBatchNormalization(layers.BatchNormalization):
             epsilon=self.epsilon,
             is_training=True,
         )
-        for moving, value in zip((self.moving_mean, self.moving_variance), _of_all(mean, variance), strict=True):
+        mean, variance = _over_replicas(mean, variance)
+        for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + value * (1 - self.momentum))
         return normalised
 
 
-def _of_all(mean: tf.Tensor, variance: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return mean and variance over the batches of all replicas, which are of one size."""
+def _over_replicas(mean, variance):
+    """Return mean and variance over the batches of all replicas, which have equal sizes."""
+    import tensorflow as tf
+
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return mean, variance

@@ -1,37 +1,37 @@
-"""Functionals: statistics of the low-level descriptors over a whole clip, and how far they can be relied on."""
+"""Functionals: statistics of the low-level descriptors over a whole clip, and their reliability."""
 
 from collections.abc import Sequence
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import ops
 
 _FLOOR = 1e-3
 """Added to every variance before its logarithm; the bands are normalised to a variance of 1."""
 
 _PRIOR_FRAMES = 8
-"""As many frames as the mean of the training data counts for, see `Reliability`.
+"""Weight of the mean of the training data, in frames, see `Reliability`.
 
 Neighbouring frames are alike: over about so many the autocorrelation of the descriptors of speech falls to a half.
 """
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
-class LongTermStatistics(layers.Layer):
-    """Level, spread, trend and speed of change of each descriptor over the whole of a clip.
+class Functionals(keras.layers.Layer):
+    """Level, spread, trend and speed of change of each low-level descriptor over a whole clip.
 
-    The statistics are the mean, the log variance, the linear and the quadratic trend from the clip's
+    The functionals are the mean, the log variance, the linear and the quadratic trend from the clip's
     beginning to its end (the coefficients of the Legendre polynomials P1 and P2 of time), and for each lag
-    the mean square of what the descriptor changes within it, its structure function, against the variance,
-    as a log: like a modulation spectrum it says how fast the voice moves, and needs no transform. Clips of
-    any length give the same number of values, and padding none.
+    the log of the structure function (the mean square of the change within the lag) less the log variance: like
+    a modulation spectrum this measures how fast the voice moves, without a transform. Clips of any length give
+    the same number of values, and padding changes none of them.
 
     Args:
-        lags: distances at which changes are looked at, in frames.
+        lags: lags of the structure functions, in frames.
 
     Example:
         >>> frames = np.random.default_rng(0).normal(size=(2, 100, 40)).astype("float32")
-        >>> LongTermStatistics(lags=(1, 4))(frames, np.ones((2, 100), bool)).shape
+        >>> Functionals(lags=(1, 4))(frames, np.ones((2, 100), bool)).shape
         TensorShape([2, 240])
     """
 
@@ -40,40 +40,36 @@ class LongTermStatistics(layers.Layer):
         self.lags = tuple(lags)
 
     def call(self, descriptors, mask):
-        """Return `(batch, statistics)` for `descriptors` `(batch, frames, features)`, of the frames in `mask`.
+        """Return `(batch, (4 + lags) * features)` for `descriptors` `(batch, frames, features)`.
 
-        The mask is one stretch of True in each clip, which the trends run over.
+        The mask is one stretch of True in each clip, over which the trends are taken.
         """
         inside = ops.cast(mask, descriptors.dtype)[:, None]  # (batch, 1, frames)
         mean, *trends = ops.split(ops.matmul(_legendre(inside), descriptors), 3, axis=1)  # (batch, 1, features)
-        variance = _mean(ops.square(descriptors - mean), inside)
-        statistics = [mean, _log(variance), *trends]
+        log_variance = _log(_mean(ops.square(descriptors - mean), inside))
+        functionals = [mean, log_variance, *trends]
         for lag in self.lags:
             change = descriptors[:, lag:] - descriptors[:, :-lag]
-            statistics.append(_log(_mean(ops.square(change), inside[..., lag:] * inside[..., :-lag])) - _log(variance))
-        return ops.concatenate([ops.squeeze(each, axis=1) for each in statistics], axis=-1)
+            functionals.append(_log(_mean(ops.square(change), inside[..., lag:] * inside[..., :-lag])) - log_variance)
+        return ops.concatenate([ops.squeeze(each, axis=1) for each in functionals], axis=-1)
 
     def compute_output_shape(self, descriptors_shape, mask_shape=None):
-        """Return `(batch, statistics)`."""
+        """Return `(batch, (4 + lags) * features)`; JAX cannot infer it, for the slices by lag."""
         return (descriptors_shape[0], (4 + len(self.lags)) * descriptors_shape[-1])
-
-    def get_config(self):
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), "lags": self.lags}
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
-class Reliability(layers.Layer):
-    """How far each kind of statistic of `LongTermStatistics` can be relied on, 0 to 1, by the frames behind it.
+class Reliability(keras.layers.Layer):
+    """Reliability of each kind of functional, 0 to 1, by the number of frames behind it.
 
-    A statistic that rests on n independent pieces of evidence is given the weight n / (n + κ), and the mean of the
-    training data the rest: the posterior mean of a normal prior that is as precise as κ frames (Murphy, Machine
-    Learning: A Probabilistic Perspective, 2012, eq. 4.132). What a clip is too short for has the weight 0: the
-    spread of one frame, a trend through as many points as it has coefficients, a change within a lag that the
-    clip does not last.
+    A functional of n frames has the weight n / (n + κ), and the mean of the training data the rest: the posterior
+    mean under a normal prior that is as precise as κ frames (Murphy, Machine Learning: A Probabilistic
+    Perspective, 2012, eq. 4.132). A functional that a clip is too short for has the weight 0: the
+    variance of one frame, a trend through as many points as it has coefficients, a change within a lag that is
+    longer than the clip.
 
     Args:
-        lags: as in `LongTermStatistics`.
+        lags: as in `Functionals`.
         prior_frames: κ.
 
     Example:
@@ -92,17 +88,9 @@ class Reliability(layers.Layer):
         evidence = ops.maximum(count - np.array([0, 1, 2, 3, *self.lags], np.float32), 0)  # (batch, 4 + lags)
         return evidence / (evidence + self.prior_frames)
 
-    def compute_output_spec(self, frames):
-        """Return the spec of a tensor `(batch, 4 + lags)`."""
-        return keras.KerasTensor((frames.shape[0], 4 + len(self.lags)), dtype=self.compute_dtype)
-
-    def get_config(self):
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), "lags": self.lags, "prior_frames": self.prior_frames}
-
 
 def _legendre(inside):
-    """Return the weights `(batch, 3, frames)` by which frames give mean, linear and quadratic trend.
+    """Return the weights `(batch, 3, frames)` of the frames in the mean, the linear and the quadratic trend.
 
     They are the Legendre polynomials P0, P1 and P2 of time, which runs from -1 to 1 over the clip.
     """

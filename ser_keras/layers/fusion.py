@@ -1,43 +1,40 @@
-"""Late fusion of the branches, and the temperature of the fused logits."""
+"""Late fusion of the network and the functionals branch, and the temperature of the fused logits."""
 
 import keras
-from keras import layers, ops
+from keras import ops
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
-class LateFusion(layers.Layer):
-    """Averages the log-probabilities of the network and of the functionals branch; training leaves the latter out.
+class LateFusion(keras.layers.Layer):
+    """Averages the log-probabilities of the network and of the functionals branch, outside training.
 
-    The softmax behind it makes probabilities of the average: their weighted and normalised geometric mean, a
-    logarithmic opinion pool. If the pool were trained on, the functionals branch, which is there from the
-    beginning, would leave the network only its mistakes to learn from. Its weight is 0 until `set` is called: a
-    branch that was not fitted has no part in what the model predicts. For short clips the weight is less, in
-    proportion to the reliability of the branch.
+    With the softmax behind it this is a logarithmic opinion pool: the weighted and normalised geometric mean of the
+    probabilities. In training it returns the logits of the network alone: the functionals branch is fitted before,
+    and a network trained on the pool would learn only to correct its errors. The weight is 0 until `set` is
+    called, so that a branch that was not fitted changes nothing. It is multiplied by the reliability of the
+    branch, which is lower for short clips.
 
     Example:
-        >>> sure, unsure, reliability = np.log([[0.8, 0.2]]), np.log([[0.5, 0.5]]), np.ones((1, 1))
+        >>> import numpy as np
+        >>> network, branch, reliability = np.log([[0.8, 0.2]]), np.log([[0.5, 0.5]]), np.ones((1, 1))
         >>> fusion = LateFusion()
-        >>> print(ops.softmax(fusion(sure, unsure, reliability)).numpy().round(3))
+        >>> print(ops.softmax(fusion(network, branch, reliability)).numpy().round(3))
         [[0.8 0.2]]
         >>> fusion.set(0.5)
-        >>> print(ops.softmax(fusion(sure, unsure, reliability)).numpy().round(3))
+        >>> print(ops.softmax(fusion(network, branch, reliability)).numpy().round(3))
         [[0.667 0.333]]
     """
 
     def build(self, *shapes):
-        """Make the weight, which gradients do not train."""
+        """Create the weight, which gradients do not train."""
         self.weight = self.add_weight(name="fusion_weight", shape=(), initializer="zeros", trainable=False)
 
     def call(self, logits, functionals_logits, reliability, training=False):
         """Return `(batch, classes)` from two sets of logits of that shape; the reliability, 0 to 1, is `(batch, 1)`."""
         if training:
             return logits
-        own, other = ops.log_softmax(logits, axis=-1), ops.log_softmax(functionals_logits, axis=-1)
-        return own + self.weight * reliability * (other - own)
-
-    def compute_output_shape(self, logits_shape, *_):
-        """Return the shape of the logits."""
-        return logits_shape
+        network, functionals = ops.log_softmax(logits, axis=-1), ops.log_softmax(functionals_logits, axis=-1)
+        return network + self.weight * reliability * (functionals - network)
 
     def set(self, weight: float) -> None:
         """Set the weight of the functionals branch, 0 to 1."""
@@ -51,6 +48,7 @@ class Temperature(keras.layers.Layer):
     It is a weight that is not trained, so that it is saved, exported and converted with the others.
 
     Example:
+        >>> import numpy as np
         >>> layer = Temperature()
         >>> float(layer(np.array([[3.0]]))[0, 0])
         3.0
@@ -60,7 +58,7 @@ class Temperature(keras.layers.Layer):
     """
 
     def build(self, input_shape):
-        """Make the weight."""
+        """Create the weight."""
         self.temperature = self.add_weight(name="temperature", shape=(), initializer="ones", trainable=False)
 
     def call(self, logits):
@@ -68,5 +66,5 @@ class Temperature(keras.layers.Layer):
         return logits / ops.cast(self.temperature, logits.dtype)
 
     def set(self, temperature: float) -> None:
-        """Set the number, above 0."""
+        """Set the temperature, above 0."""
         self.temperature.assign(temperature)

@@ -2,14 +2,17 @@
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from ser_keras.config import AudioConfig
 from ser_keras.errors import InputError
+from ser_keras.layers.masking import sequence_mask
 
 _LEAST_POWER = 1e-20
-"""Softer clips are not brought up: -200 dB of full scale is below any recording."""
+"""Quieter clips are not amplified: -200 dB of full scale is below any recording."""
+
+_PRODUCT_DTYPE = "float32" if keras.config.backend() == "jax" else "float64"
+"""Of the product with the mel filters; JAX has no float64 unless it is switched on."""
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
@@ -18,30 +21,26 @@ class LogMelSpectrogram(keras.layers.Layer):
 
     A front end for any model on audio: it is part of the graph, so that training and serving cannot
     differ. Frame ``t`` is centred on sample ``t * frame_step`` of the clip, which is extended by zeros
-    on both sides; a Hann window of `frame_length` samples is followed by the power spectrum, triangular
+    at both ends; a Hann window of `frame_length` samples is followed by the power spectrum, triangular
     mel filters and ``10 * log10(power + log_offset)``. No value depends on another clip, on the padding
     behind `num_samples` or on the loudest moment of the clip.
 
     The numbers are those of `librosa.feature.melspectrogram` with ``center=True``,
     ``pad_mode="constant"``, ``htk=False`` and ``norm="slaney"`` (mel scale and filters of equal area as
     in Slaney, Auditory Toolbox, 1998). They are float32 whatever the precision policy, as float16
-    costs more than 1 dB, and whatever `tf.config.experimental.enable_tensor_float_32_execution` says: the
-    product with the filters is taken in float64, which a GPU does not round to TF32.
+    costs more than 1 dB. With TensorFlow the product with the filters is computed in float64, which a GPU does not
+    round to TF32; with JAX on a GPU, set ``jax_default_matmul_precision`` to ``"float32"``.
 
     Args:
-        sample_rate: in Hz.
-        frame_length: length of the window, in samples.
-        frame_step: distance between two frames, in samples.
-        fft_length: size of the transform, in samples; even, at least `frame_length`.
-        num_mel_bins: number of mel bands.
-        min_hz: lower edge of the lowest band, in Hz.
-        max_hz: upper edge of the highest band, in Hz.
-        log_offset: added to the mel power before the logarithm.
         fourier: how the spectrum is computed: "fft", or "convolution" with a cosine and a sine for each
-            bin, the same to 1e-3 dB on a CPU, which runs where there is no FFT (ONNX) and takes longer.
+            bin, which is equal to 1e-3 dB on a CPU, runs where there is no FFT (ONNX) and takes longer.
+        name: as in `keras.layers.Layer`.
+        trainable: as in `keras.layers.Layer`; there is no weight.
+        dtype: ignored.
+        **recipe: fields of `ser_keras.config.AudioConfig`, such as ``num_mel_bins=64``.
 
     Raises:
-        InputError: the recipe cannot work, or `fourier` is neither.
+        InputError: the recipe is invalid or has an unknown field, or `fourier` is neither.
 
     Example:
         >>> layer = LogMelSpectrogram(num_mel_bins=64)
@@ -49,31 +48,9 @@ class LogMelSpectrogram(keras.layers.Layer):
         TensorShape([2, 51, 64])
     """
 
-    def __init__(
-        self,
-        *,
-        sample_rate: int = AudioConfig.sample_rate,
-        frame_length: int = AudioConfig.frame_length,
-        frame_step: int = AudioConfig.frame_step,
-        fft_length: int = AudioConfig.fft_length,
-        num_mel_bins: int = AudioConfig.num_mel_bins,
-        min_hz: float = AudioConfig.min_hz,
-        max_hz: float = AudioConfig.max_hz,
-        log_offset: float = AudioConfig.log_offset,
-        fourier: str = "fft",
-        **kwargs,
-    ):
-        super().__init__(**{**kwargs, "dtype": "float32", "autocast": False})
-        self.recipe = AudioConfig(
-            sample_rate=sample_rate,
-            frame_length=frame_length,
-            frame_step=frame_step,
-            fft_length=fft_length,
-            num_mel_bins=num_mel_bins,
-            min_hz=min_hz,
-            max_hz=max_hz,
-            log_offset=log_offset,
-        )
+    def __init__(self, *, fourier: str = "fft", name: str | None = None, trainable: bool = True, dtype=None, **recipe):
+        super().__init__(name=name, trainable=trainable, dtype="float32", autocast=False)
+        self.recipe = AudioConfig().replace(**recipe)
         if fourier not in _POWER:
             raise InputError(f"fourier={fourier!r}: expected {' or '.join(_POWER)}")
         self.fourier = fourier
@@ -85,7 +62,7 @@ class LogMelSpectrogram(keras.layers.Layer):
 
         Args:
             waveform: float32 `(batch, samples)`, full scale is [-1, 1].
-            num_samples: integer `(batch,)`, true length of each clip; what lies behind it is ignored.
+            num_samples: integer `(batch,)`, true length of each clip; later samples are ignored.
 
         Returns:
             float32 `(batch, 1 + samples // frame_step, num_mel_bins)`, in dB; of these the first
@@ -94,15 +71,14 @@ class LogMelSpectrogram(keras.layers.Layer):
         return self._log_mel(waveform, num_samples, self._window, self._mel_weights, self.recipe.log_offset)
 
     def _log_mel(self, waveform, num_samples, window, mel_weights, log_offset):
-        inside = tf.sequence_mask(num_samples, tf.shape(waveform)[1])
-        waveform = tf.where(inside, tf.cast(waveform, tf.float32), 0.0)
+        waveform = _without_padding(waveform, num_samples)
         power = _POWER[self.fourier](waveform, window, self.recipe)  # (batch, frames, fft_length / 2 + 1)
         mel = self._multiply(power, mel_weights)  # (batch, frames, mels)
-        return _to_decibels(mel + log_offset)
+        return ops.log(mel + log_offset) * (10.0 / np.log(10.0))
 
     def _multiply(self, power, mel_weights):
-        product = tf.matmul(tf.cast(power, tf.float64), tf.cast(mel_weights, tf.float64))
-        return tf.cast(product, tf.float32)
+        product = ops.matmul(ops.cast(power, _PRODUCT_DTYPE), ops.cast(mel_weights, _PRODUCT_DTYPE))
+        return ops.cast(product, "float32")
 
     def compute_output_shape(self, waveform_shape, num_samples_shape=None):
         """Return `(batch, frames, mels)`; the frames are None where the samples are."""
@@ -112,13 +88,12 @@ class LogMelSpectrogram(keras.layers.Layer):
 
     def get_config(self):
         """Return the arguments of the constructor."""
-        recipe = self.recipe.to_dict()
-        return {**super().get_config(), **recipe, "fourier": self.fourier}
+        return {**super().get_config(), **self.recipe.to_dict(), "fourier": self.fourier}
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
 class LevelNormalization(keras.layers.Layer):
-    """Brings the speech of every clip to one level, so that no feature depends on the distance to the microphone.
+    """Scales every clip to one level of speech, so that no feature depends on the distance to the microphone.
 
     The waveform is scaled so that its active blocks have a root mean square of `rms`. A block is active where
     its power is at most `range_db` below that of the loudest block, as in the active speech level of ITU-T
@@ -126,7 +101,7 @@ class LevelNormalization(keras.layers.Layer):
 
     Args:
         block_length: length of a block, in samples.
-        rms: level that is given to every clip; full scale is 1.
+        rms: level of every clip; full scale is 1.
         range_db: how far an active block may be below the loudest, in dB.
 
     Example:
@@ -146,11 +121,9 @@ class LevelNormalization(keras.layers.Layer):
 
     def call(self, waveform, num_samples):
         """Return the scaled waveform `(batch, samples)`, with zeros behind `num_samples` `(batch,)`."""
-        waveform = ops.cast(waveform, "float32")
+        waveform = _without_padding(waveform, num_samples)
         batch, samples = ops.shape(waveform)
-        inside = ops.arange(samples) < ops.cast(num_samples, "int32")[:, None]
-        waveform = ops.where(inside, waveform, 0.0)
-        num_blocks = 1 + samples // self.block_length  # one or more, also of no sample
+        num_blocks = 1 + samples // self.block_length  # at least one, also for an empty waveform
         blocks = ops.pad(waveform, [[0, 0], [0, num_blocks * self.block_length - samples]])
         blocks = ops.reshape(blocks, (batch, num_blocks, self.block_length))
         power = ops.mean(ops.square(blocks), axis=-1)  # (batch, blocks)
@@ -159,19 +132,10 @@ class LevelNormalization(keras.layers.Layer):
         level = ops.sum(power * active, axis=1, keepdims=True) / ops.sum(active, axis=1, keepdims=True)
         return waveform * (self.rms * ops.rsqrt(ops.maximum(level, _LEAST_POWER)))
 
-    def compute_output_shape(self, waveform_shape, num_samples_shape=None):
-        """Return the shape of the waveform."""
-        return waveform_shape
-
-    def get_config(self):
-        """Return the arguments of the constructor."""
-        about = {"block_length": self.block_length, "rms": self.rms, "range_db": self.range_db}
-        return {**super().get_config(), **about}
-
 
 @keras.saving.register_keras_serializable(package="ser_keras")
 class FrameMask(keras.layers.Layer):
-    """Which frames of a batch of spectrograms belong to their clip.
+    """Marks the frames of a batch of spectrograms that belong to their clip.
 
     Args:
         frame_step: distance between two frames, in samples.
@@ -187,58 +151,51 @@ class FrameMask(keras.layers.Layer):
 
     def call(self, spectrogram, num_samples):
         """Return bool `(batch, frames)` for `(batch, frames, ...)` and lengths `(batch,)` in samples."""
-        num_frames = 1 + tf.maximum(tf.cast(num_samples, tf.int32), 0) // self.frame_step
-        return tf.sequence_mask(num_frames, tf.shape(spectrogram)[1])
-
-    def compute_output_spec(self, spectrogram, num_samples):
-        """Return the spec of a bool tensor `(batch, frames)`."""
-        return keras.KerasTensor(spectrogram.shape[:2], dtype="bool")
-
-    def get_config(self):
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), "frame_step": self.frame_step}
+        num_frames = 1 + ops.maximum(ops.cast(num_samples, "int32"), 0) // self.frame_step
+        return sequence_mask(num_frames, ops.shape(spectrogram)[1])
 
 
-def _power_by_fft(waveform: tf.Tensor, window, recipe: AudioConfig) -> tf.Tensor:
-    spectrum = tf.signal.rfft(_frames(waveform, recipe) * window)
-    return tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum))
+def _without_padding(waveform, num_samples):
+    """Return float32 `(batch, samples)` with zeros behind `num_samples`, also in place of NaN."""
+    return ops.where(sequence_mask(num_samples, ops.shape(waveform)[1]), ops.cast(waveform, "float32"), 0.0)
 
 
-def _frames(waveform: tf.Tensor, recipe: AudioConfig) -> tf.Tensor:
-    """Return what each frame hears, `(batch, frames, fft_length)`.
+def _power_by_fft(waveform, window, recipe: AudioConfig):
+    real, imaginary = ops.rfft(_frames(waveform, recipe) * window)
+    return ops.square(real) + ops.square(imaginary)
 
-    The waveform is laid out in rows of one step, and a frame is some rows side by side: whole rows are copied, where
-    `tf.signal.frame` gathers them piece by piece.
+
+def _frames(waveform, recipe: AudioConfig):
+    """Return the samples of each frame, `(batch, frames, fft_length)`.
+
+    The waveform is reshaped to rows of one step, and a frame is several rows in sequence: whole rows are copied, where
+    `tf.signal.frame` and `keras.ops.extract_sequences` gather single samples.
     """
     length, step = recipe.fft_length, recipe.frame_step
-    batch, samples = tf.unstack(tf.shape(waveform))
+    batch, samples = ops.shape(waveform)
     num_frames, rows_per_frame = 1 + samples // step, -(-length // step)
     num_rows = num_frames + rows_per_frame
-    padded = tf.pad(waveform, [[0, 0], [length // 2, num_rows * step - length // 2 - samples]])
-    rows = tf.reshape(padded, [batch, num_rows, step])
+    padded = ops.pad(waveform, [[0, 0], [length // 2, num_rows * step - length // 2 - samples]])
+    rows = ops.reshape(padded, (batch, num_rows, step))
     parts = [rows[:, row : row + num_frames, : length - row * step] for row in range(rows_per_frame)]
-    return tf.concat(parts, axis=-1)
+    return ops.concatenate(parts, axis=-1)
 
 
-def _power_by_convolution(waveform: tf.Tensor, window: np.ndarray, recipe: AudioConfig) -> tf.Tensor:
-    """Frame, window and transform in one step; the zeros beside the window are left out."""
+def _power_by_convolution(waveform, window, recipe: AudioConfig):
+    """Frame, window and transform in one step; the zeros beside the window are skipped."""
     start = (recipe.fft_length - recipe.frame_length) // 2
     before = recipe.fft_length // 2 - start
-    padded = tf.pad(waveform, [[0, 0], [before, recipe.frame_length - before]])
+    padded = ops.pad(waveform, [[0, 0], [before, recipe.frame_length - before]])
     sample = np.arange(start, start + recipe.frame_length)[:, None]
     phase = 2 * np.pi * sample * np.arange(recipe.fft_length // 2 + 1) / recipe.fft_length
     kernels = window[sample] * np.concatenate([np.cos(phase), np.sin(phase)], axis=1)  # (frame_length, 2 * bins)
-    kernels = tf.constant(kernels[:, None], tf.float32)
-    spectrum = tf.nn.conv1d(tf.expand_dims(padded, -1), kernels, recipe.frame_step, "VALID")
-    real, imaginary = tf.split(tf.square(spectrum), 2, axis=-1)
+    kernels = kernels[:, None].astype(np.float32)
+    spectrum = ops.conv(ops.expand_dims(padded, -1), kernels, strides=recipe.frame_step, padding="valid")
+    real, imaginary = ops.split(ops.square(spectrum), 2, axis=-1)
     return real + imaginary
 
 
 _POWER = {"fft": _power_by_fft, "convolution": _power_by_convolution}
-
-
-def _to_decibels(power: tf.Tensor) -> tf.Tensor:
-    return tf.math.log(power) * (10.0 / np.log(10.0))
 
 
 def _centred_hann(recipe: AudioConfig) -> np.ndarray:
@@ -252,7 +209,7 @@ def _centred_hann(recipe: AudioConfig) -> np.ndarray:
 
 def _mel_filters(recipe: AudioConfig) -> np.ndarray:
     """Return the mel filters as a matrix `(fft_length / 2 + 1, num_mel_bins)`."""
-    import librosa.filters  # here, because it takes a second and only the building of a layer needs it
+    import librosa.filters  # not at the top: it takes a second, and only new layers need it
 
     return librosa.filters.mel(
         sr=recipe.sample_rate,

@@ -1,19 +1,23 @@
-"""What is read off each frame of a log-mel spectrogram beside the bands themselves."""
+"""Low-level descriptors of each frame: cepstra, and the shape of the spectrum."""
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import ops
 
 _LEAST_FLUX = 1e-6
-"""Added to the flux: its root has no slope where nothing changes."""
+"""Added to the flux, whose root has no gradient at zero."""
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
-class Cepstra(layers.Layer):
-    """The first coefficients of the DCT-II over the bands of a log-mel spectrogram, of norm "ortho" but the first.
+class Cepstra(keras.layers.Layer):
+    """The first coefficients of the DCT-II over the bands of a log-mel spectrogram.
+
+    The scaling is that of ``scipy.fft.dct(..., norm="ortho")`` for all coefficients but the first. The transform is
+    a product with a constant matrix, since `tf.signal.mfccs_from_log_mel_spectrograms` has no equivalent in
+    `keras.ops`.
 
     Args:
-        num_cepstra: coefficients taken; at most the number of bands.
+        num_cepstra: number of coefficients; at most the number of bands.
 
     Example:
         >>> Cepstra(24)(np.zeros((2, 100, 64), "float32")).shape
@@ -24,35 +28,24 @@ class Cepstra(layers.Layer):
         super().__init__(**kwargs)
         self.num_cepstra = num_cepstra
 
-    def build(self, log_mel_shape):
-        """Make the matrix of the cosine transform, which is no weight."""
-        bands = log_mel_shape[-1]
-        angles = np.pi / bands * np.outer(np.arange(bands) + 0.5, np.arange(self.num_cepstra))
-        self._cosines = (np.sqrt(2 / bands) * np.cos(angles)).astype(np.float32)  # (bands, cepstra)
-
     def call(self, log_mel):
         """Return `(batch, frames, num_cepstra)` for `(batch, frames, bands)`."""
-        return ops.matmul(log_mel, ops.cast(self._cosines, log_mel.dtype))
-
-    def compute_output_shape(self, log_mel_shape):
-        """Return `(batch, frames, num_cepstra)`."""
-        return (*log_mel_shape[:2], self.num_cepstra)
-
-    def get_config(self):
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), "num_cepstra": self.num_cepstra}
+        bands = log_mel.shape[-1]
+        angles = np.pi / bands * np.outer(np.arange(bands) + 0.5, np.arange(self.num_cepstra))
+        cosines = (np.sqrt(2 / bands) * np.cos(angles)).astype(np.float32)  # (bands, cepstra)
+        return ops.matmul(log_mel, ops.cast(cosines, log_mel.dtype))
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
-class SpectralShape(layers.Layer):
-    """Descriptors of the shape and strength of each frame's spectrum, those of openSMILE's ComParE set among them.
+class SpectralShape(keras.layers.Layer):
+    """Low-level descriptors of the shape and strength of each frame's spectrum, after openSMILE's ComParE set.
 
     Of the mel power of a frame, as a distribution over the bands: centroid, log variance, skewness, log
     kurtosis, the roll-off points of 25, 50, 75 and 90 %, and entropy. Of the power itself: its log, its
     fourth root, and its loudness (the sum of the bands, each to the power of 0.23, after Zwicker); and the
-    root of the spectral flux from the frame before. Frequencies are parts of the mel scale from the
-    lowest band to the highest. The power is that of the recording as it is, since the shape of a
-    normalised spectrum says less. All is continuous, so that a gradient can be taken of it.
+    root of the spectral flux from the frame before. Frequencies are fractions of the mel scale from the
+    lowest band to the highest. The input is the spectrogram before the normalisation, which would change the
+    shape of the spectrum. All descriptors are continuous, so that they have gradients.
 
     Reference: Weninger et al., On the Acoustics of Emotion in Audio, 2013.
 
@@ -92,23 +85,19 @@ class SpectralShape(layers.Layer):
         variance = mean(ops.square(place - centroid)) + 1e-4
         distance = (place - centroid) / ops.sqrt(variance)
         square = ops.square(distance)
-        before = ops.matmul(density, np.tri(bands, k=-1, dtype=np.float32).T)  # in the bands below
+        below = ops.matmul(density, np.tri(bands, k=-1, dtype=np.float32).T)  # the sum of the bands below each
         roll_offs = [
-            ops.mean(ops.clip((part - before) / density, 0, 1), axis=-1, keepdims=True) for part in self.ROLL_OFFS
+            ops.mean(ops.clip((fraction - below) / density, 0, 1), axis=-1, keepdims=True)
+            for fraction in self.ROLL_OFFS
         ]
-        entropy = -mean(ops.log(density))
         return [
             centroid,
             ops.log(variance),
             mean(square * distance),
             ops.log(mean(ops.square(square)) + 1),
             *roll_offs,
-            entropy,
+            -mean(ops.log(density)),
         ]
-
-    def compute_output_shape(self, log_mel_shape):
-        """Return `(batch, frames, 13)`."""
-        return (*log_mel_shape[:2], 9 + len(self.ROLL_OFFS))
 
 
 def _fourth_root(values):

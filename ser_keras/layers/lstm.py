@@ -1,15 +1,14 @@
-"""An LSTM that trains at the speed of a GPU and is served anywhere."""
+"""An LSTM that trains by cuDNN's kernel and is exported without it."""
 
 import keras
-from keras import layers
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
-class FusedLSTM(layers.LSTM):
-    """`keras.layers.LSTM`, by the kernel of cuDNN in training on a GPU and never outside training.
+class FusedLSTM(keras.layers.LSTM):
+    """`keras.layers.LSTM` that uses cuDNN's kernel in training only.
 
-    Keras takes that kernel, which exists on GPUs alone, wherever it sees a GPU: a graph that was exported there
-    could be served nowhere else. Weights and outputs are those of `keras.layers.LSTM`; a mask has to be that of
+    Keras uses this kernel, which exists on GPUs alone, wherever it finds a GPU: a graph that was exported there
+    could not be served elsewhere. Weights and outputs are those of `keras.layers.LSTM`; a mask has to be that of
     sequences that are padded at their end.
 
     Example:
@@ -19,6 +18,6 @@ class FusedLSTM(layers.LSTM):
     """
 
     def call(self, sequences, initial_state=None, mask=None, training=False):
-        """Return what `keras.layers.LSTM` returns for `sequences` `(batch, steps, features)`."""
+        """Return the output of `keras.layers.LSTM` for `sequences` `(batch, steps, features)`."""
         self.use_cudnn = "auto" if training else False
         return super().call(sequences, initial_state=initial_state, mask=mask, training=training)

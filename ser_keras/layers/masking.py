@@ -1,41 +1,42 @@
-"""Layers that look at the true steps of a padded clip alone.
+"""Layers that use only the true steps of a padded clip.
 
 A mask is bool `(batch, steps)`, True where a step belongs to its clip. It is passed as an argument, not
-by Keras's implicit masks: convolutions would drop those.
+by Keras's implicit masks, which convolutions do not support.
 """
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import ops
 
 _NEPERS = np.log(10) / 10
 """Natural logarithm of a power ratio of 1 dB."""
 
 
+def sequence_mask(lengths, num_steps):
+    """Return bool `(batch, num_steps)`, True for the first `lengths` `(batch,)` steps."""
+    return ops.arange(num_steps) < ops.cast(lengths, "int32")[:, None]
+
+
 @keras.saving.register_keras_serializable(package="ser_keras")
-class MaskTime(layers.Layer):
-    """Set the steps that do not belong to their clip to zero."""
+class MaskTime(keras.layers.Layer):
+    """Sets the steps that do not belong to their clip to zero."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.supports_masking = True
 
     def compute_mask(self, inputs, mask=None):
-        """Return None: what is behind this layer gets its mask explicitly."""
+        """Return None: the layers behind this one get their mask as an argument."""
         return
 
     def call(self, inputs, mask):
         """Return `inputs` `(batch, steps, ...)` with zeros where `mask` `(batch, steps)` is False."""
-        return inputs * ops.cast(_as_rank(mask, len(inputs.shape)), inputs.dtype)
-
-    def compute_output_shape(self, input_shape):
-        """Return the shape of the inputs."""
-        return input_shape
+        return inputs * ops.cast(_expand_like(mask, inputs), inputs.dtype)
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
-class PoolMask(layers.Layer):
-    """Keep every n-th step of a mask, as a pooling of n steps leaves it.
+class PoolMask(keras.layers.Layer):
+    """Keeps every n-th step of a mask, for features that were pooled over n steps.
 
     Args:
         size: steps pooled into one.
@@ -46,28 +47,20 @@ class PoolMask(layers.Layer):
         self.size = size
 
     def call(self, inputs):
-        """Return bool `(batch, steps / size)` for `(batch, steps)`."""
+        """Return bool `(batch, ceil(steps / size))` for `(batch, steps)`."""
         return inputs[:, :: self.size]
-
-    def compute_output_spec(self, inputs):
-        """Return the spec of a bool tensor."""
-        batch, steps = inputs.shape
-        return keras.KerasTensor((batch, None if steps is None else -(-steps // self.size)), dtype="bool")
-
-    def get_config(self):
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), "size": self.size}
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
-class TrimSilence(layers.Layer):
-    """Leave out of a mask the silence before and behind what is said, as `librosa.effects.trim` does.
+class TrimSilence(keras.layers.Layer):
+    """Removes silence before and behind the speech from a mask, as `librosa.effects.trim` does.
 
-    How long it is says when somebody pressed a button, and it would count in every statistic. Pauses stay.
+    The duration of this silence depends on when a recording was started and stopped, and would change every
+    functional. Pauses stay.
 
     Args:
-        top_db: a frame is silent where its power lies further than this below that of the loudest, in dB.
-        margin: silent frames kept on either side.
+        top_db: a frame is silent where its power is lower than that of the loudest frame by more than this, in dB.
+        margin: silent frames kept at either end.
 
     Example:
         >>> log_mel = np.full((1, 8, 4), -80.0, "float32")
@@ -91,18 +84,10 @@ class TrimSilence(layers.Layer):
         begun, over = so_far > 0, so_far - near >= ops.max(so_far, axis=1, keepdims=True)
         return ops.squeeze(begun & ~over, axis=-1) & mask
 
-    def compute_output_spec(self, log_mel, mask):
-        """Return the spec of the mask."""
-        return keras.KerasTensor(mask.shape, dtype="bool")
-
-    def get_config(self):
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), "top_db": self.top_db, "margin": self.margin}
-
 
 @keras.saving.register_keras_serializable(package="ser_keras")
-class PadTime(layers.Layer):
-    """Append zeros (False to a mask) until the number of steps is a multiple.
+class PadTime(keras.layers.Layer):
+    """Appends zeros (False to a mask) until the number of steps is a multiple.
 
     All pooling behind it then starts at the same frames, whatever the length of the batch.
 
@@ -119,21 +104,12 @@ class PadTime(layers.Layer):
         missing = -ops.shape(inputs)[1] % self.multiple
         return ops.pad(inputs, [[0, 0], [0, missing]] + [[0, 0]] * (len(inputs.shape) - 2))
 
-    def compute_output_shape(self, input_shape):
-        """Return the input's shape with the steps rounded up."""
-        batch, steps, *rest = input_shape
-        return (batch, None if steps is None else steps + -steps % self.multiple, *rest)
-
-    def get_config(self):
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), "multiple": self.multiple}
-
 
 @keras.saving.register_keras_serializable(package="ser_keras")
-class MeanRemoval(layers.Layer):
-    """Subtract each clip's own mean over time from every band.
+class MeanRemoval(keras.layers.Layer):
+    """Subtracts each clip's own mean over time from every band.
 
-    What a microphone, a room and a voice add to all frames alike is gone; what moves is left.
+    It removes what a microphone, a room and a voice add to all frames alike, and keeps what changes.
     """
 
     def call(self, inputs, mask):
@@ -141,13 +117,9 @@ class MeanRemoval(layers.Layer):
         mean, _ = masked_moments(inputs, mask)
         return inputs - mean[:, None]
 
-    def compute_output_shape(self, input_shape):
-        """Return the shape of the inputs."""
-        return input_shape
-
 
 @keras.saving.register_keras_serializable(package="ser_keras")
-class StatisticsPooling(layers.Layer):
+class StatisticsPooling(keras.layers.Layer):
     """Mean and standard deviation over the time of each clip.
 
     After Snyder et al., "X-vectors", 2018, eq. 1 and 2.
@@ -158,23 +130,19 @@ class StatisticsPooling(layers.Layer):
         mean, variance = masked_moments(inputs, mask)
         return ops.concatenate([mean, ops.sqrt(variance + 1e-5)], axis=-1)
 
-    def compute_output_shape(self, input_shape):
-        """Return `(batch, 2 * features)`."""
-        return (input_shape[0], 2 * input_shape[-1])
-
 
 def masked_moments(inputs, mask):
     """Return mean and variance over the steps in `mask`, both `(batch, features)`, in the dtype of `inputs`.
 
-    They are taken in float32: sums over a long recording are no numbers of float16.
+    They are computed in float32, because sums over a long recording overflow float16.
     """
     values = ops.cast(inputs, "float32")
-    weights = ops.cast(_as_rank(mask, len(inputs.shape)), "float32")
+    weights = ops.cast(_expand_like(mask, inputs), "float32")
     count = ops.maximum(ops.sum(weights, axis=1), 1)
     mean = ops.sum(values * weights, axis=1) / count
     variance = ops.sum(ops.square((values - mean[:, None]) * weights), axis=1) / count
     return ops.cast(mean, inputs.dtype), ops.cast(variance, inputs.dtype)
 
 
-def _as_rank(mask, rank: int):
-    return ops.reshape(mask, (*ops.shape(mask), *(1,) * (rank - 2)))
+def _expand_like(mask, inputs):
+    return ops.reshape(mask, (*ops.shape(mask), *(1,) * (len(inputs.shape) - 2)))

@@ -1,49 +1,87 @@
-"""ParallelModel: convolutions and a recurrent layer side by side over one log-mel spectrogram."""
+"""ParallelModel: a Conv2D branch, a recurrent branch and a functionals branch over one log-mel spectrogram."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
-from keras import layers, ops
 
 from ser_keras.config import AudioConfig, ModelConfig
-from ser_keras.distribution import has_workers
 from ser_keras.errors import InputError
+from ser_keras.layers.augmentation import RandomFilter
 from ser_keras.layers.fusion import LateFusion, Temperature
-from ser_keras.layers.masking import StatisticsPooling
-from ser_keras.model import network
+from ser_keras.model import backbones
+from ser_keras.model.train_step import BaseModel
+
+
+@dataclass(frozen=True)
+class ModelParts:
+    """Tensors and layers of a `ParallelModel` that other modules read or set.
+
+    Attributes:
+        log_mel: float32 `(batch, frames, mels)`, in dB.
+        frame_mask: bool `(batch, frames)`, the frames of each clip.
+        normalization: of the mel bands, see `ParallelModel.adapt_normalization`.
+        attention: weights over the time of the clip, `(batch, steps)`.
+        embedding: input of the classifier, `(batch, features)`.
+        logits: of the network alone, `(batch, num_emotions)`.
+        functionals: the functionals branch; None with ``fusion_weight=0``.
+        fusion: of the two; None with ``fusion_weight=0``.
+        fused_logits: in front of the temperature, `(batch, num_emotions)`.
+        temperature: divides the fused logits.
+    """
+
+    log_mel: Any
+    frame_mask: Any
+    normalization: keras.layers.Normalization
+    attention: Any
+    embedding: Any
+    logits: Any
+    functionals: backbones.FunctionalsBranch | None
+    fusion: LateFusion | None
+    fused_logits: Any
+    temperature: Temperature
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
-class ParallelModel(keras.Model):
+class ParallelModel(BaseModel):
     """Speech emotion classifier: waveforms in, one probability for each emotion out.
 
-    A functional Keras model over one log-mel spectrogram: blocks of Conv2D, max-pooling, batch
-    normalisation, ReLU and dropout, and behind them two branches side by side, one that takes the mean
-    and spread of what they found over time, and a bidirectional LSTM pooled by additive attention. Beside
-    them a linear model, which `train_model` fits before the rest is trained, reads long-term statistics of
-    the spectrogram. It errs on other recordings than the network, and both predictions are averaged
-    (`LateFusion`), divided by a temperature that `train_model` fits to the validation data, and go
-    through a softmax. Every clip is brought to one level first (`LevelNormalization`). With ``config.lstm_pool``
-    the LSTM reads the spectrogram.
+    A functional Keras model over one log-mel spectrogram, of clips that are scaled to one level.
+
+    - Shared: a stem of Conv2D blocks (convolution, max-pooling, batch normalisation, ReLU, dropout).
+    - In parallel, both from the stem's output: the Conv2D branch, mean and standard deviation of its features over
+      time; and the recurrent branch, a bidirectional LSTM pooled by additive attention. They are concatenated to
+      the embedding, on which the classifier of the network is trained.
+    - In parallel, from the spectrogram: the functionals branch, a logistic regression on functionals of low-level
+      descriptors, which `train_model` fits before the network is trained.
+
+    Network and functionals branch are combined by late fusion (`LateFusion`). The fused logits are divided by a
+    temperature, which `train_model` fits to the validation data.
+
+    Training and inference run the same graph, except for augmentation, dropout, the moments of batch normalisation,
+    and the fusion: with ``training=True`` the probabilities are those of the network alone. So the loss and
+    the metrics of `fit` on training data are of the network, those on validation data of the fused model.
 
     Inputs, as a dictionary: ``waveform``, float32 `(batch, samples)`, mono at ``audio.sample_rate``,
-    zero-padded at the end; ``num_samples``, int32 `(batch,)`, the true lengths. Output:
+    zero-padded at the end; ``num_samples``, int32 `(batch,)`, the true lengths. Other entries are ignored. Output:
     probabilities, float32 `(batch, num_emotions)`. Every step is masked: neither the padding nor the
     other clips of a batch change a clip's probabilities.
 
     Args:
         num_emotions: number of classes.
-        emotions: names of the classes in the order of the outputs; `train_model` fills them in from
+        emotions: names of the classes in the order of the outputs; `train_model` takes them from
             the data where they are not given.
         audio: recipe of the features.
         config: shape of the network.
-        adaptation: what `ser_keras.adaptation.adapt_normalization` says of a model that it made.
+        adaptation: how `ser_keras.adaptation.adapt_normalization` adapted the model, if it did.
+
+    Attributes:
+        parts: tensors and layers of the network by name, see `ModelParts`.
 
     Raises:
-        InputError: fewer than two emotions, as many names as do not fit, or too few mel bands for the
-            pools.
+        InputError: fewer than two emotions, another number of names than of emotions, too few mel bands for the
+            pools, or an unknown argument.
 
     Example:
         >>> model = ParallelModel(num_emotions=8)
@@ -62,92 +100,70 @@ class ParallelModel(keras.Model):
         **kwargs,
     ):
         # === Settings ===
-        if "dtype" in kwargs:
-            raise InputError(
-                f"dtype={kwargs['dtype']!r}: call keras.mixed_precision.set_global_policy before the model is built"
-            )
-        if unknown := sorted(set(kwargs) - {"name", "trainable"}):  # Keras would ignore them
-            raise InputError(f"ParallelModel has no argument {', '.join(unknown)}: check the spelling")
-        _check_classes(num_emotions, emotions)
         audio = AudioConfig.from_dict(audio) if isinstance(audio, dict) else audio or AudioConfig()
         config = ModelConfig.from_dict(config) if isinstance(config, dict) else config or ModelConfig()
-
+        _check_keras_arguments(kwargs)
+        _check_classes(num_emotions, emotions)
         _check_bands(audio, config)
 
-        # === Functional model ===
-        waveform = keras.Input((None,), dtype="float32", name="waveform")
-        num_samples = keras.Input((), dtype="int32", name="num_samples")
-        log_mel, frame_mask = network.front_end(waveform, num_samples, audio)
-        disturbed, frame_mask = network.disturbed(log_mel, frame_mask, audio, config)
-        scaled = layers.Normalization(axis=-1, name="normalization")(disturbed)
-        image, mask = network.two_channels(scaled, frame_mask, config)
-        found, found_mask = network.conv_blocks(image, mask, config)
-        summary = StatisticsPooling(name="conv_summary")(found, found_mask)
-        steps, step_mask = network.averaged_steps(image, mask, config) if config.lstm_pool else (found, found_mask)
-        context, attention = network.lstm_branch(steps, step_mask, config)
-        embedding = layers.Concatenate(name="embedding")([summary, context])
-        dropped = layers.Dropout(config.dropout, name="dropout")(embedding)
-        logits = layers.Dense(num_emotions, dtype="float32", name="logits")(dropped)
-        if config.statistics_share:
-            functionals, reliability = network.linear_model(disturbed, scaled, frame_mask, num_emotions, config)
-            logits = LateFusion(dtype="float32", name="fusion")(logits, functionals, reliability)
-        calibrated = Temperature(dtype="float32", name="temperature")(logits)
-        probabilities = layers.Softmax(dtype="float32", name="probabilities")(calibrated)
-        super().__init__(inputs={"waveform": waveform, "num_samples": num_samples}, outputs=probabilities, **kwargs)
+        # === Inputs, features, augmentation ===
+        waveform = keras.Input((None,), dtype="float32", name="waveform")  # (batch, samples)
+        num_samples = keras.Input((), dtype="int32", name="num_samples")  # (batch,)
+        log_mel, frame_mask = backbones.front_end(waveform, num_samples, audio)  # (batch, frames, mels) and its mask
+        augmented = RandomFilter(config.filter_db, name="random_filter")(log_mel)  # (batch, frames, mels)
+        normalization = keras.layers.Normalization(name="normalization")
+        normalized = normalization(augmented)  # (batch, frames, mels)
 
-        # === Config ===
+        # === Network: a Conv2D stem, then two branches ===
+        image, mask = backbones.two_channels(normalized, frame_mask, config)  # (batch, frames, mels, 2) and its mask
+        steps, step_mask = backbones.conv_stem(image, mask, config)  # (batch, steps, bands * filters) and its mask
+        conv = backbones.conv_branch(steps, step_mask)  # (batch, 2 * bands * filters)
+        lstm, attention = backbones.lstm_branch(steps, step_mask, config)  # (batch, 2 * lstm_units), (batch, steps)
+        embedding = keras.layers.Concatenate(name="embedding")([conv, lstm])  # (batch, features)
+        dropped = keras.layers.Dropout(config.dropout, name="dropout")(embedding)
+        logits = keras.layers.Dense(num_emotions, dtype="float32", name="logits")(dropped)  # (batch, num_emotions)
+
+        # === Functionals branch, late fusion, calibration ===
+        functionals, fusion, fused = None, None, logits
+        if config.fusion_weight:
+            functionals = backbones.functionals_branch(augmented, normalized, frame_mask, num_emotions, config)
+            fusion = LateFusion(dtype="float32", name="fusion")
+            fused = fusion(logits, functionals.logits, functionals.reliability[:, :1])  # (batch, num_emotions)
+        temperature = Temperature(dtype="float32", name="temperature")
+        probabilities = keras.layers.Softmax(dtype="float32", name="probabilities")(temperature(fused))
+        super().__init__({"waveform": waveform, "num_samples": num_samples}, probabilities, **kwargs)
+
         self.num_emotions = num_emotions
         self.emotions = None if emotions is None else tuple(emotions)
         self.audio = audio
         self.config = config
         self.adaptation = adaptation
-        self._attention = attention
-        self._disturb: Callable[[tuple, Any], tuple] | None = None
+        self.parts = ModelParts(
+            log_mel=log_mel,
+            frame_mask=frame_mask,
+            normalization=normalization,
+            attention=attention,
+            embedding=embedding,
+            logits=logits,
+            functionals=functionals,
+            fusion=fusion,
+            fused_logits=fused,
+            temperature=temperature,
+        )
 
-    @contextmanager
-    def disturbed(self, disturb: Callable[[tuple, Any], tuple]) -> Iterator[None]:
-        """Let `fit` change each training batch within a `with` block, as a part of its compiled step.
-
-        Args:
-            disturb: function from a batch, as `fit` takes it, and the number of steps done to what is
-                trained on instead.
-        """
-        self._disturb, self.train_function = disturb, None
-        try:
-            yield
-        finally:
-            self._disturb = None
-            self.train_function = None  # Keras would go on with the compiled step, which has the change in it
-
-    def train_step(self, data: tuple) -> dict[str, Any]:
-        """Train on one batch, as in `keras.Model`."""
-        data = self._disturb(data, self.optimizer.iterations) if self._disturb else data
-        return self._reducible(super().train_step(data))
-
-    def test_step(self, data: tuple) -> dict[str, Any]:
-        """Evaluate one batch, as in `keras.Model`."""
-        return self._reducible(super().test_step(data))
-
-    def _reducible(self, logs: dict[str, Any]) -> dict[str, Any]:
-        """Give Keras what it can average over the replicas of several workers: no scalars."""
-        if not has_workers(self.distribute_strategy):
-            return logs
-        return {name: ops.reshape(each, (1,)) for name, each in logs.items()}
-
-    def _maybe_symbolic_build(self, *arguments: Any, **named: Any) -> None:
-        """Skip, once all is built, what Keras cannot do with parts of a batch that are not of one shape.
-
-        Keras averages the first batch over the replicas before it looks whether anything has to be built, and has no
-        public way to leave that out (https://github.com/keras-team/keras/issues/20585).
-        """
-        if self.optimizer is None or not self.optimizer.built:
-            super()._maybe_symbolic_build(*arguments, **named)
+    def call(self, inputs, training=None, mask=None):
+        """Return the probabilities; further entries of the dictionary, such as names of utterances, are ignored."""
+        if isinstance(inputs, dict):
+            inputs = {name: inputs[name] for name in self.input}
+        return super().call(inputs, training=training, mask=mask)
 
     def copy(self, *, adaptation: dict[str, Any] | None = None) -> "ParallelModel":
-        """Return a model of its own with the same weights; it is not compiled, and on one device.
+        """Return a copy with the same weights that is not compiled and on one device.
+
+        `keras.models.clone_model` would return a plain functional model.
 
         Args:
-            adaptation: that of the copy, where it is not this model's.
+            adaptation: of the copy, if it differs from this model's.
         """
         copy = ParallelModel.from_config({**self.get_config(), "adaptation": adaptation or self.adaptation})
         copy.set_weights(self.get_weights())
@@ -155,48 +171,42 @@ class ParallelModel(keras.Model):
         return copy
 
     def finalize_normalization(self) -> None:
-        """Let the layers that normalise go on with weights that were set; Keras leaves them with old numbers."""
+        """Let the layers that normalise use weights that were set; Keras keeps the constants computed before."""
         for layer in self.layers:
-            if isinstance(layer, layers.Normalization):
+            if isinstance(layer, keras.layers.Normalization):
                 layer.finalize_state()
 
     @property
     def details(self) -> keras.Model:
-        """The same network with its inner values as outputs; the weights are shared.
+        """The same network with intermediate values as outputs; the weights are shared.
 
         A dictionary of `probabilities` `(batch, emotions)`, `attention` `(batch, steps)` (weights that
         sum to 1 over the time of the clip, one for each ``config.frames_per_step`` frames), `embedding`
         `(batch, features)` and `log_mel` `(batch, frames, mels)` in dB.
         """
-        outputs = {
-            "probabilities": self.output,
-            "attention": self._attention,
-            "embedding": self.get_layer("embedding").output,
-            "log_mel": self.get_layer("log_mel").output,
-        }
-        return keras.Model(self.input, outputs, name="details")
+        outputs = {name: getattr(self.parts, name) for name in ("attention", "embedding", "log_mel")}
+        return keras.Model(self.input, {"probabilities": self.output, **outputs}, name="details")
 
     def adapt_normalization(self, batches) -> None:
-        """Fit the normalisation of the features to recordings; call it on training data only.
+        """Fit the normalisation of the mel bands to recordings; call it on training data only.
 
         Args:
             batches: iterable of inputs, or of tuples that begin with inputs; each a dictionary of
                 `waveform` and `num_samples` as the model takes it.
         """
-        layers_of = (self.get_layer(name).output for name in ("log_mel", "frame_mask"))
-        front_end = keras.Model(self.input, list(layers_of))
+        front_end = keras.Model(self.input, [self.parts.log_mel, self.parts.frame_mask])
 
         def frames(batch):
-            spectrogram, mask = front_end(batch[0] if isinstance(batch, tuple) else batch)
-            return spectrogram[mask][None]  # (1, frames, mels)
+            log_mel, mask = front_end(batch[0] if isinstance(batch, tuple) else batch)
+            return log_mel[mask][None]  # (1, frames, mels)
 
-        self.get_layer("normalization").adapt(map(frames, batches))
+        self.parts.normalization.adapt(map(frames, batches))
 
     def known_emotions(self) -> tuple[str, ...]:
         """Return the names of the emotions, in the order of the outputs.
 
         Raises:
-            InputError: the model was never told them.
+            InputError: the model has no names.
         """
         if self.emotions is None:
             raise InputError(
@@ -222,6 +232,15 @@ class ParallelModel(keras.Model):
         return cls(**config)
 
 
+def _check_keras_arguments(arguments: dict[str, Any]) -> None:
+    if "dtype" in arguments:
+        raise InputError(
+            f"dtype={arguments['dtype']!r}: call keras.mixed_precision.set_global_policy before the model is built"
+        )
+    if unknown := sorted(set(arguments) - {"name", "trainable"}):  # Keras would ignore them
+        raise InputError(f"ParallelModel has no argument {', '.join(unknown)}: check the spelling")
+
+
 def _check_classes(num_emotions: int, emotions: Sequence[str] | None) -> None:
     if num_emotions < 2:
         raise InputError(f"num_emotions={num_emotions}: a classifier needs at least 2 emotions")
@@ -233,9 +252,8 @@ def _check_classes(num_emotions: int, emotions: Sequence[str] | None) -> None:
 
 
 def _check_bands(audio: AudioConfig, config: ModelConfig) -> None:
-    """Some band must be left."""
-    if audio.num_mel_bins < config.band_pooling:
+    if audio.num_mel_bins < config.bands_per_step:
         raise InputError(
             f"num_mel_bins={audio.num_mel_bins}: conv_strides and conv_band_pools shrink the bands "
-            f"{config.band_pooling} times; take more bands or smaller pools"
+            f"{config.bands_per_step} times; take more bands or smaller pools"
         )

@@ -1,10 +1,9 @@
-"""The model's file: of a `.keras` file plain settings and arrays are read, and nothing else.
+"""Save and load a model; only plain settings and arrays are read from its `.keras` file.
 
 Such a file is a ZIP archive: settings from which Keras builds objects by the names of their classes, and an
-array for each weight. `keras.models.load_model` builds whatever the settings name, and some of Keras's own layers
-read other files. Here nothing is built by name: the settings have to be those of a `ParallelModel`, which are plain
-values, and `load_model` passes them to its `from_config`. What the file says of its compilation is
-ignored.
+array for each weight. `keras.models.load_model` builds any object that the settings name, and some of Keras's own
+layers read other files. Here nothing is built by name: the settings have to be those of a `ParallelModel`, which are
+plain values, and `load_model` passes them to its `from_config`. Settings of `compile` are ignored.
 """
 
 import json
@@ -17,7 +16,6 @@ from typing import Any
 
 import keras
 
-from ser_keras.distribution import has_workers
 from ser_keras.errors import InputError
 from ser_keras.files import whole_file
 from ser_keras.model.parallel_model import ParallelModel
@@ -27,18 +25,18 @@ _MODEL = "ser_keras>ParallelModel"
 _WEIGHTS = "model.weights.h5"
 _MEMBERS = ["config.json", "metadata.json", _WEIGHTS]
 _NAMES = ("class_name", "registered_name", "module")
-"""What Keras finds a class by."""
+"""Keys by which Keras finds a class."""
 _LARGEST_RATIO = 20
-"""Keras stores without compression; archives that others packed again shrink a little, bombs by 1,000."""
+"""Keras stores without compression; archives packed again shrink a little, zip bombs by 1,000."""
 
 
 def save_model(model: keras.Model, path: str | Path) -> None:
-    """Save a model as a `.keras` file that is whole or not there.
+    """Save a model as a `.keras` file, completely or not at all.
 
     Raises:
-        OSError: the disk is full or may not be written.
+        OSError: the file cannot be written.
     """
-    if isinstance(model, ParallelModel) and has_workers(model.distribute_strategy):
+    if getattr(model, "has_workers", False):
         model = model.copy()  # Keras would save the metrics, which this process cannot read without the others
     with whole_file(path) as part:
         model.save(part)
@@ -48,7 +46,7 @@ def load_model(path: str | Path) -> ParallelModel:
     """Load a model that `save_model` or `ser-keras train` wrote.
 
     Args:
-        path: a ``.keras`` file, or a run directory, whose ``model.keras`` is taken.
+        path: a ``.keras`` file, or a run directory with a ``model.keras``.
 
     Raises:
         InputError: there is no such file, it is damaged, it holds another kind of model, or a newer version
@@ -78,18 +76,18 @@ def load_model(path: str | Path) -> ParallelModel:
 
 
 def unpack_model_file(path: Path, folder: Path) -> tuple[dict[str, Any], Path]:
-    """Unpack a file that holds the settings and weights of one of our models.
+    """Unpack a `.keras` file of a `ParallelModel`.
 
     Args:
         path: the `.keras` file.
-        folder: gets the weights.
+        folder: where the weights are extracted.
 
     Returns:
         The arguments of `ParallelModel.from_config`, and the path of the weights.
 
     Raises:
         InputError: it is no ZIP archive, has members of other names or impossible sizes, or its settings
-            describe anything but a `ParallelModel` by plain values.
+            are not the plain values of a `ParallelModel`.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -113,7 +111,7 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
 
 
 def _model_settings(path: Path, description: Any) -> dict[str, Any]:
-    """Return the settings of a model that Keras described, after a look for descriptions of other objects in them."""
+    """Return the settings of a model from Keras's description, if they contain no other object."""
     is_ours = isinstance(description, dict) and description.get("registered_name") == _MODEL
     settings = description.get("config") if is_ours else None
     if not isinstance(settings, dict):
@@ -134,7 +132,7 @@ def _name(value: Any) -> str:
 
 
 def _dictionaries(settings: Any) -> Iterator[dict[str, Any]]:
-    """Yield every dictionary, however deep; the settings are no deeper than JSON could be read."""
+    """Yield every dictionary at any depth, without recursion."""
     waiting = [settings]
     while waiting:
         value = waiting.pop()

@@ -51,8 +51,9 @@ def train_model(
         **settings: fields of `TrainConfig` by name, such as ``epochs=10``, and ``verbose`` as in `fit`.
 
     Returns:
-        Keras's History: for each epoch `loss`, `uar`, `accuracy` and their `val_` counterparts. The training values
-        are computed on augmented clips, mixed ones with ``mixup``, and can be lower than the validation values.
+        Keras's History: one value an epoch of `loss`, `uar`, `accuracy` and their `val_` counterparts.
+        Those of training are of the network alone, without the functionals branch, on augmented clips (mixed ones
+        with ``mixup``); those of validation are of the fused model on clips as they are, and can be better.
 
     Raises:
         InputError: the data's emotions are not the model's; all training clips have one emotion; a clip holds NaN or
@@ -70,7 +71,7 @@ def train_model(
     config = (config or TrainConfig()).replace(**settings)
     folder = None if output_dir is None else Path(output_dir)
     trainer = Trainer(model, train_data, config, val_data=val_data)
-    model.get_layer("temperature").set(1.0)
+    model.parts.temperature.set(1.0)
     checkpoint = _checkpoint(folder, trainer)
     if not checkpoint.start(resume=resume):
         trainer.fit_normalization()

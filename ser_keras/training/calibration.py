@@ -41,7 +41,7 @@ def calibrate_temperature(model: keras.Model, val_data: Any) -> float:
         calibrate_temperature(model, val_data)
         ```
     """
-    layer = model.get_layer("temperature")
+    layer = model.parts.temperature
     logits, targets = _logits_and_targets(model, val_data)
     finite = np.isfinite(logits).all(axis=1)
     if not finite.all():
@@ -84,7 +84,7 @@ def best_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
 def _logits_and_targets(model: keras.Model, data: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return two arrays `(clips, classes)`: the logits, and the labels as one-hot rows."""
     batches = labelled_batches(data, model.num_emotions)
-    raw = keras.Model(model.input, model.get_layer("temperature").input)
+    raw = keras.Model(model.input, model.parts.fused_logits)
     logits_of = tf.function(
         lambda inputs: raw(inputs, training=False), input_signature=[batches.element_spec[0]], autograph=False
     )

@@ -16,7 +16,7 @@ from ser_keras.errors import InputError
 from ser_keras.layers.augmentation import mix_up
 from ser_keras.metrics import UnweightedAverageRecall
 from ser_keras.model import ParallelModel
-from ser_keras.model.linear_model import fit_linear_model
+from ser_keras.model.functionals_branch import fit_functionals_branch
 from ser_keras.pipeline.batches import check_clips, emotions_of, labelled_batches, shuffled_batches
 from ser_keras.pipeline.shuffling import epochs_numbered
 
@@ -77,11 +77,15 @@ class Trainer:
             self.model.adapt_normalization(self._labelled(self._data))
 
     def fit_functionals(self) -> None:
-        """Fit the functionals branch to the clips of the first epoch."""
-        config = self.config
-        with epochs_numbered():
-            batches = self._labelled(self._data)
-            fit_linear_model(self.model, batches, config.statistics_regularization, draws=config.statistics_draws)
+        """Fit the functionals branch to the clips of the first epochs, as many as ``functionals_draws``."""
+        batches = self._labelled(self._data)
+        with epochs_numbered() as epochs:
+
+            def draws():
+                for epochs.epoch in range(self.config.functionals_draws):
+                    yield from batches
+
+            fit_functionals_branch(self.model, draws(), self.config.functionals_regularization)
 
     def fit(
         self, *, mixup_seed: Sequence[int], callbacks: Sequence[keras.callbacks.Callback] = (), **options: Any
@@ -132,7 +136,7 @@ class Trainer:
             own_seed = tf.constant(seed, tf.int64) + tf.stack([0, tf.cast(replica, tf.int64)])
             return mix_up(data, self.config.mixup, own_seed + tf.cast(num_steps, tf.int64))
 
-        return self.model.disturbed(mix)
+        return self.model.batch_augmentation(mix)
 
     def _compile(self) -> None:
         model, config = self.model, self.config

@@ -60,7 +60,7 @@ def test_a_file_gives_what_the_live_model_gives(model, converted, file, num_samp
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_what_lies_behind_the_clip_is_ignored(converted, file):
+def test_samples_behind_the_clip_are_ignored(converted, file):
     clip = sweep(9_001)
     longer = np.concatenate([clip, np.full((1, 7_000), 0.9, np.float32)], axis=1)
     alone, padded = run(converted[0] / file, clip, [9_001]), run(converted[0] / file, longer, [9_001])
@@ -129,7 +129,7 @@ def test_onnx_carries_names_and_recipe(model, converted):
     assert [each.shape for each in session.get_inputs()] == [["batch", "time"], ["batch"]]
 
 
-def test_names_and_recipe_lie_beside_the_files(model, converted):
+def test_names_and_recipe_are_beside_the_files(model, converted):
     facts = json.loads((converted[0] / "model.json").read_text())
     assert (converted[0] / "labels.txt").read_text() == "neutral\nsad\nangry\n"
     assert facts["emotions"] == ["neutral", "sad", "angry"] and facts["audio"] == model.audio.to_dict()
@@ -137,7 +137,7 @@ def test_names_and_recipe_lie_beside_the_files(model, converted):
     assert facts["outputs"]["probabilities"]["shape"] == ["batch", 3]
 
 
-def test_the_table_lies_beside_the_files(converted):
+def test_the_table_is_beside_the_files(converted):
     directory, rows = converted
     assert [(row.format, row.precision) for row in rows] == [
         ("tensorflow", "float32"),

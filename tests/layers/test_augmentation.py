@@ -3,21 +3,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ser_keras.layers.augmentation import (
-    RandomFilter,
-    RandomNoise,
-    RandomRoom,
-    RandomWarp,
-    SpecAugment,
-    mix_up,
-)
+from ser_keras.layers.augmentation import RandomFilter, SpecAugment, mix_up
 
-LAYERS = [
-    RandomFilter(3.0, seed=1),
-    RandomNoise(1.0, seed=1),
-    RandomRoom(1.0, seed=1),
-    SpecAugment(seed=1),
-]
+LAYERS = [RandomFilter(3.0, seed=1), SpecAugment(seed=1)]
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
@@ -27,7 +15,7 @@ def test_nothing_happens_outside_training(layer):
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
-def test_each_clip_is_disturbed_differently_in_training(layer):
+def test_each_clip_is_augmented_differently_in_training(layer):
     features = np.zeros((8, 100, 40), np.float32) - 60
     features[:, 20:30] = 1
     changed = layer(features, training=True).numpy()
@@ -40,67 +28,11 @@ def test_config_round_trip(layer):
     assert again.get_config() == layer.get_config()
 
 
-def speech():
-    """Clips with a loud second between silences, in dB."""
-    features = np.full((64, 150, 40), -100.0, np.float32)
-    features[:, 50:100] = 0.0
-    return features
-
-
-def test_noise_drowns_what_is_quiet_and_leaves_what_is_loud():
-    noisy = RandomNoise(1.0, 20.0, 50.0, max_slope=10.0, seed=2)(speech(), training=True).numpy()
-    np.testing.assert_allclose(noisy[:, 50:100], 0.0, atol=0.15)
-    level = noisy[:, 0].mean(axis=1)
-    assert -50 <= level.min() < -45 and -25 < level.max() <= -20
-    slope = noisy[:, 0, -1] - noisy[:, 0, 0]
-    assert np.abs(slope).max() <= 10.01 and slope.min() < -7 and slope.max() > 7
-    assert np.ptp(noisy[:, :50], axis=1).max() < 1e-3  # the same in every frame
-
-
-def test_only_so_many_clips_get_noise_or_a_room():
-    for layer in (RandomNoise(0.25, seed=3), RandomRoom(0.25, seed=3)):
-        changed = layer(speech(), training=True).numpy() != speech()
-        assert 6 <= changed.any(axis=(1, 2)).sum() <= 26
-
-
-def test_a_room_lets_sound_decay_by_60_db_in_its_time_and_adds_nothing_before_it():
-    disturbed = RandomRoom(1.0, 0.5, seed=4)(speech(), training=True).numpy()[..., 0]
-    assert disturbed[:, :50].max() < -96.9  # the silence before has its own tail, as strong as itself at most
-    fall = disturbed[:, 100] - disturbed[:, 110]  # dB in 10 of 50 frames a second
-    seconds = 60 / (fall * 5)
-    assert seconds.max() <= 0.5 + 0.01 and seconds.max() > 0.4
-    before, after = 10 ** (speech()[..., 0] / 10), 10 ** (disturbed / 10)
-    added = (after - before).sum(axis=1) / before.sum(axis=1)
-    assert added.max() <= 1.01 and added.min() < 0.05  # direct to reverberant 0 dB at least, 20 dB at most
-
-
-def test_warped_bands_move_and_warped_time_stretches():
-    clip = np.zeros((64, 100, 40), np.float32)
-    clip[:, 50, 20] = 1.0
-    warped, mask = RandomWarp(0.2, 0.3, seed=5)(clip, np.arange(100)[None] < np.full((64, 1), 80), training=True)
-    total = warped.numpy().sum(axis=(1, 2))
-    band = (warped.numpy().sum(axis=1) * np.arange(40)).sum(axis=1) / total
-    frame = (warped.numpy().sum(axis=2) * np.arange(100)).sum(axis=1) / total
-    assert 20 / 1.2 - 0.5 <= band.min() < 18 and 22 < band.max() <= 20 / 0.8 + 0.5
-    assert 50 / 1.3 - 0.5 <= frame.min() < 43 and 60 < frame.max() <= 50 / 0.7 + 0.5
-    pace = 50 / frame
-    np.testing.assert_allclose(mask.numpy().sum(axis=1), np.minimum(79 / pace + 1, 100), atol=1.5)
-
-
-def test_warping_does_nothing_outside_training_and_is_saved():
-    clip, mask = speech(), np.ones((64, 150), bool)
-    layer = RandomWarp(0.1, 0.2, seed=1)
-    for before, after in zip((clip, mask), layer(clip, mask), strict=True):
-        np.testing.assert_array_equal(after, before)
-    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
-    assert again.get_config() == layer.get_config()
-
-
 def test_a_filter_is_a_curve_over_the_bands_that_is_linear_between_its_knots():
     curve = RandomFilter(3.0, knots=4, seed=2)(np.zeros((2000, 5, 31), np.float32), training=True).numpy()
     assert np.ptp(curve, axis=1).max() == 0  # the same in every frame
     bends = np.abs(np.diff(curve[:, 0], n=2)).max(axis=0) > 1e-4
-    assert np.flatnonzero(bends).tolist() == [9, 19]  # at the bands 10 and 20, the knots that have two sides
+    assert np.flatnonzero(bends).tolist() == [9, 19]  # at the bands 10 and 20, the inner knots
     np.testing.assert_allclose(curve[:, 0, ::10].std(axis=0), 3.0, rtol=0.1)
     np.testing.assert_allclose(np.corrcoef(curve[:, 0, ::10].T), np.eye(4), atol=0.1)
 

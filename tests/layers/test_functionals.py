@@ -5,14 +5,14 @@ import tensorflow as tf
 from conftest import SMALL
 from scipy.special import eval_legendre, softmax
 
-from ser_keras.layers.functionals import LongTermStatistics, Reliability
+from ser_keras.layers.functionals import Functionals, Reliability
 from ser_keras.layers.fusion import LateFusion
 from ser_keras.model import ParallelModel
-from ser_keras.model.linear_model import fit_linear_model
+from ser_keras.model.functionals_branch import fit_functionals_branch
 
 
 def by_hand(frames, lags):
-    """The statistics of one clip `(frames, descriptors)`, from their definition."""
+    """The functionals of one clip `(frames, descriptors)`, from their definition."""
     ends = np.arange(len(frames) + 1) / len(frames) * 2 - 1
     time = (ends[1:] + ends[:-1]) / 2
     trends = [(2 * n + 1) * np.mean(frames * eval_legendre(n, time)[:, None], axis=0) for n in (1, 2)]
@@ -25,31 +25,31 @@ def log(variance):
     return np.log(variance + 1e-3)
 
 
-def test_statistics_are_those_of_their_definition_and_padding_adds_none():
+def test_functionals_are_those_of_their_definition_and_padding_adds_none():
     frames = np.random.default_rng(0).normal(size=(2, 60, 20)).cumsum(axis=1).astype(np.float32)
     mask = np.arange(60) < np.array([[60], [33]])
-    statistics = LongTermStatistics((1, 5))(frames, mask).numpy()
-    np.testing.assert_allclose(statistics[0], by_hand(frames[0], (1, 5)), atol=1e-4)
-    np.testing.assert_allclose(statistics[1], by_hand(frames[1, :33], (1, 5)), atol=1e-4)
+    functionals = Functionals((1, 5))(frames, mask).numpy()
+    np.testing.assert_allclose(functionals[0], by_hand(frames[0], (1, 5)), atol=1e-4)
+    np.testing.assert_allclose(functionals[1], by_hand(frames[1, :33], (1, 5)), atol=1e-4)
 
 
-def test_what_lies_before_the_mask_counts_no_more_than_padding():
+def test_frames_before_the_mask_are_ignored_as_padding_is():
     frames = np.random.default_rng(0).normal(size=(1, 60, 20)).cumsum(axis=1).astype(np.float32)
     mask = (np.arange(60) >= 17) & (np.arange(60) < 50)
-    statistics = LongTermStatistics((1, 5))(frames, mask[None]).numpy()
-    np.testing.assert_allclose(statistics[0], by_hand(frames[0, 17:50], (1, 5)), atol=1e-4)
+    functionals = Functionals((1, 5))(frames, mask[None]).numpy()
+    np.testing.assert_allclose(functionals[0], by_hand(frames[0, 17:50], (1, 5)), atol=1e-4)
 
 
 @pytest.mark.parametrize("num_frames", [0, 1, 3])
-def test_a_clip_shorter_than_a_lag_has_finite_statistics(num_frames):
+def test_a_clip_shorter_than_a_lag_has_finite_functionals(num_frames):
     mask = np.arange(20)[None] < num_frames
-    statistics = LongTermStatistics((16,))(np.ones((1, 20, 6), np.float32), mask).numpy()
-    assert statistics.shape == (1, 5 * 6) and np.isfinite(statistics).all()
+    functionals = Functionals((16,))(np.ones((1, 20, 6), np.float32), mask).numpy()
+    assert functionals.shape == (1, 5 * 6) and np.isfinite(functionals).all()
 
 
 @pytest.mark.parametrize(
     "layer",
-    [LongTermStatistics((2, 3)), Reliability((2, 3), prior_frames=4), LateFusion()],
+    [Functionals((2, 3)), Reliability((2, 3), prior_frames=4), LateFusion()],
     ids=lambda layer: layer.name,
 )
 def test_config_round_trip(layer):
@@ -78,7 +78,7 @@ def test_a_clip_that_the_functionals_cannot_rely_on_is_predicted_by_the_network(
     np.testing.assert_allclose(given, pooled / pooled.sum(), atol=1e-6)
 
 
-def test_statistics_that_a_clip_is_too_short_for_have_no_weight():
+def test_functionals_that_a_clip_is_too_short_for_have_no_weight():
     mask = np.arange(40) < np.array([[0], [1], [2], [4], [5], [40]])
     reliability = Reliability((1, 4), prior_frames=8)(mask).numpy()  # mean, variance, two trends, changes
     expected = [[0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0], [1, 1, 0, 0, 1, 0], [1, 1, 1, 1, 1, 0], [1] * 6, [1] * 6]
@@ -95,10 +95,10 @@ def bright_and_dull(seconds, num_clips, quiet_start):
     random, size = np.random.default_rng(0), round(16_000 * seconds)
     waveforms = np.zeros((num_clips, size), np.float32)
     for index, waveform in enumerate(waveforms):
-        noise, colour = random.normal(size=size + 1), random.uniform(0.5, 0.95) * (1 if index % 2 else -1)
+        noise, tilt = random.normal(size=size + 1), random.uniform(0.5, 0.95) * (1 if index % 2 else -1)
         knots = np.arange(0, size + 4_000, random.integers(300, 4_000))
         level = np.interp(np.arange(size), knots, random.uniform(random.uniform(0.05, 0.9), 1, len(knots)))
-        waveform[:] = 0.1 * level * (noise[1:] + colour * noise[:-1])
+        waveform[:] = 0.1 * level * (noise[1:] + tilt * noise[:-1])
         waveform[: round(random.uniform(0, quiet_start) * size)] *= random.uniform(0.01, 0.03)  # which is trimmed
     return {"waveform": waveforms, "num_samples": np.full(num_clips, size, np.int32)}
 
@@ -110,8 +110,8 @@ def test_the_functionals_tell_short_clips_apart_and_predict_no_single_emotion(qu
     train = tf.data.Dataset.from_tensors(train)
     model = ParallelModel(2, config=SMALL)
     model.adapt_normalization(train)
-    fit_linear_model(model, train, 100.0)
-    functionals = keras.Model(model.input, model.get_layer("statistics_logits").output)
+    fit_functionals_branch(model, train, 100.0)
+    functionals = keras.Model(model.input, model.parts.functionals.logits)
     for seconds in (0.1, 0.2, 0.3, 0.4, 0.5):
         predicted = np.argmax(functionals(bright_and_dull(seconds, 40, quiet_start), training=False), axis=1)
         assert np.mean(predicted == np.arange(40) % 2) > 0.9, seconds  # one emotion for all has 0.5

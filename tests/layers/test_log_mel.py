@@ -57,7 +57,7 @@ def test_a_convolution_gives_what_the_fft_gives(recipe, num_samples, noise):
     np.testing.assert_allclose(by_convolution, log_mel(fading, **recipe.to_dict()), atol=1e-3)  # 1e-4 dB was seen
 
 
-def test_silence_lies_on_the_floor():
+def test_silence_has_the_level_of_the_floor():
     np.testing.assert_allclose(log_mel(np.zeros((1, 800), np.float32), log_offset=1e-5), -50.0, atol=1e-4)
 
 
@@ -70,7 +70,7 @@ def test_a_tone_is_loudest_in_its_band(frequency):
     assert edges[loudest] < frequency < edges[loudest + 2]
 
 
-def test_what_lies_behind_the_clip_is_ignored(noise):
+def test_samples_behind_the_clip_are_ignored(noise):
     clip = noise(4_000)
     garbage = np.concatenate([clip, np.full(3_000, np.nan, np.float32)])
     zeros = np.concatenate([clip, np.zeros(3_000, np.float32)])
@@ -176,7 +176,7 @@ def test_pauses_do_not_raise_the_level_of_the_speech():
 
 def test_neither_padding_nor_other_clips_change_the_level():
     first, second = speech_like(), speech_like(0.63, seed=1)
-    batch = np.full((2, 20_000), 0.9, np.float32)  # what lies behind a clip is not silent
+    batch = np.full((2, 20_000), 0.9, np.float32)  # the padding is not silent
     batch[0, : len(first)], batch[1, : len(second)] = first, second
     together = LevelNormalization()(batch, np.array([len(first), len(second)])).numpy()
     for given, clip in zip(together, (first, second), strict=True):

@@ -1,4 +1,4 @@
-"""Which frames of a padded clip count."""
+"""Masks of padded clips."""
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ def trimmed(levels, num_frames=None, **settings):
     return TrimSilence(**settings)(spectrogram(levels), mask).numpy()[0].astype(int).tolist()
 
 
-def test_silence_at_both_ends_is_left_out_and_pauses_stay():
+def test_silence_at_both_ends_is_removed_and_pauses_stay():
     assert trimmed([-90, -31, -29, 0, -90, -90, -90, -5, -40], margin=0) == [0, 0, 1, 1, 1, 1, 1, 1, 0]
 
 
@@ -29,8 +29,7 @@ def test_a_margin_stays_on_either_side_within_the_clip():
     assert trimmed([0, -90, -90, -90], 2, margin=2) == [1, 1, 0, 0]
 
 
-def test_what_is_loud_behind_the_clip_is_not_heard():
-    """The frames of padding can be anything."""
+def test_loud_frames_of_padding_are_ignored():
     assert trimmed([-90, -60, -50, -90, 50, 50], 4, margin=0) == [0, 1, 1, 0, 0, 0]
 
 
@@ -44,17 +43,17 @@ def test_config_round_trip():
     assert again.get_config() == layer.get_config()
 
 
-def test_how_long_somebody_waits_changes_nothing_for_the_linear_model(noise):
-    """Half a second and two seconds of silence at either end of a clip are alike, unless all of it is heard."""
+def test_silence_at_both_ends_changes_no_functional(noise):
+    """Half a second and two seconds give equal functionals, unless nothing is trimmed."""
 
-    def unlike(config):
+    def difference(config):
         network = ParallelModel(2, config=config)
-        statistics = keras.Model(network.input, network.get_layer("long_term_statistics").output)
+        functionals = keras.Model(network.input, network.parts.functionals.values)
         clips = [np.pad(noise(50 * FRAME), frames * FRAME) for frames in (25, 100)]
         short, long = (
-            statistics({"waveform": clip[None], "num_samples": np.array([len(clip)])}).numpy() for clip in clips
+            functionals({"waveform": clip[None], "num_samples": np.array([len(clip)])}).numpy() for clip in clips
         )
         return np.abs(short - long).max()
 
-    assert unlike(SMALL) < 1e-3
-    assert unlike(SMALL.replace(trim_db=0.0)) > 1
+    assert difference(SMALL) < 1e-3
+    assert difference(SMALL.replace(trim_db=0.0)) > 1

@@ -51,12 +51,7 @@ def test_a_model_comes_back_as_it_was(saved, restless_model, noise):
 
 @pytest.mark.parametrize(
     "config",
-    [
-        {},
-        {"lstm_pool": 4},
-        {"statistics_share": 0.0},
-        {"band_warp": 0.1, "time_warp": 0.1, "noise": 1.0, "room": 1.0},
-    ],
+    [{}, {"fusion_weight": 0.0}, {"filter_db": 0.0, "num_masks": 0}],
 )
 def test_the_settings_of_every_network_are_plain_values(tmp_path, config):
     """A layer whose settings describe another object would have to be let through by `unpack_model_file`."""
@@ -104,7 +99,7 @@ def test_no_layer_of_keras_is_built_from_a_file(forge, saved, monkeypatch, name,
         load_model(forge(config_json=json.dumps(layer if is_whole else settings)))
 
 
-def test_what_a_file_says_of_its_compilation_is_never_built(forge, saved, tmp_path):
+def test_settings_of_compile_in_a_file_are_never_built(forge, saved, tmp_path):
     settings = settings_of(saved)
     settings["compile_config"] = {"optimizer": {"module": "os", "class_name": "mkdir", "config": str(tmp_path / "ran")}}
     settings["build_config"] = {"input_shape": {"module": "os", "class_name": "mkdir", "config": str(tmp_path / "ran")}}

@@ -11,7 +11,7 @@ from ser_keras.config import DataConfig, TrainConfig
 from ser_keras.errors import InputError
 from ser_keras.evaluation import evaluate_model
 from ser_keras.model import ParallelModel, load_model, save_model
-from ser_keras.model.linear_model import fit_linear_model, logistic_regression
+from ser_keras.model.functionals_branch import fit_functionals_branch, logistic_regression
 from ser_keras.pipeline.batches import labelled_batches
 from ser_keras.pipeline.shuffling import epochs_numbered
 from ser_keras.preprocessing import preprocess_data
@@ -109,7 +109,7 @@ def test_plain_fit_after_train_model_trains_on_what_it_is_given():
     data = labelled_batches(tones(8), 2)
     model = ParallelModel(2, config=SMALL)
     model.compile(optimizer="sgd", loss="categorical_crossentropy")
-    with model.disturbed(lambda batch, step: (batch[0], np.nan * batch[1])):
+    with model.batch_augmentation(lambda batch, step: (batch[0], np.nan * batch[1])):
         assert np.isnan(model.fit(data, shuffle=False, verbose=0).history["loss"]).all()
     model.set_weights(ParallelModel(2, config=SMALL).get_weights())
     assert np.isfinite(model.fit(data, shuffle=False, verbose=0).history["loss"]).all()
@@ -288,10 +288,10 @@ def test_the_linear_model_of_the_statistics_is_fitted_to_the_training_data_and_s
     data = tones(8)
     model = ParallelModel(2, config=CALM)
     train_model(model, data, data, functionals_draws=1, **QUICK)
-    kernel, bias = (np.array(each) for each in model.get_layer("statistics_logits").weights)
-    fit_linear_model(model, labelled_batches(data, 2), TrainConfig().functionals_regularization)
-    np.testing.assert_allclose(model.get_layer("statistics_logits").kernel, kernel, atol=1e-6)
-    np.testing.assert_allclose(model.get_layer("statistics_logits").bias, bias, atol=1e-5)
+    kernel, bias = (np.array(each) for each in model.get_layer("functionals_logits").weights)
+    fit_functionals_branch(model, labelled_batches(data, 2), TrainConfig().functionals_regularization)
+    np.testing.assert_allclose(model.get_layer("functionals_logits").kernel, kernel, atol=1e-6)
+    np.testing.assert_allclose(model.get_layer("functionals_logits").bias, bias, atol=1e-5)
     model.get_layer("logits").kernel.assign(0 * model.get_layer("logits").kernel)
     assert evaluate_model(model, data).unweighted_average_recall == 1.0
 
@@ -301,14 +301,17 @@ def test_each_draw_of_the_functionals_takes_the_crops_of_another_epoch(corpus):
     splits = preprocess_data(corpus, batch_size=8, crop_seconds=0.5)
     model = ParallelModel(3, config=CALM)
     train_model(model, splits.train, splits.val, epochs=1, functionals_draws=2, **DIRECT)
-    of_clips, batches = keras.Model(model.input, [model.parts.functionals, model.parts.reliability]), []
+    of_clips, batches = (
+        keras.Model(model.input, [model.parts.functionals.values, model.parts.functionals.reliability]),
+        [],
+    )
     with epochs_numbered() as epochs:
         for epochs.epoch in range(2):
             batches += [of_clips(inputs) for inputs, _ in labelled_batches(splits.train, 3)]
     functionals, reliability = (np.concatenate(each) for each in zip(*batches, strict=True))
     weights = np.repeat(reliability, functionals.shape[1] // reliability.shape[1], axis=1)
     expected = np.average(functionals, axis=0, weights=weights)
-    mean = model.parts.functionals_normalization.adapt_mean.numpy()
+    mean = model.parts.functionals.normalization.adapt_mean.numpy()
     np.testing.assert_allclose(mean, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -319,9 +322,9 @@ def test_the_linear_model_is_fitted_to_clips_that_are_augmented_as_in_training(n
     inputs = {"waveform": np.tile(noise(8_000), (500, 1)), "num_samples": np.full(500, 8_000, np.int32)}
     data = tf.data.Dataset.from_tensors((inputs, np.eye(2, dtype=np.float32)[np.arange(500) % 2]))
     model.adapt_normalization(data)
-    fit_linear_model(model, data, 100.0)
+    fit_functionals_branch(model, data, 100.0)
     of_statistics, of_bands = (
-        model.get_layer(name).adapt_variance.numpy().ravel() for name in ("statistics_normalization", "normalization")
+        model.get_layer(name).adapt_variance.numpy().ravel() for name in ("functionals_normalization", "normalization")
     )
     in_db = np.sqrt(of_statistics[: len(of_bands)] * of_bands)
     np.testing.assert_allclose(in_db[[0, -1]], spread, rtol=0.1)  # the outer bands are knots of the filter
@@ -334,7 +337,7 @@ def test_in_each_draw_the_same_clips_are_disturbed_anew(monkeypatch):
         heard.append((statistics.copy(), labels))
         return logistic_regression(statistics, labels, regularization, reliability)
 
-    monkeypatch.setattr("ser_keras.model.linear_model.logistic_regression", listen)
+    monkeypatch.setattr("ser_keras.model.functionals_branch.logistic_regression", listen)
     data = tones(8)
     train_model(ParallelModel(2, config=SMALL), data, data, functionals_draws=3, **QUICK)
     [(statistics, labels)] = heard
