@@ -311,7 +311,7 @@ def test_each_draw_of_the_functionals_takes_the_crops_of_another_epoch(corpus):
     functionals, reliability = (np.concatenate(each) for each in zip(*batches, strict=True))
     weights = np.repeat(reliability, functionals.shape[1] // reliability.shape[1], axis=1)
     expected = np.average(functionals, axis=0, weights=weights)
-    mean = model.parts.functionals.normalization.adapt_mean.numpy()
+    mean = branch.normalization.adapt_mean.numpy()
     np.testing.assert_allclose(mean, expected, rtol=1e-4, atol=1e-4)
 
 
