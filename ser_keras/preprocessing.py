@@ -31,7 +31,7 @@ from ser_keras.splits import (
     speaker_split,
 )
 from ser_keras.splits.split import offering
-from ser_keras.terminal import shown
+from ser_keras.terminal import text_table
 
 logger = logging.getLogger(__name__)
 
@@ -225,12 +225,11 @@ def clip_batches(
 
 
 def rejection_table(rejected: Sequence[Rejected], most: int = 20) -> str:
-    """Return a text table of the files that were left out, with at most `most` rows."""
-    cells = [(shown(each.path), shown(each.reason)) for each in rejected[:most]]
-    width = max(len(path) for path, _ in cells)
-    rows = [f"  {path:<{width}}  {reason}" for path, reason in cells]
-    more = [f"  and {len(rejected) - most} more"] if len(rejected) > most else []
-    return "\n".join([f"{len(rejected)} files are left out:", *rows, *more])
+    """Return a text table of the rejected files, with at most `most` rows."""
+    table = text_table(
+        (f"{len(rejected)} files rejected", "reason"), [(each.path, each.reason) for each in rejected[:most]]
+    )
+    return table + (f"\nand {len(rejected) - most} more" if len(rejected) > most else "")
 
 
 def _side_counts(clips: Sequence[Utterance], emotions: Sequence[str]) -> tuple[int | str, ...]:
