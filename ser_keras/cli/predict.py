@@ -13,10 +13,10 @@ from ser_keras.errors import InputError, require
 from ser_keras.predictions.file_formats import (
     ENDINGS,
     FORMATS,
-    Answer,
-    answer_to_dict,
+    Result,
+    result_to_dict,
     timeline_to_textgrid,
-    write_answers,
+    write_results,
 )
 from ser_keras.runs.reading import find_export
 from ser_keras.terminal import shown
@@ -47,7 +47,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> Outcome:
-    """Answer each recording; what cannot be used is told in its row and on stderr."""
+    """Result each recording; what cannot be used is told in its row and on stderr."""
     recordings = _recordings(map(Path, options.paths))
     form = _format(options, len(recordings))
     if not options.adapt:
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> Outcome:
         require(0 <= options.abstain_below <= 1, "abstain_below", options.abstain_below, "0 to 1")
     predictor = Predictor.of_model(load_adapted(options, options.model)) if options.adapt else Predictor(options.model)
     ask = predictor.timeline_each if options.timeline or form == "textgrid" else predictor.predict_each
-    failed: list[Answer] = []
+    failed: list[Result] = []
     is_shown = options.results.isatty() and not _is_filed(options)  # each answer moves the screen on
     answers = ask(recordings)
     if options.abstain_below is not None:
@@ -78,17 +78,17 @@ def _write(
     options: argparse.Namespace,
     form: str,
     recordings: dict[Path, Path],
-    answers: Iterable[Answer],
+    answers: Iterable[Result],
     emotions: Sequence[str],
 ) -> list[dict[str, Any]] | None:
     """Write the answers; where they are the result of `--json`, return them instead."""
     if options.json and not _is_filed(options):
-        return [answer_to_dict(answer) for answer in answers]
+        return [result_to_dict(answer) for answer in answers]
     if options.output_dir:
         _write_each(Path(options.output_dir), recordings, answers)
     else:
         with _opened(options) as stream:
-            write_answers(stream, answers, form, emotions)
+            write_results(stream, answers, form, emotions)
     return None
 
 
@@ -128,7 +128,7 @@ def _format(options: argparse.Namespace, num_recordings: int) -> str:
     return form
 
 
-def _noting_failures(answers: Iterable[Answer], failed: list[Answer]) -> Iterator[Answer]:
+def _noting_failures(answers: Iterable[Result], failed: list[Result]) -> Iterator[Result]:
     for answer in answers:
         if answer.error:
             failed.append(answer)
@@ -149,7 +149,7 @@ def _opened(options: argparse.Namespace) -> Iterator[TextIO]:
         yield stream
 
 
-def _write_each(directory: Path, recordings: dict[Path, Path], answers: Iterable[Answer]) -> None:
+def _write_each(directory: Path, recordings: dict[Path, Path], answers: Iterable[Result]) -> None:
     """Write a TextGrid for each recording, named as Praat pairs them; folders are as they were given."""
     from ser_keras.files import write_bytes
 
