@@ -1,9 +1,9 @@
-"""Does an export give what its model gives? Asked in a fresh process that has no Keras.
+"""Compare an export with its model, in a fresh process without Keras.
 
-The process that wrote a SavedModel has everything loaded that the graph could lean on by mistake: custom
-operations, Keras, this package. So the answers come from another one, `python -m ser_keras.serving.parity_check`,
-which has TensorFlow alone, as a server has. Both sides compute in full float32: where a GPU would round products to
-TensorFloat-32, by which even two runs of one graph differ in the third digit, that is off while they are compared.
+The process that wrote a SavedModel has loaded everything that the graph could need by mistake: custom operations,
+Keras, this package. So the export runs in another one, `python -m ser_keras.serving.parity_check`, which has
+TensorFlow alone, as a server has. Both compute in full float32, without TensorFloat-32, by which even two runs of one
+graph on a GPU differ in the third digit.
 """
 
 import os
@@ -32,12 +32,12 @@ _PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}  # they are in core T
 
 
 class Agreement(NamedTuple):
-    """How far an export and its model agree.
+    """Agreement of an export with its model.
 
     Attributes:
-        difference: the largest of a probability that was found.
-        tolerance: the largest that is allowed on this machine.
-        device: "CPU" or "GPU", on which both computed, in full float32.
+        difference: the largest difference of a probability.
+        tolerance: the largest allowed difference on this machine.
+        device: "CPU" or "GPU", on which both computed.
     """
 
     difference: float
@@ -46,18 +46,15 @@ class Agreement(NamedTuple):
 
 
 def check_export(model: Any, directory: Path) -> Agreement:
-    """Compare an export with the live model on noise, near silence too, a tone and speech, by every signature.
+    """Compare every signature of an export with the live model on noise, a tone and speech.
 
     Args:
         model: the `ParallelModel` that was exported.
         directory: of the SavedModel.
 
-    Returns:
-        The largest difference of a probability, and what is allowed.
-
     Raises:
-        InputError: they differ by more than `TOLERANCES` allow, the graph holds operations that a server does
-            not have, or it cannot be loaded.
+        InputError: they differ by more than `TOLERANCES` allow, the graph holds operations that servers do not have,
+            or it cannot be loaded.
     """
     _check_ops(directory)
     clips = sample_clips(model.audio.sample_rate)
@@ -86,7 +83,7 @@ def check_export(model: Any, directory: Path) -> Agreement:
 
 @contextmanager
 def full_float32() -> Iterator[None]:
-    """Let no GPU round the products of float32 to TensorFloat-32 within a `with` block."""
+    """Switch TensorFloat-32 off within a `with` block."""
     import tensorflow as tf
 
     before = tf.config.experimental.tensor_float_32_execution_enabled()
