@@ -363,7 +363,7 @@ def test_export_adapts_and_says_so_in_the_model_card(run, corpus, tmp_path, caps
     card = " ".join((tmp_path / "ser" / "1" / "README.md").read_text().split())
     assert "adapted to 12 recordings without labels, which weigh 86 % against the training data" in card
     assert "Answers with a confidence below 0.4 are marked in `abstained`" in card
-    assert "calibrated on the validation side, by a temperature of" in card
+    assert "calibrated on the validation set, by a temperature of" in card
 
 
 def test_the_export_of_a_run_has_its_figures_too(run):
