@@ -156,10 +156,9 @@ def _mistake(report: Report, index: int, model: ParallelModel | None, recipe: Au
 def _facts(utterance: Utterance) -> tuple[str, ...]:
     speaker = [f"speaker {utterance.speaker_id}"] if utterance.speaker_id else []
     start, end = utterance.start_seconds, utterance.end_seconds
-    part = (
-        [] if start is None and end is None else [f"from {start or 0:g} s" + ("" if end is None else f" to {end:g} s")]
-    )
-    return (*speaker, *part)
+    if start is None and end is None:
+        return (*speaker,)
+    return (*speaker, f"from {start or 0:g} s" + ("" if end is None else f" to {end:g} s"))
 
 
 def _read(utterance: Utterance, sample_rate: int) -> np.ndarray:
