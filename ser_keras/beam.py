@@ -19,22 +19,22 @@ from ser_keras.inference import Predictor
 from ser_keras.predictions import Prediction
 
 BATCH_SIZE = 32
-"""Most files that are answered together."""
+"""Most files in a batch."""
 
 
 class ScoreEmotion(beam.PTransform):
-    """Recordings in, an emotion for each out; put it behind `fileio.ReadMatches`.
+    """Predict the emotion of each recording; the input comes from `fileio.ReadMatches`.
 
-    Each process of a worker loads the SavedModel once, whatever the number of its threads. The files may lie
-    wherever Beam can read (`gs://`, `s3://`, `hdfs://`, ...), and so may the model.
+    Each process of a worker loads the SavedModel once for all of its threads. The files and the model may be wherever
+    Beam can read (`gs://`, `s3://`, `hdfs://`, ...).
 
-    Gives two outputs: ``predictions``, dictionaries of `file`, `label`, `confidence` and `probabilities`, as
-    `Predictor.predict` gives them; and ``errors``, dictionaries of `file` and `error`, for files that cannot
-    be used. A bad file harms no other and does not stop the pipeline.
+    The output ``predictions`` has dictionaries of `file`, `label`, `confidence` and `probabilities`, as
+    `Predictor.predict` returns them; ``errors`` has dictionaries of `file` and `error`, for files that cannot
+    be used. A bad file does not affect others and does not stop the pipeline.
 
     Args:
         model: the directory of an export, as `export_model` returned it.
-        max_batch_size: most files that are answered together.
+        max_batch_size: most files in a batch.
 
     Raises:
         InputError: within the pipeline, on its first batch: there is no export in `model`.
@@ -74,14 +74,14 @@ class _Score(beam.DoFn):
         names = [file.metadata.path for file in files]
         with tempfile.TemporaryDirectory() as folder:
             copies = [_local(file, Path(folder, str(index))) for index, file in enumerate(files)]
-            answers = self._predictor.predict_each([each for each in copies if isinstance(each, Path)])
+            predictions = self._predictor.predict_each([each for each in copies if isinstance(each, Path)])
             for name, copy in zip(names, copies, strict=True):
-                answer = next(answers) if isinstance(copy, Path) else Prediction(name, error=copy)
-                yield _bad(name, answer) if answer.error else _good(name, answer)
+                prediction = next(predictions) if isinstance(copy, Path) else Prediction(name, error=copy)
+                yield _error(name, prediction) if prediction.error else _success(name, prediction)
 
 
 def _load(model: str) -> Predictor:
-    """Load a model; one that lies elsewhere is copied first, as TensorFlow may not know the place."""
+    """Load a model; one on another file system is copied first, as TensorFlow may not support it."""
     if FileSystems.get_scheme(model) is None:
         return Predictor(model)
     with tempfile.TemporaryDirectory() as folder:
@@ -95,27 +95,22 @@ def _load(model: str) -> Predictor:
 
 
 def _local(file: ReadableFile, copy: Path) -> Path | str:
-    """Return a path on this machine that holds the file, or why there is none."""
+    """Return a path of the file on this machine, or why there is none."""
     name = file.metadata.path
     if FileSystems.get_scheme(name) is None:
         return Path(name)
     try:
         with file.open() as source, copy.open("wb") as target:
             shutil.copyfileobj(source, target)
-    except Exception as error:  # each file system has exceptions of its own
+    except Exception as error:  # each file system has its own exceptions
         logging.getLogger(__name__).warning("%s: cannot be read: %s", name, error)
         return f"cannot be read: {error}; expected an audio file"
     return copy
 
 
-def _bad(name: str, answer: Prediction) -> beam.pvalue.TaggedOutput:
-    return beam.pvalue.TaggedOutput("errors", {"file": name, "error": answer.error})
+def _error(name: str, prediction: Prediction) -> beam.pvalue.TaggedOutput:
+    return beam.pvalue.TaggedOutput("errors", {"file": name, "error": prediction.error})
 
 
-def _good(name: str, answer: Prediction) -> dict[str, Any]:
-    return {
-        "file": name,
-        "label": answer.label,
-        "confidence": answer.confidence,
-        "probabilities": answer.probabilities,
-    }
+def _success(name: str, prediction: Prediction) -> dict[str, Any]:
+    return {"file": name, **{key: getattr(prediction, key) for key in ("label", "confidence", "probabilities")}}

@@ -1,7 +1,7 @@
 """The demo page: upload or record a clip, see its emotion, all probabilities and the timeline.
 
-Needs ``pip install 'ser-keras[demo]'``. The page is whole without any network: its fonts are the system's, and
-its Content-Security-Policy keeps the browser from asking any other machine for anything.
+Needs ``pip install 'ser-keras[demo]'``. The page needs no network: its fonts are the system's, and its
+Content-Security-Policy forbids the browser requests to other machines.
 """
 
 import socket
@@ -29,28 +29,19 @@ LONGEST_SECONDS = 300.0
 MOST_BYTES = 100 * 2**20
 """A larger upload is refused; the longest recording fits in stereo, at 48 kHz and 24 bits."""
 
-_MOST_WAITING = 16  # requests; they are answered one after another
+_MOST_WAITING = 16  # requests; they run one after another
 _KEPT_SECONDS = 600  # uploads are deleted then, and when the server stops
-_CLOSING_SECONDS = 1  # that open connections have, as the page keeps one
+_CLOSING_SECONDS = 1  # for open connections, as the page keeps one
 
-_NO_ANSWER = '<p class="note">The answer comes here.</p>'
+_NO_PREDICTION = '<p class="note">The prediction comes here.</p>'
 _FROM_HERE_ONLY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     "style-src 'self' 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'"
 )
 
 
-def answer_recording(predictor: Predictor, path: str | Path) -> str:
-    """Answer a recording as a piece of the page.
-
-    Args:
-        predictor: the model.
-        path: the recording.
-
-    Returns:
-        HTML: its emotion, all probabilities, and its timeline under the waveform; of a recording that cannot be
-        used one line that says why.
-    """
+def predict_html(predictor: Predictor, path: str | Path) -> str:
+    """Return the emotion, probabilities and timeline of a recording as HTML, or why it cannot be used."""
     path = Path(path)
     waveform, error = _read(path, predictor.sample_rate)
     if error:
@@ -58,7 +49,7 @@ def answer_recording(predictor: Predictor, path: str | Path) -> str:
     (prediction,), (timeline,) = predictor.predict([path]), predictor.timeline([path])
     if error := prediction.error or timeline.error:
         return _error(path, error)
-    return _answer(prediction, _picture(waveform, predictor.sample_rate, prediction, timeline))
+    return _result(prediction, _picture(waveform, predictor.sample_rate, prediction, timeline))
 
 
 def build_demo(predictor: Predictor, *, name: str) -> gradio.Blocks:
@@ -71,8 +62,8 @@ def build_demo(predictor: Predictor, *, name: str) -> gradio.Blocks:
     limits = {"minutes": LONGEST_SECONDS / 60, "megabytes": MOST_BYTES / 2**20, "kept_minutes": _KEPT_SECONDS / 60}
     start = render("demo_start.html", name=name, emotions=predictor.emotions, **limits).decode()
 
-    def answer(path: str | None) -> str:
-        return answer_recording(predictor, path) if path else _NO_ANSWER
+    def predict(path: str | None) -> str:
+        return predict_html(predictor, path) if path else _NO_PREDICTION
 
     with gradio.Blocks(title="ser_keras", analytics_enabled=False, delete_cache=(60, _KEPT_SECONDS)) as page:
         gradio.HTML(start, elem_id="start", apply_default_css=False)
@@ -80,8 +71,8 @@ def build_demo(predictor: Predictor, *, name: str) -> gradio.Blocks:
             with gradio.Column(scale=2, min_width=320):
                 audio = gradio.Audio(label="Recording", type="filepath", buttons=[])
             with gradio.Column(scale=3, min_width=460):
-                html = gradio.HTML(_NO_ANSWER, elem_id="answer", apply_default_css=False)
-        audio.input(answer, audio, html, api_visibility="private")
+                html = gradio.HTML(_NO_PREDICTION, elem_id="result", apply_default_css=False)
+        audio.input(predict, audio, html, api_visibility="private")
     return page.queue(max_size=_MOST_WAITING, default_concurrency_limit=1)
 
 
@@ -110,14 +101,14 @@ def demo_app(predictor: Predictor, *, name: str) -> fastapi.FastAPI:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Open the port of a server; from now on connections wait for it.
+    """Open the port of a server, at which connections wait from now on.
 
     Args:
         host: address of this machine at which it can be reached.
         port: 0 for one that is free.
 
     Raises:
-        InputError: the address is none of this machine's, or the port is taken or not allowed.
+        InputError: the address is not one of this machine, or the port is taken or not allowed.
     """
     require(0 <= port < 2**16, "port", port, "0 to 65535")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -138,7 +129,7 @@ def demo_server(app: fastapi.FastAPI) -> uvicorn.Server:
 
 
 def _read(path: Path, sample_rate: int) -> tuple[np.ndarray, str]:
-    """Return what is shown of a recording, float32 `(samples,)`, and why it cannot be read."""
+    """Return the waveform of a recording, float32 `(samples,)`, and why it cannot be read."""
     facts = look_at_sound(path)
     if facts and facts.seconds > LONGEST_SECONDS:  # it is not even decoded
         return np.zeros(0, np.float32), f"too long: {facts.seconds:.1f} s, at most {LONGEST_SECONDS:.1f} s"
@@ -149,9 +140,9 @@ def _error(path: Path, error: str) -> str:
     return render("demo_error.html", text=f"{path.name}: {error}").decode()
 
 
-def _answer(prediction: Prediction, picture: str) -> str:
+def _result(prediction: Prediction, picture: str) -> str:
     return render(
-        "demo_answer.html",
+        "demo_result.html",
         prediction=prediction,
         probabilities=sorted(prediction.probabilities.items(), key=lambda each: -each[1]),
         colours=emotion_colours(prediction.probabilities),
@@ -172,8 +163,8 @@ def _theme() -> gradio.themes.Base:
 
 
 async def _forbid_other_machines(
-    request: fastapi.Request, ask: Callable[[fastapi.Request], Awaitable[fastapi.Response]]
+    request: fastapi.Request, respond: Callable[[fastapi.Request], Awaitable[fastapi.Response]]
 ) -> fastapi.Response:
-    response = await ask(request)
+    response = await respond(request)
     response.headers["Content-Security-Policy"] = _FROM_HERE_ONLY
     return response

@@ -30,7 +30,7 @@ from ser_keras.config import ExportConfig
 from ser_keras.errors import InputError
 from ser_keras.model import ParallelModel
 from ser_keras.predictions import Prediction, Timeline, Window, mean_prediction
-from ser_keras.predictions.outputs import ALONG, WHOLE, Question, predictions_of
+from ser_keras.predictions.outputs import PREDICTION, TIMELINE, Signature, parse_predictions
 from ser_keras.runs.reading import find_export, read_recipe
 from ser_keras.serving.allowed_ops import check_graph
 from ser_keras.serving.signatures import ServedModel
@@ -120,7 +120,7 @@ class Predictor:
             InputError: The one file cannot be used; the message names it with the reason.
             FileNotFoundError: The one file does not exist.
         """
-        return self._one_or_many(WHOLE, audio)
+        return self._one_or_many(PREDICTION, audio)
 
     def timeline(self, audio: str | Path | Sequence[str | Path]) -> Timeline | list[Timeline]:
         """Return the emotions along one recording, or along each in a list, window by window.
@@ -130,15 +130,15 @@ class Predictor:
         Returns:
             A timeline; for a list, a list of them in the same order.
         """
-        return self._one_or_many(ALONG, audio)
+        return self._one_or_many(TIMELINE, audio)
 
     def predict_each(self, paths: Iterable[str | Path]) -> Iterator[Prediction]:
         """Yield what `predict` gives for a list, one by one."""
-        return self._predictions(WHOLE, paths)
+        return self._predictions(PREDICTION, paths)
 
     def timeline_each(self, paths: Iterable[str | Path]) -> Iterator[Timeline]:
         """Yield what `timeline` gives for a list, one by one."""
-        return self._predictions(ALONG, paths)
+        return self._predictions(TIMELINE, paths)
 
     def predict_stream(self, blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[Window]:
         """Predict a recording while it is made, window by window: from a microphone, a socket, a file.
@@ -179,7 +179,7 @@ class Predictor:
         sizes = np.full(len(samples), samples.shape[1], np.int32)
         rates = np.full(len(samples), self.sample_rate, np.int32)
         outputs = self._run("waveform", waveform=samples, num_samples=sizes, sample_rate=rates)
-        for index, each in enumerate(predictions_of(outputs, [None] * len(samples))):
+        for index, each in enumerate(parse_predictions(outputs, [None] * len(samples))):
             begin = start + index * self._hop
             seconds = begin / self.sample_rate, (begin + samples.shape[1]) / self.sample_rate
             if each.error and damage(samples[index]):
@@ -187,37 +187,37 @@ class Predictor:
             probabilities = each.probabilities or dict.fromkeys(self.emotions, 0.0)
             yield Window(*seconds, each.label, each.confidence, probabilities, each.abstained)
 
-    def _one_or_many(self, question: Question, audio: str | Path | Sequence[str | Path]) -> Any:
+    def _one_or_many(self, signature: Signature, audio: str | Path | Sequence[str | Path]) -> Any:
         if not isinstance(audio, str | Path):
-            return list(self._predictions(question, audio))
+            return list(self._predictions(signature, audio))
         Path(audio).stat()  # raises FileNotFoundError
-        (prediction,) = self._predictions(question, [audio])
+        (prediction,) = self._predictions(signature, [audio])
         if prediction.error:
             raise InputError(f"{audio}: {prediction.error}")
         return prediction
 
-    def _predictions(self, question: Question, paths: Iterable[str | Path]) -> Iterator[Any]:
+    def _predictions(self, signature: Signature, paths: Iterable[str | Path]) -> Iterator[Any]:
         """Yield a prediction for each file, in order: long ones in windows, the others in batches."""
-        paths, most_seconds = iter(paths), self._most_seconds[question.signature]
+        paths, most_seconds = iter(paths), self._most_seconds[signature.name]
         while files := [
             _File(Path(each), look_at_sound(Path(each))) for each in itertools.islice(paths, _FILES_AT_ONCE)
         ]:
             short = [file for file in files if file.seconds <= most_seconds]
             predictions: dict[int, Any] = {}
             for batch in _batches(short, most_seconds):
-                predictions |= zip(map(id, batch), self._batch(question, batch), strict=True)
+                predictions |= zip(map(id, batch), self._batch(signature, batch), strict=True)
             for file in files:
-                yield predictions.pop(id(file), None) or self._long(question, file)
+                yield predictions.pop(id(file), None) or self._long(signature, file)
 
-    def _batch(self, question: Question, files: Sequence["_File"]) -> Iterator[Any]:
+    def _batch(self, signature: Signature, files: Sequence["_File"]) -> Iterator[Any]:
         """Predict files of similar length in one call of the graph; one that cannot be read gets its error."""
-        read = self._read(files, self._most_seconds[question.signature])
+        read = self._read(files, self._most_seconds[signature.name])
         contents = [each for each in read if isinstance(each, bytes)]
         sources = [file.path for file, each in zip(files, read, strict=True) if isinstance(each, bytes)]
-        outputs = self._run(question.signature, audio_bytes=contents) if contents else {}
-        predictions = iter(question.read(outputs, sources) if contents else [])
+        outputs = self._run(signature.name, audio_bytes=contents) if contents else {}
+        predictions = iter(signature.parse(outputs, sources) if contents else [])
         for file, each in zip(files, read, strict=True):
-            yield next(predictions) if isinstance(each, bytes) else question.answer(file.path, error=each)
+            yield next(predictions) if isinstance(each, bytes) else signature.result(file.path, error=each)
 
     def _read(self, files: Sequence["_File"], most_seconds: float) -> list[bytes | str]:
         """Return for each file a WAV file that the graph reads, or an error."""
@@ -235,20 +235,20 @@ class Predictor:
             samples, error = decode_audio(contents, sample_rate=self.sample_rate, max_seconds=most_seconds)
         return error.numpy().decode(errors="replace") or encode_wav(samples.numpy(), self.sample_rate)
 
-    def _long(self, question: Question, file: "_File") -> Any:
+    def _long(self, signature: Signature, file: "_File") -> Any:
         """Predict a file in windows; memory does not grow with its length."""
         if error := _cut_off(file.path):
-            return question.answer(file.path, error=error)
+            return signature.result(file.path, error=error)
         try:
             with open_file(file.path) as opened:
                 windows = self.predict_stream(mono_blocks(opened), opened.samplerate)
-                if question is ALONG:
+                if signature is TIMELINE:
                     return Timeline(file.path, tuple(windows))
                 return mean_prediction(file.path, windows).abstain(self._abstain_below)
         except InputError as error:
-            return question.answer(file.path, error=str(error))
+            return signature.result(file.path, error=str(error))
         except (OSError, *UNREADABLE) as error:
-            return question.answer(file.path, error=not_audio(error))
+            return signature.result(file.path, error=not_audio(error))
 
     def _run(self, signature: str, **inputs: Any) -> dict[str, np.ndarray]:
         outputs = self._signatures[signature](**{name: tf.constant(value) for name, value in inputs.items()})

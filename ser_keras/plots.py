@@ -1,4 +1,8 @@
-"""Every picture; each function returns a matplotlib Figure that is tied to no window, or makes SVG of one."""
+"""Figures of results and recordings, by matplotlib; none opens a window.
+
+scikit-learn has displays for confusion matrices, of one array that gives both shades and numbers, and for the
+calibration of two classes; neither fits here.
+"""
 
 import io
 import re
@@ -19,31 +23,31 @@ from ser_keras.metrics import ReliabilityBins
 from ser_keras.predictions import Timeline, Window
 from ser_keras.predictions.notebook import emotion_colours, joined_stretches
 
-_DARK = 0.6  # from this share on the shade is so dark that the number on it is white
+_DARK = 0.6  # numbers on shades of this share and above are white
 _FAINT = "0.6"
-_SHOWN_DB = 80.0  # what lies further below the loudest cell of a spectrogram is black
-_SATURATED = 0.998  # from this quantile on the cells of an attribution have the same shade
+_SHOWN_DB = 80.0  # cells of a spectrogram this far below the loudest one are black
+_SATURATED = 0.998  # cells of an attribution above this quantile have the same shade
 _COLUMNS = 800  # of a waveform
 _FIRST, _SECOND, _INK = "tab:blue", "tab:orange", "black"
 _LETTER = 0.02  # of the width of a timeline
 _NAMES_IN_A_ROW = 6  # of a legend
 
 _THEME = {"#000000": "currentColor", "#1f77b4": "var(--accent)", "#ff7f0e": "var(--warm)", "#999999": "var(--muted)"}
-"""What matplotlib's colours are on a page, which is light or dark as the reader's system is."""
+"""matplotlib's colours to those of a page, which is light or dark as the reader's system."""
 
 Stretch = tuple[float, float, Window]
-"""From where to where, in seconds, a window of a timeline is the nearest."""
+"""Start and end, in seconds, of the time for which a window of a timeline is the nearest."""
 
 
 def confusion_matrix_figure(confusion_matrix: np.ndarray, emotions: Sequence[str]) -> Figure:
-    """Draw how often each emotion was taken for which.
+    """Draw a confusion matrix.
 
     Args:
         confusion_matrix: counts `(emotions, emotions)`, true emotions in rows.
         emotions: names of the rows and columns.
 
     Returns:
-        A figure with the counts as numbers and each row's shares as shades.
+        A figure with the counts as numbers, and their shares of the row as shades.
 
     Example:
         >>> figure = confusion_matrix_figure(np.array([[8, 0], [1, 1]]), ("happy", "sad"))
@@ -58,7 +62,7 @@ def confusion_matrix_figure(confusion_matrix: np.ndarray, emotions: Sequence[str
     emotions = [_drawable(emotion) for emotion in emotions]
     axes.set_xticks(range(len(emotions)), emotions, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
     axes.set_yticks(range(len(emotions)), emotions, parse_math=False)
-    _part_cells(axes, len(emotions))
+    _separate_cells(axes, len(emotions))
     for (row, column), count in np.ndenumerate(confusion_matrix):
         color = "white" if shares[row, column] > _DARK else "black" if count else _FAINT
         axes.text(column, row, f"{count:d}", ha="center", va="center", color=color)
@@ -68,20 +72,20 @@ def confusion_matrix_figure(confusion_matrix: np.ndarray, emotions: Sequence[str
 
 
 def reliability_figure(bins: ReliabilityBins) -> Figure:
-    """Draw how often a classifier was right beside how sure it was (Guo et al., 2017, fig. 4).
+    """Draw a reliability diagram: accuracy over confidence (Guo et al., 2017, fig. 4).
 
     Args:
-        bins: as `ser_keras.metrics.reliability_bins` gives them.
+        bins: as `ser_keras.metrics.reliability_bins` returns them.
 
     Returns:
-        A figure: accuracy over confidence, its distance from it, the diagonal on which a calibrated
-        classifier lies, and below the number of clips in each bin.
+        A figure with accuracy over confidence, their difference, the diagonal of a calibrated classifier, and below the
+        number of clips in each bin.
 
     Example:
         >>> from ser_keras.metrics import reliability_bins
         >>> bins = reliability_bins(np.array([0, 1]), np.array([[0.9, 0.1], [0.6, 0.4]]), num_bins=5)
         >>> [axes.get_ylabel() for axes in reliability_figure(bins).axes]
-        ['part that is right', 'clips']
+        ['accuracy', 'clips']
     """
     figure = Figure(figsize=(4.5, 5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -89,11 +93,11 @@ def reliability_figure(bins: ReliabilityBins) -> Figure:
     accuracy, confidence = bins.accuracy[filled], bins.confidence[filled]
     bars = {"x": bins.edges[:-1][filled], "width": np.diff(bins.edges)[filled] * 0.94, "align": "edge"}
     gap = {"color": "none", "edgecolor": _SECOND, "hatch": "/////", "linewidth": 0}
-    upper.bar(height=accuracy, color=_FIRST, label="right", **bars)
+    upper.bar(height=accuracy, color=_FIRST, label="accuracy", **bars)
     upper.bar(height=confidence - accuracy, bottom=accuracy, label="difference", **gap, **bars)
-    upper.plot((0, 1), (0, 1), color=_FAINT, linestyle=":", label="as sure as right", zorder=3)
+    upper.plot((0, 1), (0, 1), color=_FAINT, linestyle=":", label="calibrated", zorder=3)
     lower.bar(height=bins.counts[filled], color=_FIRST, **bars)
-    upper.set(ylabel="part that is right", xlim=(0, 1), ylim=(0, 1))
+    upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
     figure.legend(frameon=False, loc="outside upper center", ncols=3)
     lower.set(xlabel="probability of the predicted emotion", ylabel="clips")
     lower.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=3, min_n_ticks=1))
@@ -137,9 +141,9 @@ def recording_figure(
 
     Args:
         waveform: float `(samples,)`, full scale is [-1, 1].
-        log_mel: `(frames, mels)`, in dB, as `ser_keras.explanation.log_mel_of` gives it.
+        log_mel: `(frames, mels)`, in dB, as `ser_keras.explanation.log_mel_of` returns it.
         audio: recipe of the spectrogram.
-        attention: as `ser_keras.explanation.attention_over_time` gives it.
+        attention: as `ser_keras.explanation.attention_over_time` returns it.
 
     Returns:
         A figure with two panels over one axis of time in seconds.
@@ -164,8 +168,8 @@ def timeline_figure(
     Args:
         waveform: float `(samples,)`, full scale is [-1, 1].
         sample_rate: of the waveform, in Hz.
-        timeline: of the same recording, with one window at least.
-        attention: what the model listened to, drawn over the waveform.
+        timeline: of the same recording, with at least one window.
+        attention: over time, drawn over the waveform.
 
     Returns:
         A figure with two panels over one axis of time in seconds.
@@ -187,21 +191,21 @@ def timeline_figure(
         _show_attention(upper.twinx(), attention, shade=0)
     _show_probabilities(lower, stretches, colours)
     lower.set(xlabel="time, s", xlim=(0, stretches[-1][1]))
-    _name_colours(figure, colours)
+    _add_legend(figure, colours)
     return figure
 
 
 def attribution_figure(attribution: np.ndarray, audio: AudioConfig) -> Figure:
-    """Draw which cells of a log-mel spectrogram speak for an emotion, and which against it.
+    """Draw the attribution of a probability to the cells of a log-mel spectrogram.
 
     Args:
-        attribution: `(frames, mels)`, parts of a probability, as `ser_keras.explanation.integrated_gradients`
-            and `ser_keras.explanation.occlusion` give them.
+        attribution: `(frames, mels)`, as `ser_keras.explanation.integrated_gradients` and
+            `ser_keras.explanation.occlusion` return it.
         audio: recipe of the spectrogram.
 
     Returns:
-        A figure in which red speaks for the emotion, blue against it, and white says nothing. The few
-        strongest cells share the darkest shade, so that the others are seen too.
+        A figure in which red cells raise the probability and blue cells lower it. The few strongest cells share the
+        darkest shade, so that the others are visible too.
     """
     figure = Figure(figsize=(6.5, 2.8), layout="constrained")
     most = float(np.quantile(np.abs(attribution), _SATURATED)) or 1.0
@@ -212,7 +216,7 @@ def attribution_figure(attribution: np.ndarray, audio: AudioConfig) -> Figure:
 
 
 def _show_waveform(axes: Axes, waveform: np.ndarray, sample_rate: int, *, color: str = _FIRST) -> None:
-    """Draw the lowest and highest sample of each of some hundred parts, which is all that can be seen."""
+    """Draw the lowest and highest sample of each column of the picture."""
     parts = np.array_split(waveform, min(len(waveform), _COLUMNS))
     starts = np.cumsum([0, *map(len, parts[:-1])]) / sample_rate
     lowest, highest = zip(*((part.min(), part.max()) for part in parts), strict=True)
@@ -231,7 +235,7 @@ def _show_attention(axes: Axes, attention: Attention, *, shade: float = 0.2) -> 
 
 
 def _show_emotions(axes: Axes, stretches: Sequence[Stretch], colours: Mapping[str, str]) -> None:
-    """Lay the colour of each emotion behind a waveform, and its name above where there is room."""
+    """Draw the colour of each emotion behind a waveform, and its name above if there is room."""
     length = stretches[-1][1]
     for start, end, name in joined_stretches((start, end, window.label) for start, end, window in stretches):
         axes.axvspan(start, end, color=colours.get(name, "none"), alpha=0.35, linewidth=0, zorder=0)
@@ -243,7 +247,7 @@ def _show_emotions(axes: Axes, stretches: Sequence[Stretch], colours: Mapping[st
 
 
 def _show_probabilities(axes: Axes, stretches: Sequence[Stretch], colours: Mapping[str, str]) -> None:
-    """Pile up the probabilities of the emotions, as steps over time."""
+    """Stack the probabilities of the emotions, as steps over time."""
     rows = np.array([list(window.probabilities.values()) for _, _, window in stretches])  # (windows, emotions)
     heights = np.vstack([rows, rows[-1:]]).T  # (emotions, windows + 1)
     times = [stretches[0][0], *(end for _, end, _ in stretches)]
@@ -252,8 +256,8 @@ def _show_probabilities(axes: Axes, stretches: Sequence[Stretch], colours: Mappi
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _name_colours(figure: Figure, colours: Mapping[str, str]) -> None:
-    """Say below a figure which colour means which emotion."""
+def _add_legend(figure: Figure, colours: Mapping[str, str]) -> None:
+    """Add a legend of emotions below a figure."""
     num_rows = 1 + (len(colours) - 1) // _NAMES_IN_A_ROW
     patches = [Patch(color=colour, label=_drawable(name)) for name, colour in colours.items()]
     legend = figure.legend(
@@ -265,7 +269,7 @@ def _name_colours(figure: Figure, colours: Mapping[str, str]) -> None:
 
 def _show_bands(axes: Axes, values: np.ndarray, audio: AudioConfig, **style) -> QuadMesh:
     """Draw `(frames, mels)` over seconds and Hz."""
-    import librosa  # here, because it takes a second, and other pictures do without
+    import librosa  # here, because its import takes a second
 
     centres = librosa.mel_frequencies(audio.num_mel_bins + 2, fmin=audio.min_hz, fmax=audio.max_hz)[1:-1]
     image = librosa.display.specshow(
@@ -287,7 +291,7 @@ def _drawable(text: str) -> str:
     return " ".join(text.encode(errors="backslashreplace").decode().split())
 
 
-def _part_cells(axes: Axes, num_cells: int) -> None:
+def _separate_cells(axes: Axes, num_cells: int) -> None:
     """Put white lines between the cells of a matrix, in place of frame and tick marks."""
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
@@ -299,12 +303,12 @@ def _part_cells(axes: Axes, num_cells: int) -> None:
 
 
 def figure_to_svg(figure: Figure, label: str, *, salt: str = "") -> Markup:
-    """Return a figure as inline SVG in the colours of the page.
+    """Return a figure as inline SVG in the colours of the page, which no style sheet of matplotlib can name.
 
     Args:
         figure: its texts are escaped.
-        label: what a screen reader says instead.
-        salt: other than that of any other figure of its kind on the page, so that no two ids are alike.
+        label: text for screen readers.
+        salt: different for each figure of its kind on the page, so that ids are unique.
 
     Example:
         >>> figure_to_svg(Figure(), "Nothing to see")[:44]

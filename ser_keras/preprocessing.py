@@ -29,7 +29,7 @@ from ser_keras.splits import (
     speaker_split,
 )
 from ser_keras.splits.split import suggest_if_unsplittable
-from ser_keras.terminal import shown
+from ser_keras.terminal import text_table
 
 logger = logging.getLogger(__name__)
 
@@ -220,12 +220,11 @@ def make_splits(recordings: Recordings, split: Split, *, config: DataConfig | No
 
 
 def rejection_table(rejected: Sequence[Rejected], most: int = 20) -> str:
-    """Return a text table of rejected files, with at most `most` rows."""
-    cells = [(shown(each.path), shown(each.reason)) for each in rejected[:most]]
-    width = max(len(path) for path, _ in cells)
-    rows = [f"  {path:<{width}}  {reason}" for path, reason in cells]
-    more = [f"  and {len(rejected) - most} more"] if len(rejected) > most else []
-    return "\n".join([f"{len(rejected)} files are rejected:", *rows, *more])
+    """Return a text table of the rejected files, with at most `most` rows."""
+    table = text_table(
+        (f"{len(rejected)} files rejected", "reason"), [(each.path, each.reason) for each in rejected[:most]]
+    )
+    return table + (f"\nand {len(rejected) - most} more" if len(rejected) > most else "")
 
 
 def _subset_counts(clips: Sequence[Utterance], emotions: Sequence[str]) -> tuple[int | str, ...]:

@@ -1,24 +1,23 @@
-"""A small made-up corpus of speech-like clips, for tests, demonstrations and a first run without data.
+"""A small synthetic corpus of speech-like clips, for tests, demonstrations and a first run without data.
 
 Each speaker has a voice of their own, and each emotion a style; `ser_keras.corpora.synthesis` makes the sound.
-A score on this corpus says that the pipeline works, and nothing about real speech.
+A score on this corpus shows that the pipeline works, and nothing about real speech.
 """
 
-import io
 import json
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ser_keras.corpora.synthesis import SENTENCES, STYLES, Voice, check_emotions, draw_voice, synthesize_clip
-from ser_keras.errors import InputError
-from ser_keras.files import write_bytes, write_csv
+from ser_keras.audio_io.sound_files import encode_wav
+from ser_keras.corpora.synthesis import SENTENCES, STYLES, check_emotions, draw_voice, synthesize_clip
+from ser_keras.errors import InputError, require
+from ser_keras.files import whole_directory, write_bytes, write_csv
 
 PARAMETERS_FILE = "synthetic.json"
 
-_FORMAT = 1  # one higher whenever the same seed gives other clips
+_FORMAT = 2  # one higher whenever the same seed gives other clips
 _RECORDERS = ((48000, (1.1, 0.9)), (16000, (1.0,)), (16000, (1.0,)), (22050, (1.0,)))  # Hz, channel gains
 
 
@@ -30,7 +29,7 @@ def make_corpus(
     emotions: Sequence[str] = tuple(STYLES),
     seed: int = 0,
 ) -> Path:
-    """Write a corpus of made-up speech, 1 to 2 s a clip, with a `manifest.csv` that names every clip.
+    """Write a corpus of synthetic speech, 1 to 2 s a clip, with a `manifest.csv` that names every clip.
 
     Women and men take turns. Of each four speakers the third is recorded at 22.05 kHz and the fourth in
     stereo at 48 kHz, the others at 16 kHz; all of it is 16-bit WAV. The folder appears whole or not at
@@ -50,30 +49,26 @@ def make_corpus(
         InputError: The folder holds something else, an emotion has no style, or a number is below 1.
 
     Example:
+        >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
-        >>> corpus = make_corpus(folder / "made_up", num_speakers=1, clips_per_emotion=1, emotions=("sad",))
+        >>> corpus = make_corpus(folder / "synthetic", num_speakers=1, clips_per_emotion=1, emotions=("sad",))
         >>> sorted(path.relative_to(corpus).as_posix() for path in corpus.rglob("*.*"))
         ['01/01_sad_1.wav', 'manifest.csv', 'synthetic.json']
     """
     directory = Path(directory)
-    parameters = {
-        "format": _FORMAT,
-        "num_speakers": num_speakers,
-        "clips_per_emotion": clips_per_emotion,
-        "emotions": list(emotions),
-        "seed": seed,
-    }
-    _check(parameters)
+    require(num_speakers > 0, "num_speakers", num_speakers, "1 or more")
+    require(clips_per_emotion > 0, "clips_per_emotion", clips_per_emotion, "1 or more")
+    check_emotions(emotions)
+    counts = {"num_speakers": num_speakers, "clips_per_emotion": clips_per_emotion}
+    parameters = {"format": _FORMAT, **counts, "emotions": list(emotions), "seed": seed}
     if not _holds(directory, parameters):
-        _write_atomically(directory, parameters)
+        if directory.exists():
+            directory.rmdir()  # it is empty
+        with whole_directory(directory) as part:
+            rows = list(_write_clips(part, parameters))
+            write_csv(part / "manifest.csv", ("path", "emotion", "speaker", "gender", "text"), rows)
+            (part / PARAMETERS_FILE).write_text(json.dumps(parameters, indent=2) + "\n", encoding="utf-8")
     return directory
-
-
-def _check(parameters: dict) -> None:
-    for name in ("num_speakers", "clips_per_emotion"):
-        if parameters[name] < 1:
-            raise InputError(f"{name} is {parameters[name]}; it must be 1 or more")
-    check_emotions(parameters["emotions"])
 
 
 def _holds(directory: Path, parameters: dict) -> bool:
@@ -85,26 +80,9 @@ def _holds(directory: Path, parameters: dict) -> bool:
     except (OSError, ValueError):
         found = None
     if found != parameters:
-        what = f"a synthetic corpus of {found}, not of {parameters}" if found else "something else"
-        raise InputError(f"{directory} holds {what} already: name a new or an empty folder")
+        content = f"a synthetic corpus of {found}, not of {parameters}" if found else "something else"
+        raise InputError(f"{directory} holds {content} already: name a new or an empty folder")
     return True
-
-
-def _write_atomically(directory: Path, parameters: dict) -> None:
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}-") as scratch:
-        corpus = Path(scratch, "corpus")
-        _write(corpus, parameters)
-        if directory.exists():
-            directory.rmdir()  # empty, as _holds saw; a rename onto it fails on Windows
-        corpus.rename(directory)
-
-
-def _write(corpus: Path, parameters: dict) -> None:
-    corpus.mkdir()
-    rows = list(_write_clips(corpus, parameters))
-    write_csv(corpus / "manifest.csv", ("path", "emotion", "speaker", "gender", "text"), rows)
-    (corpus / PARAMETERS_FILE).write_text(json.dumps(parameters, indent=2) + "\n", encoding="utf-8")
 
 
 def _write_clips(corpus: Path, parameters: dict) -> Iterator[tuple[str, ...]]:
@@ -116,25 +94,10 @@ def _write_clips(corpus: Path, parameters: dict) -> Iterator[tuple[str, ...]]:
             for take in range(1, parameters["clips_per_emotion"] + 1):
                 name = f"{speaker:02d}/{speaker:02d}_{emotion}_{take}.wav"
                 text = SENTENCES[take % len(SENTENCES)]
-                # A clip's chance is its own, so that a larger corpus contains the smaller one.
+                # Each clip has a seed of its own, so that a larger corpus contains the smaller one.
                 rng = np.random.default_rng((parameters["seed"], speaker, list(STYLES).index(emotion), take))
-                _write_clip(corpus / name, emotion, voice, rng, text=text, recorder=_RECORDERS[speaker % 4])
+                sample_rate, channel_gains = _RECORDERS[speaker % 4]
+                clip = synthesize_clip(emotion, voice, rng, text=text, sample_rate=sample_rate)
+                stereo = np.outer(clip, channel_gains)  # (time, channels)
+                write_bytes(corpus / name, encode_wav(stereo, sample_rate, subtype="PCM_16"))
                 yield name, emotion, f"{speaker:02d}", gender, text
-
-
-def _write_clip(
-    path: Path,
-    emotion: str,
-    voice: Voice,
-    rng: np.random.Generator,
-    *,
-    text: str,
-    recorder: tuple[int, tuple[float, ...]],
-) -> None:
-    import soundfile
-
-    sample_rate, channel_gains = recorder
-    clip = synthesize_clip(emotion, voice, rng, text=text, sample_rate=sample_rate)
-    file = io.BytesIO()  # a full disk is an OSError from Python, and one of libsndfile's own from soundfile
-    soundfile.write(file, np.outer(clip, channel_gains), sample_rate, format="WAV", subtype="PCM_16")
-    write_bytes(path, file.getvalue())

@@ -1,7 +1,7 @@
-"""How a client talks to TF Serving: REST by requests, gRPC by grpcio.
+"""Transports to TF Serving: REST by requests, gRPC by grpcio.
 
-Both give the same arrays, and the same one-line errors. A broken connection is tried again by the
-libraries' own means; an answer of the server, good or bad, is final.
+Both return the same arrays and raise the same one-line errors. The libraries themselves retry a broken connection; a
+response of the server, good or bad, is final.
 """
 
 import base64
@@ -21,21 +21,21 @@ _FIRST_WAIT_SECONDS = 0.2  # before the second attempt; it doubles from then on
 
 
 class ServingError(Exception):
-    """The server could not be asked, or its answer is of no use.
+    """The server cannot be reached, or its response is of no use.
 
-    The message is one line that says which server, what happened and what to do.
+    The message is one line with the server, what happened and the remedy.
     """
 
 
 @dataclass(frozen=True)
 class Server:
-    """Whom to ask, and what to say where that fails.
+    """A server, and the errors of requests to it.
 
     Attributes:
         address: as `EmotionClient` takes it.
-        model: its name there.
-        version: of the model; the newest where it is None.
-        timeout_seconds: longest wait for an answer, in seconds.
+        model: its name on the server.
+        version: of the model; None for the newest.
+        timeout_seconds: longest wait for a response, in seconds.
         retries: attempts after the first.
     """
 
@@ -46,16 +46,18 @@ class Server:
     retries: int
 
     def unreachable(self, reason: object) -> ServingError:
-        """Return the error for a server that does not answer."""
+        """Return the error for a server that does not respond."""
         remedy = "check the address and that the server runs; REST is mostly at port 8501, gRPC at 8500"
         return self._fault(f"cannot be reached ({_line(reason)})", remedy)
 
     def late(self) -> ServingError:
-        """Return the error for an answer that takes too long."""
-        return self._fault(f"no answer within {self.timeout_seconds:g} s", "raise timeout_seconds or lower batch_size")
+        """Return the error for a response that takes too long."""
+        return self._fault(
+            f"no response within {self.timeout_seconds:g} s", "raise timeout_seconds or lower batch_size"
+        )
 
     def refusal(self, signature: str, code: str, words: str) -> ServingError:
-        """Return the error for an answer that is an error, and say what to do."""
+        """Return the error for an error of the server, with its remedy."""
         version = "" if self.version is None else f", version {self.version}"
         if code in ("HTTP 404", "NOT_FOUND"):
             remedy = f"model {self.model!r}{version} is not served there: check model and version"
@@ -66,24 +68,24 @@ class Server:
         elif "batch size" in words.lower():
             remedy = "lower batch_size"
         elif code == "UNIMPLEMENTED":
-            remedy = "that is no TF Serving: check the address"
+            remedy = "that is not TF Serving: check the address"
         else:
-            remedy = "the server's log says more"
-        return self._fault(f"answered {code}: {_line(words)}", remedy)
+            remedy = "see the server's log"
+        return self._fault(f"responded {code}: {_line(words)}", remedy)
 
     def strange(self, signature: str, error: Exception) -> ServingError:
-        """Return the error for an answer that is none of such a model."""
-        what = f"missing {error}" if isinstance(error, KeyError) else _line(error)
+        """Return the error for outputs that are not those of an export."""
+        fault = f"missing {error}" if isinstance(error, KeyError) else _line(error)
         remedy = "check the address, and that an export of this version of ser-keras is served there"
-        return self._fault(f"its answer to {signature!r} is none of such a model ({what})", remedy)
+        return self._fault(f"the outputs of {signature!r} are not those of an export ({fault})", remedy)
 
-    def _fault(self, what: str, remedy: str) -> ServingError:
-        return ServingError(f"{self.address}: {what}; {remedy}")
+    def _fault(self, fault: str, remedy: str) -> ServingError:
+        return ServingError(f"{self.address}: {fault}; {remedy}")
 
 
 def _line(words: object) -> str:
-    """Someone else's words on one line: a proxy may send a whole page."""
-    text = " ".join(str(words).split()) or "without a word"
+    """Return the server's text on one line; a proxy may send a whole page."""
+    text = " ".join(str(words).split()) or "no text"
     return text if len(text) <= 300 else f"{text[:300]}..."
 
 
@@ -91,7 +93,7 @@ def connect(server: Server) -> "_Rest | _Grpc":
     """Choose the transport by the address.
 
     Raises:
-        InputError: the address is none, or the transport's library is not installed.
+        InputError: the address is invalid, or the transport's library is not installed.
     """
     scheme, has_scheme, _ = server.address.rpartition("://")
     scheme = scheme if has_scheme else "grpc"
@@ -151,7 +153,7 @@ class _Rest:
 
 
 def _connection_retry(retries: int) -> Any:
-    """Retry a connection that breaks; neither a slow answer, nor an answer of any status."""
+    """Retry a connection that breaks; neither a slow response, nor a response of any status."""
     from urllib3.exceptions import ReadTimeoutError
     from urllib3.util import Retry
 
@@ -171,14 +173,14 @@ def _connection_retry(retries: int) -> Any:
 
 
 def _root(error: BaseException) -> BaseException:
-    """The first cause: what the operating system said."""
+    """Return the first cause: the error of the operating system."""
     while cause := error.__cause__ or error.__context__:
         error = cause
     return error
 
 
 def _error_in(text: str) -> str:
-    """The words in TF Serving's ``{"error": ...}``, or all that came."""
+    """Return the text in TF Serving's ``{"error": ...}``, or the whole body."""
     try:
         return str(json.loads(text)["error"])
     except (ValueError, KeyError, TypeError):

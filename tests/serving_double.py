@@ -78,6 +78,7 @@ class StandIn(tf.Module):
         return {
             "label": tf.where(is_inside, "sad", ""),
             "confidence": tf.where(is_inside, probabilities[..., 1], 0.0),
+            "abstained": tf.zeros_like(is_inside),
             "probabilities": tf.where(is_inside[..., None], probabilities, 0.0),
             "start_seconds": tf.where(is_inside, start, 0.0),
             "end_seconds": tf.where(is_inside, start + 2, 0.0),
@@ -100,6 +101,7 @@ class StandIn(tf.Module):
         return {
             "label": tf.where(is_good, tf.gather(EMOTIONS, tf.argmax(probabilities, axis=1)), ""),
             "confidence": tf.reduce_max(probabilities, axis=1),
+            "abstained": tf.zeros_like(is_good),
             "probabilities": probabilities,
             "emotions": _emotions(length),
             "attention": tf.math.divide_no_nan(steps, tf.reduce_sum(steps, axis=1, keepdims=True)),

@@ -310,7 +310,7 @@ def test_a_secure_address_is_spoken_to_in_tls(server):
 def test_a_model_that_is_not_served_is_named(address, settings, message):
     with EmotionClient(address, **settings) as client, pytest.raises(ServingError, match=message) as error:
         client.predict(WAV)
-    assert str(error.value).startswith(f"{address}: answered ")
+    assert str(error.value).startswith(f"{address}: responded ")
 
 
 def test_the_version_that_is_served_may_be_asked_for(address):
@@ -333,16 +333,16 @@ def test_a_batch_that_the_server_does_not_take_is_explained(server, monkeypatch,
 @pytest.mark.parametrize(
     ("status", "body", "message"),
     [
-        (200, b"<html>\n<p>Welcome!</p>", "its answer to 'embedding' is none of such a model"),
-        (200, b'{"predictions": []}', r"none of such a model \(missing 'outputs'\); check the address"),
+        (200, b"<html>\n<p>Welcome!</p>", "the outputs of 'embedding' are not those of an export"),
+        (200, b'{"predictions": []}', r"not those of an export \(missing 'outputs'\); check the address"),
         (200, b'{"outputs": {"error": [""]}}', "missing 'embedding'"),
-        (200, b'{"outputs": [1]}', "none of such a model"),
-        (200, b'{"outputs": {"error": [], "embedding": []}}', "none of such a model"),
-        (200, b'{"outputs": {"error": [[""], ""], "embedding": []}}', "none of such a model"),
-        (301, b"", "answered HTTP 301: without a word; the server's log says more"),
-        (400, b'{"error": "bad\\n dog"}', "answered HTTP 400: bad dog; the server's log says more"),
-        (500, b"<html>\n<p>" + bytes(9_999), "answered HTTP 500: <html> <p>"),
-        (503, b"[]", r"answered HTTP 503: \[\]"),
+        (200, b'{"outputs": [1]}', "not those of an export"),
+        (200, b'{"outputs": {"error": [], "embedding": []}}', "not those of an export"),
+        (200, b'{"outputs": {"error": [[""], ""], "embedding": []}}', "not those of an export"),
+        (301, b"", "HTTP 301: no text; see the server's log"),
+        (400, b'{"error": "bad\\n dog"}', "HTTP 400: bad dog; see the server's log"),
+        (500, b"<html>\n<p>" + bytes(9_999), "HTTP 500: <html> <p>"),
+        (503, b"[]", r"HTTP 503: \[\]"),
     ],
 )
 def test_a_strange_answer_is_one_short_line_and_final(status, body, message):
@@ -360,13 +360,13 @@ def test_a_strange_answer_is_one_short_line_and_final(status, body, message):
 )
 def test_an_error_over_grpc_is_final(code):
     with grpc_server(code, failures=9) as (address, requests), EmotionClient(address) as client:
-        with pytest.raises(ServingError, match=rf"^{address}: answered {code.name}: no such luck; "):
+        with pytest.raises(ServingError, match=rf"^{address}: responded {code.name}: no such luck; "):
             client.embed(WAV)
         assert len(requests) == 1
 
 
 def test_outputs_that_are_missing_over_grpc_are_named():
-    message = r"none of such a model \(missing 'embedding'\); check the address"
+    message = r"not those of an export \(missing 'embedding'\); check the address"
     with grpc_server(None) as (address, _), EmotionClient(address) as client, failure(message):
         client.embed(WAV)
 
@@ -419,7 +419,7 @@ def test_a_server_that_is_not_there_is_named(scheme):
 def test_a_slow_answer_is_not_waited_for():
     released = threading.Event()
     with http_server(200, b"{}", released) as (address, requests):
-        message = rf"^{address}: no answer within 0.2 s; raise timeout_seconds"
+        message = rf"^{address}: no response within 0.2 s; raise timeout_seconds"
         with EmotionClient(address, timeout_seconds=0.2) as client, failure(message):
             client.embed(WAV)
         released.set()
@@ -429,7 +429,7 @@ def test_a_slow_answer_is_not_waited_for():
 def test_a_slow_answer_is_not_waited_for_over_grpc():
     released = threading.Event()
     with grpc_server(None, released=released) as (address, requests):
-        message = rf"^{address}: no answer within 0.2 s; raise timeout_seconds"
+        message = rf"^{address}: no response within 0.2 s; raise timeout_seconds"
         with EmotionClient(address, timeout_seconds=0.2) as client, failure(message):
             client.embed(WAV)
         released.set()

@@ -25,9 +25,9 @@ RECORDING = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stre
 
 @pytest.fixture(scope="module")
 def predictor(exported, folder):
-    """A model that has been asked before: the first answer takes long."""
+    """A model that has predicted before: the first prediction takes long."""
     model = Predictor(exported)
-    demo.answer_recording(model, folder / "talk.flac")
+    demo.predict_html(model, folder / "talk.flac")
     return model
 
 
@@ -81,21 +81,21 @@ def folder(tmp_path_factory, noise):
     return place
 
 
-def answer_of(page, path):
-    """Upload a file, and return what the page answers."""
+def result_of(page, path):
+    """Upload a file, and return the text of the result."""
     page.set_input_files("input[type=file]", path)
-    page.wait_for_selector("#answer .label, #answer .error")
-    return page.inner_text("#answer")
+    page.wait_for_selector("#result .label, #result .error")
+    return page.inner_text("#result")
 
 
 def test_an_uploaded_recording_is_answered(page, predictor, folder):
-    answer = answer_of(page, folder / "talk.flac")
+    result = result_of(page, folder / "talk.flac")
     expected = predictor.predict(folder / "talk.flac")
-    assert page.inner_text("#answer .label b") == expected.label
-    rows = [row.inner_text().split() for row in page.query_selector_all("#answer tr")]
+    assert page.inner_text("#result .label b") == expected.label
+    rows = [row.inner_text().split() for row in page.query_selector_all("#result tr")]
     ordered = sorted(expected.probabilities.items(), key=lambda each: -each[1])
     assert rows == [[name, f"{probability:.3f}"] for name, probability in ordered]
-    assert page.query_selector("#answer svg") and {"amplitude", "attention", "time, s"} <= set(answer.split("\n"))
+    assert page.query_selector("#result svg") and {"amplitude", "attention", "time, s"} <= set(result.split("\n"))
 
 
 def test_a_recording_from_the_microphone_is_answered(page, predictor):
@@ -103,8 +103,8 @@ def test_a_recording_from_the_microphone_is_answered(page, predictor):
     page.click("button.record-button")
     page.wait_for_timeout(1_500)
     page.click("button.stop-button >> visible=true")
-    page.wait_for_selector("#answer .label, #answer .error")
-    assert page.inner_text("#answer .label b") in predictor.emotions
+    page.wait_for_selector("#result .label, #result .error")
+    assert page.inner_text("#result .label b") in predictor.emotions
 
 
 @pytest.mark.parametrize(
@@ -117,12 +117,12 @@ def test_a_recording_from_the_microphone_is_answered(page, predictor):
     ],
 )
 def test_what_cannot_be_used_is_told_in_one_line_and_the_next_is_answered(page, folder, name, message):
-    answer = answer_of(page, folder / name)
-    assert message in answer and len(answer.splitlines()) == 1 and str(folder) not in answer
+    result = result_of(page, folder / name)
+    assert message in result and len(result.splitlines()) == 1 and str(folder) not in result
     page.click("[aria-label=Clear]")
-    page.wait_for_selector("#answer .note")
-    answer_of(page, folder / "talk.flac")
-    assert page.query_selector("#answer .label") and not page.query_selector("#answer .error")
+    page.wait_for_selector("#result .note")
+    result_of(page, folder / "talk.flac")
+    assert page.query_selector("#result .label") and not page.query_selector("#result .error")
 
 
 def test_a_file_that_is_too_large_is_not_uploaded(page, folder, requests):
@@ -132,7 +132,7 @@ def test_a_file_that_is_too_large_is_not_uploaded(page, folder, requests):
 
 
 def test_nothing_is_asked_of_another_machine(page, url, folder, requests):
-    answer_of(page, folder / "talk.flac")
+    result_of(page, folder / "talk.flac")
     page.wait_for_load_state("load")
     assert len(requests) > 10
     assert [each for each in requests if not each.startswith((url, "data:", "blob:"))] == []
@@ -155,15 +155,15 @@ def test_the_page_fits_a_phone_and_follows_its_colours(page, folder, scheme, tmp
     page.set_viewport_size({"width": 390, "height": 800})
     page.reload()
     page.wait_for_selector("input[type=file]", state="attached")
-    answer_of(page, folder / "talk.flac")
+    result_of(page, folder / "talk.flac")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    ink = page.evaluate("getComputedStyle(document.querySelector('#answer svg text')).fill")
+    ink = page.evaluate("getComputedStyle(document.querySelector('#result svg text')).fill")
     assert (sum(map(int, ink[4:-1].split(","))) > 384) == (scheme == "dark")
     assert page.screenshot(path=tmp_path / "page.png", full_page=True).startswith(b"\x89PNG")
 
 
 def test_the_model_is_named_and_so_are_its_emotions(page):
-    assert page.inner_text("#start .note") == "runs/<b> knows neutral, sad, angry."
+    assert page.inner_text("#start .note") == "runs/<b> distinguishes neutral, sad, angry."
 
 
 def test_each_recording_runs_the_model_once_for_the_whole_and_once_for_its_windows(predictor, folder, monkeypatch):
@@ -171,34 +171,34 @@ def test_each_recording_runs_the_model_once_for_the_whole_and_once_for_its_windo
     monkeypatch.setattr(
         predictor, "_run", lambda signature, **inputs: called.append(signature) or run(signature, **inputs)
     )
-    assert 'class="label"' in demo.answer_recording(predictor, folder / "talk.flac")
+    assert 'class="label"' in demo.predict_html(predictor, folder / "talk.flac")
     assert called == ["serving_default", "timeline"]
 
 
 def test_a_recording_that_cannot_be_read_is_not_given_to_the_model(predictor, folder, monkeypatch):
     monkeypatch.setattr(predictor, "_run", None)
     for name in ("broken.wav", "long.flac"):
-        assert 'role="alert"' in demo.answer_recording(predictor, folder / name)
+        assert 'role="alert"' in demo.predict_html(predictor, folder / name)
 
 
 @pytest.mark.parametrize("name", ["short.wav", "silent.wav"])
 def test_a_recording_that_the_model_refuses_has_its_reason(predictor, folder, name):
-    answer = demo.answer_recording(predictor, folder / name)
+    result = demo.predict_html(predictor, folder / name)
     (prediction,) = predictor.predict([folder / name])
-    assert 'role="alert"' in answer and prediction.error in answer
+    assert 'role="alert"' in result and prediction.error in result
 
 
 def test_one_that_is_answered_in_windows_alone_has_no_attention(predictor, tmp_path, noise):
     soundfile.write(tmp_path / "talk.wav", noise(16_000 * 21), 16_000)  # more than its graph takes as a whole
-    answer = demo.answer_recording(predictor, tmp_path / "talk.wav")
-    assert "amplitude" in answer and "attention" not in answer
+    result = demo.predict_html(predictor, tmp_path / "talk.wav")
+    assert "amplitude" in result and "attention" not in result
 
 
 def test_names_are_no_html(predictor, folder, monkeypatch):
     evil = "<script>"
     monkeypatch.setattr(predictor, "predict", lambda _: [Prediction("a.wav", evil, 1.0, {evil: 1.0}, abstained=True)])
-    answer = demo.answer_recording(predictor, folder / "talk.flac")
-    assert evil not in answer and "&lt;script&gt;" in answer and "abstains" in answer
+    result = demo.predict_html(predictor, folder / "talk.flac")
+    assert evil not in result and "&lt;script&gt;" in result and "abstains" in result
 
 
 def test_a_port_that_is_taken_is_a_mistake():

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -248,14 +249,15 @@ class WithPython(tf.Module):
 def test_a_graph_that_runs_python_is_refused(restless_model, tmp_path):
     module = WithPython()
     tf.saved_model.save(module, str(tmp_path / "1"), signatures=module.serve)
-    with pytest.raises(InputError, match="PyFunc"):
+    with pytest.raises(InputError, match="holds PyFunc"):
         export_check.check_export(restless_model, tmp_path / "1")
 
 
-def test_a_graph_that_tensorflow_alone_cannot_load_is_refused(restless_model, tmp_path):
-    (tmp_path / "saved_model.pb").write_bytes(b"")
-    with pytest.raises(InputError, match="nothing was exported"):
-        export_check.check_export(restless_model, tmp_path)
+def test_a_graph_that_tensorflow_alone_cannot_load_is_refused(restless_model, exported, tmp_path):
+    shutil.copytree(exported, tmp_path / "1")
+    shutil.rmtree(tmp_path / "1" / "variables")
+    with pytest.raises(InputError, match=r"cannot be run by TensorFlow alone: .*; nothing was exported"):
+        export_check.check_export(restless_model, tmp_path / "1")
 
 
 def test_the_model_card_names_what_is_not_recorded(exported):

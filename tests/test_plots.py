@@ -167,10 +167,10 @@ def test_the_clips_of_each_bin_stand_below():
 
 def test_the_reliability_diagram_says_what_its_axes_are():
     upper, lower = reliability_figure(BINS).axes
-    assert (upper.get_ylabel(), lower.get_ylabel()) == ("part that is right", "clips")
+    assert (upper.get_ylabel(), lower.get_ylabel()) == ("accuracy", "clips")
     assert lower.get_xlabel() == "probability of the predicted emotion"
     (legend,) = upper.figure.legends
-    assert set(words(legend.get_texts())) == {"right", "difference", "as sure as right"}
+    assert set(words(legend.get_texts())) == {"accuracy", "difference", "calibrated"}
     assert (upper.get_xlim(), upper.get_ylim()) == ((0, 1), (0, 1))
 
 

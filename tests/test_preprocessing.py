@@ -199,8 +199,8 @@ def test_bad_files_are_reported_in_one_table(tmp_path, noise, caplog):
     soundfile.write(tmp_path / "sad" / "silent.wav", np.zeros(8_000), 16_000)
     with caplog.at_level(logging.WARNING), pytest.warns(UserWarning, match="optimistic"):
         splits = preprocess_data(tmp_path)
-    table = next(record.message for record in caplog.records if "left out" in record.message)
-    assert "2 files are left out" in table and "broken.wav" in table and "silent" in table
+    table = next(record.message for record in caplog.records if "rejected" in record.message)
+    assert "2 files rejected" in table and "broken.wav" in table and "silent" in table
     assert {each.path.name for each in splits.rejected} == {"broken.wav", "silent.wav"}
 
 

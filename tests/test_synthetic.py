@@ -1,4 +1,4 @@
-"""The made-up corpus: the same files for the same seed, readable, speech-like, whole or not there."""
+"""The synthetic corpus: the same files for the same seed, readable, speech-like, whole or not there."""
 
 import hashlib
 import json
@@ -125,24 +125,12 @@ def test_vowels_have_the_formants_of_their_names():
     assert energies["i"] > 2 * max(energies["a"], energies["u"])
 
 
-def test_the_recorders_rate_does_not_colour_the_sound():
-    voice = draw_voice("male", np.random.default_rng(0))
-    bands_db = []
-    for sample_rate in (16000, 48000):
-        clips = [
-            synthesize_clip("neutral", voice, np.random.default_rng(take), sample_rate=sample_rate) for take in range(8)
-        ]
-        at_16_khz = [librosa.resample(clip, orig_sr=sample_rate, target_sr=16000) for clip in clips]
-        power = [librosa.feature.melspectrogram(y=clip, sr=16000, n_mels=20, fmax=7000).mean(1) for clip in at_16_khz]
-        bands_db.append(10 * np.log10(np.mean(power, axis=0)))
-    np.testing.assert_allclose(*bands_db, atol=2.0)  # dB; the two renderings differ in their noise
-
-
-def test_nothing_is_recorded_above_the_microphones_7_khz():
+@pytest.mark.parametrize("sample_rate", [22050, 48000])
+def test_every_recorder_has_the_same_bandwidth(sample_rate):
     rng = np.random.default_rng(0)
-    clip = synthesize_clip("angry", draw_voice("female", rng), rng, sample_rate=22050)
+    clip = synthesize_clip("angry", draw_voice("female", rng), rng, sample_rate=sample_rate)
     power = (np.abs(librosa.stft(clip, n_fft=512)) ** 2).mean(axis=1)
-    assert power[librosa.fft_frequencies(sr=22050, n_fft=512) > 7800].max() < 1e-6 * power.max()
+    assert power[librosa.fft_frequencies(sr=sample_rate, n_fft=512) > 8400].max() < 1e-6 * power.max()
 
 
 def test_a_shouting_voice_is_turned_down_and_not_clipped():
@@ -210,8 +198,8 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_speakers": 0}, "num_speakers is 0; it must be 1 or more"),
-        ({"clips_per_emotion": 0}, "clips_per_emotion is 0"),
+        ({"num_speakers": 0}, "num_speakers=0"),
+        ({"clips_per_emotion": 0}, "clips_per_emotion=0"),
         ({"emotions": ()}, "choose one or more"),
         ({"emotions": ("sad", "sad")}, "each once"),
         ({"emotions": ("sad", "smug")}, r"'smug'\].* out of neutral, calm"),

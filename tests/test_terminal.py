@@ -17,6 +17,7 @@ from ser_keras.pipeline.recordings import Rejected, load_recordings
 from ser_keras.predictions import Prediction
 from ser_keras.preprocessing import preprocess_data, rejection_table
 from ser_keras.runs.reading import read_json
+from ser_keras.terminal import text_table
 
 NAMES = [
     "line\nbreak.wav",
@@ -128,3 +129,17 @@ def test_a_folder_whose_name_is_no_text_is_named(tmp_path):
     (tmp_path / os.fsdecode(b"fr\xf6h") / "a.wav").touch()
     with pytest.raises(InputError, match=r"'fr\\udcf6h'; rename it in UTF-8"):
         preprocess_data(tmp_path)
+
+
+def test_a_table_is_plain_text_with_one_line_a_row(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+    path = "/corpus/" + "deep/" * 50 + "[bold]a.wav"
+    table = text_table(("file", "clips"), [(path, 1), ("声.wav", 20), ("clear\x1b[2J.wav", 3)])
+    header, first, wide, escaped = table.split("\n")
+    assert is_harmless(table) and first.split() == [path, "1"] and escaped.split() == [r"clear\x1b[2J.wav", "3"]
+    assert len(header) == len(first) == len(wide) + 1  # the sign is two columns wide
+
+
+def test_numbers_in_a_table_are_aligned_to_the_right():
+    assert text_table(("a", "b"), [("x", 0.5), ("yy", 10.25)]).split("\n")[1:] == ["x    0.500", "yy  10.250"]

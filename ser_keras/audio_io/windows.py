@@ -1,4 +1,8 @@
-"""The windows of a recording that comes piece by piece: the same ones that the served timeline has."""
+"""Windows of a recording that arrives in blocks: the same as those of the served timeline.
+
+soxr.ResampleStream would resample the blocks, but its samples differ from the graph's by up to 4e-3 of full scale;
+training, serving and streaming agree within 1e-6.
+"""
 
 from collections.abc import Iterable, Iterator
 
@@ -21,10 +25,10 @@ def resampled_pieces(blocks: Iterable[np.ndarray], sample_rate: int, target_rate
         target_rate: wanted, in Hz.
 
     Yields:
-        The waveform, float32 `(time,)`, in pieces that hold no more than a block of about a million samples gives.
+        The waveform, float32 `(time,)`, in pieces of at most about a million samples before resampling.
 
     Raises:
-        InputError: the rate cannot be, or a block is no audio.
+        InputError: the rate is out of range, or a block is not audio.
     """
     rates = f"a whole number of {LOWEST_SAMPLE_RATE} to {HIGHEST_SAMPLE_RATE} Hz"
     is_rate = int(sample_rate) == sample_rate and LOWEST_SAMPLE_RATE <= sample_rate <= HIGHEST_SAMPLE_RATE
@@ -37,9 +41,9 @@ def resampled_pieces(blocks: Iterable[np.ndarray], sample_rate: int, target_rate
 
 
 def cut_windows(pieces: Iterable[np.ndarray], window: int, hop: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Cut a waveform that comes in pieces into overlapping windows, as soon as they are full.
+    """Cut a waveform that arrives in pieces into overlapping windows, each as soon as it is full.
 
-    The last one is shorter where the recording's end does not fit; a recording shorter than a window is one.
+    The last window is shorter if the end of the recording does not fill it.
 
     Args:
         pieces: the waveform, float32 `(time,)` each.
@@ -47,7 +51,7 @@ def cut_windows(pieces: Iterable[np.ndarray], window: int, hop: int) -> Iterator
         hop: distance between windows, in samples.
 
     Yields:
-        Where the first of some windows begins, in samples, and they themselves, float32 `(windows, time)`.
+        The start of the first window, in samples, and the windows, float32 `(windows, time)`.
 
     Example:
         >>> [(start, windows.tolist()) for start, windows in cut_windows([np.arange(3), np.arange(3, 6)], 3, 2)]

@@ -7,6 +7,7 @@ from typing import TextIO
 
 from ser_keras.cli.output import Outcome
 from ser_keras.errors import InputError
+from ser_keras.terminal import text_table
 
 DETAILS = """\
 The same command continues an interrupted download.
@@ -53,11 +54,11 @@ def run(options: argparse.Namespace) -> Outcome:
 def _print_list(stream: TextIO) -> None:
     from ser_keras.corpora.download import SOURCES
 
-    print(f"{'name':<10} {'MB':>5}  {'checked':<8} {'licence':<33} address", file=stream)
+    rows = []
     for source in SOURCES:
         files = source.files or ((source.listed,) if source.listed else ())
         checked = "-" if not files else "yes" if all(each.known_hash for each in files) else "no"
         size = "-" if not files else "?" if source.num_bytes is None else f"{source.num_bytes / 1e6:.0f}"
         address = files[0].url if files else f"by its publishers: {source.page}"
-        licence = shorten(source.licence, 33, placeholder=" ...")
-        print(f"{source.name:<10} {size:>5}  {checked:<8} {licence:<33} {address}", file=stream)
+        rows.append((source.name, size, checked, shorten(source.licence, 33, placeholder=" ..."), address))
+    print(text_table(("name", "MB", "checked", "licence", "address"), rows), file=stream)

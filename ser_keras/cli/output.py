@@ -1,9 +1,8 @@
-"""What a verb prints, and where: one rule for all.
+"""Output of the verbs.
 
-A verb prints its remarks to standard output, and what it was asked for (the answers of `predict`, a list) to
-`options.results`. What was understood of the data, the package's log at the level INFO, goes to standard error. With
-`--quiet` neither remarks nor this log are printed; with `--json` the remarks go to standard error too, and the result
-that the verb returns is printed as one JSON value, alone on standard output.
+A verb prints remarks to standard output, and results (predictions, a list) to `options.results`. The package's log goes
+to standard error. With `--quiet` neither remarks nor messages at the level INFO are printed; with `--json` remarks go
+to standard error, and the result that the verb returns is one JSON value, alone on standard output.
 """
 
 import contextlib
@@ -22,11 +21,11 @@ from ser_keras.terminal import log_level
 
 
 class Outcome(NamedTuple):
-    """How a verb ended.
+    """Outcome of a verb.
 
     Attributes:
         result: plain values for `--json`.
-        exit_code: 0, or 1 where some files could not be used.
+        exit_code: 0, or 1 if some files could not be used.
     """
 
     result: Any = None
@@ -35,7 +34,7 @@ class Outcome(NamedTuple):
 
 @contextmanager
 def output_of(options: Namespace) -> Iterator[None]:
-    """Lead what a verb prints to where it belongs; `options.results` becomes the stream of its answers."""
+    """Redirect the output of a verb; `options.results` becomes the stream of its results."""
     options.results = sys.stdout
     with ExitStack() as stack:
         stack.enter_context(log_level("ser_keras", logging.WARNING if options.quiet else logging.INFO))
@@ -48,13 +47,13 @@ def output_of(options: Namespace) -> Iterator[None]:
 
 
 def print_result(outcome: Outcome, options: Namespace) -> None:
-    """Print the result of a verb, if it was asked for as JSON."""
+    """Print the result of a verb with `--json`."""
     if options.json:
         print(json.dumps(plain(outcome.result), indent=2, ensure_ascii=False), file=options.results)
 
 
 def plain(value: Any) -> Any:
-    """Return values that JSON has: no NaN, no tuples, no paths.
+    """Return plain values for JSON: no NaN, no tuples, no paths.
 
     Example:
         >>> plain({"folder": Path("a"), "recalls": (1.0, math.nan)})
@@ -70,19 +69,19 @@ def plain(value: Any) -> Any:
 
 
 def paint(text: str, colour: str, stream: TextIO) -> str:
-    """Colour a text where it is read on a terminal, and the reader wants colours (https://no-color.org).
+    """Colour a text on a terminal, unless the user wants no colours (https://no-color.org).
 
     Args:
         text: one line.
         colour: ``red`` or ``yellow``.
-        stream: where it will be printed.
+        stream: that it is printed to.
     """
     is_wanted = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return f"\x1b[{ {'red': 31, 'yellow': 33}[colour] }m{text}\x1b[0m" if is_wanted else text
 
 
 class _NoTerminal:
-    """A stream on which nobody draws progress bars."""
+    """A stream without progress bars."""
 
     def __init__(self, stream: TextIO):
         self._stream = stream

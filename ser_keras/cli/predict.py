@@ -13,10 +13,10 @@ from ser_keras.errors import InputError, require
 from ser_keras.predictions.file_formats import (
     ENDINGS,
     FORMATS,
-    Answer,
-    answer_to_dict,
+    Result,
+    result_to_dict,
     timeline_to_textgrid,
-    write_answers,
+    write_results,
 )
 from ser_keras.runs.reading import find_export
 from ser_keras.terminal import shown
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> Outcome:
         require(0 <= options.abstain_below <= 1, "abstain_below", options.abstain_below, "0 to 1")
     predictor = Predictor.of_model(load_adapted(options, options.model)) if options.adapt else Predictor(options.model)
     predict_each = predictor.timeline_each if options.timeline or form == "textgrid" else predictor.predict_each
-    failed: list[Answer] = []
+    failed: list[Result] = []
     is_shown = options.results.isatty() and not _is_filed(options)  # each row scrolls the screen
     predictions = predict_each(recordings)
     if options.abstain_below is not None:
@@ -80,17 +80,17 @@ def _write(
     options: argparse.Namespace,
     form: str,
     recordings: dict[Path, Path],
-    predictions: Iterable[Answer],
+    predictions: Iterable[Result],
     emotions: Sequence[str],
 ) -> list[dict[str, Any]] | None:
     """Write the predictions; return them if they are the result of `--json`."""
     if options.json and not _is_filed(options):
-        return list(map(answer_to_dict, predictions))
+        return list(map(result_to_dict, predictions))
     if options.output_dir:
         _write_each(Path(options.output_dir), recordings, predictions)
     else:
         with _opened(options) as stream:
-            write_answers(stream, predictions, form, emotions)
+            write_results(stream, predictions, form, emotions)
     return None
 
 
@@ -130,7 +130,7 @@ def _format(options: argparse.Namespace, num_recordings: int) -> str:
     return form
 
 
-def _collecting_failures(predictions: Iterable[Answer], failed: list[Answer]) -> Iterator[Answer]:
+def _collecting_failures(predictions: Iterable[Result], failed: list[Result]) -> Iterator[Result]:
     for prediction in predictions:
         if prediction.error:
             failed.append(prediction)
@@ -151,7 +151,7 @@ def _opened(options: argparse.Namespace) -> Iterator[TextIO]:
         yield stream
 
 
-def _write_each(directory: Path, recordings: dict[Path, Path], predictions: Iterable[Answer]) -> None:
+def _write_each(directory: Path, recordings: dict[Path, Path], predictions: Iterable[Result]) -> None:
     """Write a TextGrid for each recording, with the recording's name and folder."""
     from ser_keras.files import write_bytes
 

@@ -1,6 +1,5 @@
-"""What came of one fold, and what all folds and seeds say together."""
+"""Results of one fold, and of all folds and seeds together."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -15,11 +14,11 @@ from ser_keras.evaluation.report import Report, prediction_columns, prediction_r
 from ser_keras.files import write_csv, write_json
 from ser_keras.predictions.notebook import table_html
 
-OPTIMISTIC = "optimistic: voices of the test sides can have been heard in training; expect less on new speakers"
+OPTIMISTIC = "optimistic: the model may be trained on speakers of the test sets; expect less on new speakers"
 
 _SPEAKERS_WIDTH = 32
 HEADER = f"seed  fold  {'test speakers':<{_SPEAKERS_WIDTH}}      n    UAR  accuracy  val UAR  epochs  seconds"
-"""Names of the columns of `table_line`."""
+"""Names of the columns of `table_line`, which is printed while later folds still train: so no Rich table."""
 
 
 @dataclass(frozen=True)
@@ -27,19 +26,19 @@ class FoldRow:
     """One line of the table: a fold trained from one seed.
 
     Attributes:
-        seed: from which weights, draws and validation speakers came.
+        seed: of the weights, the shuffling and the validation speakers.
         fold: number of the fold, from 1.
-        speakers: of the test side.
-        validation_speakers: of the validation side.
-        num_clips: clips of the test side.
-        num_leaks: how much the audit found that the test side shares, or can share, with another.
+        speakers: of the test set.
+        validation_speakers: of the validation set.
+        num_clips: clips in the test set.
+        num_leaks: number of the audit's findings that the test set shares, or can share, data with another subset.
         num_weights: of the model.
-        validation_uar: UAR of the epoch that was kept on the validation side, 0 to 1.
-        epochs: how many were trained.
-        kept_epoch: number of the one whose weights were kept, from 1.
-        seconds: that training and scoring took.
-        uar: unweighted average recall of the test side, 0 to 1; None where it was not scored.
-        accuracy: part of the test side that is right, 0 to 1; None where it was not scored.
+        validation_uar: UAR of the kept epoch on the validation set, 0 to 1.
+        epochs: number of trained epochs.
+        kept_epoch: number of the epoch whose weights were kept, from 1.
+        seconds: duration of training and scoring.
+        uar: unweighted average recall on the test set, 0 to 1; None if it was not scored.
+        accuracy: on the test set, 0 to 1; None if it was not scored.
     """
 
     seed: int
@@ -59,12 +58,12 @@ class FoldRow:
 
 @dataclass(frozen=True, eq=False)
 class FoldResult:
-    """One fold trained from one seed: its line of the table, and its predictions where it was scored.
+    """One fold trained from one seed: its line of the table, and its predictions.
 
     Attributes:
         row: the figures.
-        utterances: the test side.
-        report: what the model made of the test side; None where it was not scored.
+        utterances: the test set.
+        report: on the test set; None if it was not scored.
     """
 
     row: FoldRow
@@ -74,10 +73,10 @@ class FoldResult:
 
 @dataclass(frozen=True, eq=False)
 class CrossValidation:
-    """What `cross_validate` found; print it to read it.
+    """Result of `cross_validate`; print it to read it.
 
-    Every figure but `mean_fold_uar` pools: the predictions of all folds of one seed are put together
-    before the recall is taken, because some speakers lack a class.
+    Every figure but `mean_fold_uar` pools the predictions of all folds of one seed before the recall is computed,
+    because some speakers lack a class.
 
     Attributes:
         config: protocol, folds and seeds.
@@ -96,12 +95,12 @@ class CrossValidation:
 
     @property
     def is_scored(self) -> bool:
-        """False where only the validation side was scored."""
+        """False if only the validation sets were scored."""
         return not self.config.validation_only
 
     @cached_property
     def reports(self) -> dict[int, Report]:
-        """For each seed the report on the predictions of all its folds; empty where nothing was scored."""
+        """For each seed the report on the predictions of all its folds; empty if no test set was scored."""
         seeds = self.config.seeds if self.is_scored else ()
         return {seed: _pool([each.report for each in self.folds if each.row.seed == seed]) for seed in seeds}
 
@@ -120,7 +119,7 @@ class CrossValidation:
 
     @property
     def accuracy(self) -> float | None:
-        """Mean over the seeds of the part of all clips that is right, 0 to 1."""
+        """Mean over the seeds of the accuracy on all clips, 0 to 1."""
         return self.report.accuracy if self.is_scored else None
 
     @property
@@ -130,15 +129,12 @@ class CrossValidation:
 
     @property
     def mean_validation_uar(self) -> float:
-        """Mean of the kept epochs' UARs on the validation sides, over folds and seeds; 0 to 1."""
+        """Mean over folds and seeds of the kept epoch's UAR on the validation set, 0 to 1."""
         return float(np.mean([row.validation_uar for row in self.rows]))
 
     @property
     def std_over_seeds(self) -> float | None:
-        """Standard deviation (n - 1) over the seeds of the pooled UAR; None with one seed.
-
-        Where nothing but validation sides was scored, of the mean validation UAR.
-        """
+        """Standard deviation (n - 1) of the pooled or validation UAR over the seeds; None with one seed."""
         values = [report.unweighted_average_recall for report in self.reports.values()] or [
             np.mean([row.validation_uar for row in self.rows if row.seed == seed]) for seed in self.config.seeds
         ]
@@ -146,17 +142,17 @@ class CrossValidation:
 
     @cached_property
     def interval_95(self) -> tuple[float, float] | None:
-        """95 % interval of the pooled UAR over speakers, each with the predictions of all seeds; None where none is."""
+        """95 % interval of the pooled UAR over speakers; None if there is none."""
         return self.report.interval if self.is_scored else None
 
     @property
     def is_optimistic(self) -> bool:
-        """Whether a voice or a recording of a test side can have been heard in training."""
+        """Whether a speaker or a recording of a test set can be in the training data."""
         return self.config.protocol == "random" or any(row.num_leaks for row in self.rows)
 
     @property
     def _clips(self) -> list[Utterance]:
-        """The clips of all folds, as every seed scores them."""
+        """The clips of all folds of one seed."""
         first = self.config.seeds[0]
         return [clip for each in self.folds if each.row.seed == first for clip in each.utterances]
 
@@ -187,9 +183,9 @@ class CrossValidation:
         }
 
     def save(self, directory: str | Path) -> None:
-        """Write `metrics.json` and, where test sides were scored, `predictions.csv` and the confusion matrix.
+        """Write `metrics.json` and, if the test sets were scored, `predictions.csv`, the confusion matrix and the page.
 
-        The matrix, as the figures of classes and speakers, counts each clip once for each seed.
+        The matrix and the figures of classes and speakers count each clip once for each seed.
         """
         directory = Path(directory)
         if self.report is not None:
@@ -205,16 +201,18 @@ class CrossValidation:
                 yield each.row.seed, each.row.fold, *row
 
     def __str__(self) -> str:
-        lines = [
-            *(self._test_lines() if self.is_scored else ()),
-            f"validation UAR  {self.mean_validation_uar:.3f}   mean over folds and seeds",
-            *(
-                []
-                if self.std_over_seeds is None
-                else [f"over seeds      {self.std_over_seeds:.3f}   standard deviation"]
-            ),
-            *([f"The score is {OPTIMISTIC}."] if self.is_optimistic else []),
-        ]
+        lines = []
+        if self.is_scored:
+            lines += [
+                f"pooled UAR      {self.pooled_uar:.3f}   {self.report.interval_note}",
+                f"mean fold UAR   {self.mean_fold_uar:.3f}   over {len(self.rows)} trainings",
+                f"accuracy        {self.accuracy:.3f}   {len(self._clips)} clips, {len(self.config.seeds)} seeds",
+            ]
+        lines.append(f"validation UAR  {self.mean_validation_uar:.3f}   mean over folds and seeds")
+        if self.std_over_seeds is not None:
+            lines.append(f"over seeds      {self.std_over_seeds:.3f}   standard deviation")
+        if self.is_optimistic:
+            lines.append(f"The score is {OPTIMISTIC}.")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -222,22 +220,15 @@ class CrossValidation:
         columns = ("seed", "fold", "test speakers", "clips", "UAR", "accuracy", "validation UAR")
         return table_html(columns, map(_cells, self.rows), str(self))
 
-    def _test_lines(self) -> tuple[str, ...]:
-        return (
-            f"pooled UAR      {self.pooled_uar:.3f}   {self.report.interval_note}",
-            f"mean fold UAR   {self.mean_fold_uar:.3f}   over {len(self.rows)} trainings",
-            f"accuracy        {self.accuracy:.3f}   {len(self._clips)} clips, {len(self.config.seeds)} seeds",
-        )
-
 
 def _cells(row: FoldRow) -> tuple[Any, ...]:
-    """Return a line of the table for Jupyter; dashes where the test side was not scored."""
+    """Return a line of the table for Jupyter, with dashes if the test set was not scored."""
     scores = ("-" if value is None else value for value in (row.uar, row.accuracy, row.validation_uar))
     return row.seed, row.fold, ", ".join(row.speakers) or "unknown", row.num_clips, *scores
 
 
 def _pool(reports: Sequence[Report]) -> Report:
-    """Put the predictions of several reports together."""
+    """Concatenate the predictions of several reports."""
     every = all(report.speakers for report in reports)
     known = all(report.utterances for report in reports)
     return Report(
@@ -250,19 +241,17 @@ def _pool(reports: Sequence[Report]) -> Report:
 
 
 def speakers_of(utterances: Sequence[Utterance]) -> tuple[str, ...]:
-    """Return the speakers of a side, sorted; those that are not known are left out."""
-    return tuple(sorted(Counter(each.speaker_id for each in utterances if each.speaker_id)))
+    """Return the known speakers of a subset, sorted."""
+    return tuple(sorted({each.speaker_id for each in utterances if each.speaker_id}))
 
 
 def table_line(row: FoldRow) -> str:
-    """Return one fold as a line; dashes where the test side was not scored."""
+    """Return one fold as a line, with dashes if the test set was not scored."""
     uar, accuracy = ("-" if value is None else f"{value:.3f}" for value in (row.uar, row.accuracy))
-    speakers = _shortened(", ".join(row.speakers) or "unknown")
+    speakers = ", ".join(row.speakers) or "unknown"
+    if len(speakers) > _SPEAKERS_WIDTH:
+        speakers = f"{speakers[: _SPEAKERS_WIDTH - 3]}..."
     return (
         f"{row.seed:>4}  {row.fold:>4}  {speakers:<{_SPEAKERS_WIDTH}}  {row.num_clips:>5}  {uar:>5}  {accuracy:>8}  "
         f"{row.validation_uar:>7.3f}  {row.epochs:>6}  {row.seconds:>7.1f}"
     )
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _SPEAKERS_WIDTH else f"{text[: _SPEAKERS_WIDTH - 3]}..."

@@ -1,7 +1,7 @@
-"""The report page: one HTML file with scores, pictures and the sound of the gravest mistakes.
+"""The report page: one HTML file with scores, pictures and the sound of the most confident errors.
 
-Nothing is fetched when it is opened: styles, pictures and sound are in the file, there is no script, and the
-page itself forbids the rest (Content-Security-Policy). What comes from the data is escaped by the templates.
+Styles, pictures and sound are in the file, there is no script, and the page itself forbids requests
+(Content-Security-Policy). The templates escape all data.
 """
 
 import base64
@@ -34,23 +34,23 @@ from ser_keras.templates import render
 Report = Any
 """A `ser_keras.evaluation.Report`; that module is built on this one."""
 
-_SHOWN_SECONDS = 30.0  # of a recording: more could not be seen
+_SHOWN_SECONDS = 30.0  # of a recording
 _SOUND_BYTES = 192_000  # of the sound of one recording: 6 s at 16 kHz
 _MOST_GUESSES = 3
 
 
 class Mistake(NamedTuple):
-    """A recording that was taken for another emotion, as the page shows it.
+    """A wrong prediction, as the page shows it.
 
     Attributes:
         path: the recording.
-        facts: who speaks and which part of the file it is, as far as that is known, and the length.
+        facts: the speaker and the segment of the file, if known, and the length.
         label: the true emotion.
         guesses: the most probable emotions and the true one with their probabilities, most probable first.
-        picture: the recording with the attention over it, as SVG; empty where it cannot be read.
-        sound: its beginning as base64 of a WAV file; empty where it cannot be read.
+        picture: the recording with the attention over it, as SVG; empty if it cannot be read.
+        sound: its beginning as base64 of a WAV file; empty if it cannot be read.
         sound_seconds: length of the sound.
-        fault: why it cannot be read; empty where it can.
+        fault: why it cannot be read; else empty.
     """
 
     path: Path
@@ -84,7 +84,7 @@ def report_page(
             reliability_figure(reliability_bins(report.labels, report.probabilities)), _RELIABILITY
         ),
         history=figure_to_svg(history_figure(history), _HISTORY) if history else "",
-        mistakes=[_mistake(report, index, model, recipe) for index in _gravest(report, num_mistakes)],
+        mistakes=[_mistake(report, index, model, recipe) for index in _most_confident_errors(report, num_mistakes)],
         num_wrong=int((report.predictions != report.labels).sum()),
         about={**_about(report, model), **(about or {})},
         made=datetime.now().astimezone(),
@@ -92,14 +92,14 @@ def report_page(
 
 
 def report_cell(report: Report) -> str:
-    """Make what Jupyter shows of a report: the scores, and the confusion matrix as a picture."""
+    """Return the scores and a picture of the confusion matrix as HTML for Jupyter."""
     picture = io.BytesIO()
     confusion_matrix_figure(report.confusion_matrix, report.emotions).savefig(picture, format="png", dpi=100)
     matrix = base64.b64encode(picture.getvalue()).decode()
     return render("report_cell.html", report=report, matrix=matrix).decode()
 
 
-_RELIABILITY = "Reliability diagram: the part of the clips that are right over the probability of the predicted emotion"
+_RELIABILITY = "Reliability diagram: accuracy over the probability of the predicted emotion"
 _HISTORY = "Training curves: loss and UAR over the epochs, for training and validation"
 
 
@@ -116,7 +116,7 @@ def _about(report: Report, model: ParallelModel | None) -> dict[str, str]:
     return {
         **network,
         "Emotions": ", ".join(report.emotions),
-        "Speakers": ", ".join(report.per_speaker) or "not known",
+        "Speakers": ", ".join(report.per_speaker) or "unknown",
         "Versions": ", ".join(f"{name} {version}" for name, version in packages.items()),
     }
 
@@ -128,8 +128,8 @@ def _matrix(report: Report) -> list[tuple[str, list[tuple[int, float]]]]:
     return [(emotion, list(zip(counts, row, strict=True))) for emotion, counts, row in rows]
 
 
-def _gravest(report: Report, most: int) -> list[int]:
-    """Return the mistakes of which the model was surest, as far as their recordings are known."""
+def _most_confident_errors(report: Report, most: int) -> list[int]:
+    """Return the indices of the wrong predictions with the highest confidence whose recordings are known."""
     wrong = np.flatnonzero(report.predictions != report.labels) if report.utterances else np.zeros(0, int)
     return wrong[np.argsort(-report.probabilities[wrong].max(axis=1), kind="stable")][:most].tolist()
 
@@ -150,20 +150,19 @@ def _mistake(report: Report, index: int, model: ParallelModel | None, recipe: Au
     except InputError as error:
         return mistake._replace(fault=str(error))
     facts = (*mistake.facts, f"{len(waveform) / recipe.sample_rate:.1f} s")
-    return mistake._replace(facts=facts, **_sight_and_sound(waveform, model, recipe, index))
+    return mistake._replace(facts=facts, **_picture_and_sound(waveform, model, recipe, index))
 
 
 def _facts(utterance: Utterance) -> tuple[str, ...]:
     speaker = [f"speaker {utterance.speaker_id}"] if utterance.speaker_id else []
     start, end = utterance.start_seconds, utterance.end_seconds
-    part = (
-        [] if start is None and end is None else [f"from {start or 0:g} s" + ("" if end is None else f" to {end:g} s")]
-    )
-    return (*speaker, *part)
+    if start is None and end is None:
+        return (*speaker,)
+    return (*speaker, f"from {start or 0:g} s" + ("" if end is None else f" to {end:g} s"))
 
 
 def _read(utterance: Utterance, sample_rate: int) -> np.ndarray:
-    """Return what is shown of an utterance, float32 `(samples,)`."""
+    """Return the shown part of an utterance, float32 `(samples,)`."""
     samples = load_audio(utterance.path, sample_rate=sample_rate, max_seconds=LONGEST_FILE_SECONDS)
     start = round((utterance.start_seconds or 0.0) * sample_rate)
     end = len(samples) if utterance.end_seconds is None else round(utterance.end_seconds * sample_rate)
@@ -173,7 +172,7 @@ def _read(utterance: Utterance, sample_rate: int) -> np.ndarray:
     return part
 
 
-def _sight_and_sound(
+def _picture_and_sound(
     waveform: np.ndarray, model: ParallelModel | None, recipe: AudioConfig, index: int
 ) -> dict[str, Any]:
     rate = recipe.sample_rate

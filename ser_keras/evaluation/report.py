@@ -1,4 +1,4 @@
-"""The report of an evaluation: every score with its uncertainty, in one frozen object."""
+"""Report of an evaluation: every score with its uncertainty."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,19 +16,20 @@ from ser_keras.files import whole_file, write_bytes, write_csv, write_json
 from ser_keras.metrics import MIN_SPEAKERS, expected_calibration_error, speaker_interval, unweighted_average_recall
 from ser_keras.model import ParallelModel
 from ser_keras.plots import confusion_matrix_figure
+from ser_keras.terminal import text_table
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What a model made of recordings that it did not know; print it to read it.
+    """Scores of a model on recordings that it was not trained on; print it to read them.
 
     Attributes:
         emotions: names of the classes.
         labels: true classes, int `(clips,)`.
-        probabilities: what the model gave, float32 `(clips, emotions)`.
-        speakers: speaker of each clip; empty where they are not known.
-        utterances: recording of each clip; empty where they are not known.
-        caveats: what a reader of the score has to know, one sentence each; shown beside it everywhere.
+        probabilities: predictions of the model, float32 `(clips, emotions)`.
+        speakers: speaker of each clip; empty if unknown.
+        utterances: recording of each clip; empty if unknown.
+        caveats: sentences that are shown beside the score everywhere.
 
     Example:
         >>> report = Report(("happy", "sad"), np.array([0, 0, 1]), np.array([[.9, .1], [.2, .8], [.3, .7]]))
@@ -60,26 +61,22 @@ class Report:
 
     @property
     def accuracy(self) -> float:
-        """Part of the clips that are right ("weighted accuracy" in SER papers); 0 to 1."""
+        """Fraction of correct clips ("weighted accuracy" in SER papers); 0 to 1."""
         return float((self.predictions == self.labels).mean())
 
     @property
     def expected_calibration_error(self) -> float:
-        """By how much confidence and accuracy differ on average (ECE, 15 bins); 0 to 1, less is better."""
+        """Mean difference between confidence and accuracy (ECE, 15 bins); 0 to 1, less is better."""
         return expected_calibration_error(self.labels, self.probabilities)
 
     @cached_property
     def classes(self) -> dict[str, dict[str, float]]:
         """For each emotion its `recall`, `precision`, `f1` and number of `clips`."""
-        rows = zip(
-            *precision_recall_fscore_support(
-                self.labels, self.predictions, labels=range(len(self.emotions)), zero_division=0
-            ),
-            strict=True,
-        )
+        classes = range(len(self.emotions))
+        scores = precision_recall_fscore_support(self.labels, self.predictions, labels=classes, zero_division=0)
         return {
             emotion: {"recall": float(r), "precision": float(p), "f1": float(f), "clips": int(n)}
-            for emotion, (p, r, f, n) in zip(self.emotions, rows, strict=True)
+            for emotion, p, r, f, n in zip(self.emotions, *scores, strict=True)
         }
 
     @cached_property
@@ -95,10 +92,9 @@ class Report:
 
     @cached_property
     def interval(self) -> tuple[float, float] | None:
-        """95 % interval of the UAR over speakers (`ser_keras.metrics.speaker_interval`); None where there is none.
+        """95 % interval of the UAR over speakers (`ser_keras.metrics.speaker_interval`); None if they are unknown.
 
-        There is none for speakers that are not known: an interval over clips would be too narrow, since the clips of
-        one speaker are no independent draws.
+        An interval over clips would be too narrow, since the clips of one speaker are not independent.
         """
         return speaker_interval(np.stack(list(self._speaker_matrices.values()))) if self.speakers else None
 
@@ -141,10 +137,10 @@ class Report:
             confusion_matrix_figure(self.confusion_matrix, self.emotions).savefig(part, dpi=120)
 
     def save_predictions(self, path: str | Path) -> None:
-        """Write what the model made of each clip as CSV; `ser_keras.files.read_csv` reads it.
+        """Write the prediction of each clip as CSV; `ser_keras.files.read_csv` reads it.
 
         The columns are `path`, `start_seconds`, `end_seconds`, `speaker`, `label`, `predicted` and for each
-        emotion `probability_EMOTION`; what is not known is empty.
+        emotion `probability_EMOTION`; unknown values are empty.
         """
         write_csv(path, prediction_columns(self.emotions), prediction_rows(self, self.utterances))
 
@@ -158,19 +154,18 @@ class Report:
         about: Mapping[str, str] | None = None,
         num_mistakes: int = 6,
     ) -> None:
-        """Write a page to look at and to listen to: scores, pictures, the gravest mistakes.
+        """Write a page of scores, pictures and the most confident errors with their sound.
 
         It is one file that needs no network. It holds the sound of some recordings: mind their licence
-        before you hand it on.
+        before you share it.
 
         Args:
             path: the HTML file to make or replace.
-            title: what was evaluated on what; made from the model and the corpus where it is None.
-            model: the model that was evaluated, to show its attention.
+            title: of the page; None for one made from the model and the corpus.
+            model: the evaluated model, to show its attention.
             history: the `history` of Keras's History, to show the training.
             about: more facts for the end of the page, by name.
-            num_mistakes: how many mistakes are shown and can be heard, those of which the model was surest;
-                each takes about 0.4 MB.
+            num_mistakes: number of most confident errors on the page; each takes about 0.4 MB.
         """
         page = report_page(self, title=title, model=model, history=history, about=about, num_mistakes=num_mistakes)
         write_bytes(path, page)
@@ -204,8 +199,8 @@ def prediction_rows(report: Report, utterances: Sequence[Utterance]) -> Iterator
     """Yield one row for each clip of a report, for `predictions.csv`.
 
     Args:
-        report: what the model made of the clips.
-        utterances: the clips, in the report's order; nothing where they are not known.
+        report: the predictions.
+        utterances: the clips, in the report's order; empty if unknown.
     """
     clips = zip_longest(utterances, report.speakers, report.labels, report.predictions, report.probabilities)
     for utterance, speaker, label, predicted, probabilities in clips:
@@ -215,46 +210,21 @@ def prediction_rows(report: Report, utterances: Sequence[Utterance]) -> Iterator
 
 
 def report_text(report: Report) -> str:
-    """Return the scores, and tables of emotions, mistakes and speakers, as lines of text."""
-    return "\n".join(
-        [
-            f"UAR       {report.unweighted_average_recall:.3f}   {report.interval_note}",
-            f"accuracy  {report.accuracy:.3f}   {len(report.labels)} clips",
-            f"ECE       {report.expected_calibration_error:.3f}   expected calibration error, 15 bins",
-            *(f"caveat    {caveat}" for caveat in report.caveats),
-            "",
-            *_table("emotion", ("recall", "precision", "f1", "clips"), report.classes),
-            "",
-            *_confusion_lines(report),
-            *_speaker_lines(report),
-        ]
-    )
-
-
-def _confusion_lines(report: Report) -> list[str]:
-    width = max(len("true"), *map(len, report.emotions))
-    header = "".join(f"{emotion[:7]:>8}" for emotion in report.emotions)
-    rows = [
-        f"{emotion:<{width}}" + "".join(f"{count:>8d}" for count in counts)
-        for emotion, counts in zip(report.emotions, report.confusion_matrix, strict=True)
+    """Return the scores, and tables of emotions, confusions and speakers, as text."""
+    classes = [(emotion, *row.values()) for emotion, row in report.classes.items()]
+    confusions = zip(report.emotions, *report.confusion_matrix.T, strict=True)
+    speakers = [(speaker, *row.values()) for speaker, row in report.per_speaker.items()]
+    sections = [
+        "\n".join(
+            [
+                f"UAR       {report.unweighted_average_recall:.3f}   {report.interval_note}",
+                f"accuracy  {report.accuracy:.3f}   {len(report.labels)} clips",
+                f"ECE       {report.expected_calibration_error:.3f}   expected calibration error, 15 bins",
+                *(f"caveat    {caveat}" for caveat in report.caveats),
+            ]
+        ),
+        text_table(("emotion", "recall", "precision", "f1", "clips"), classes),
+        text_table(("true \\ predicted", *report.emotions), confusions),
+        *([text_table(("speaker", "UAR", "clips"), speakers)] if speakers else []),
     ]
-    return [f"{'true':<{width}}{header}  (predicted)", *rows]
-
-
-def _speaker_lines(report: Report) -> list[str]:
-    if not report.speakers:
-        return []
-    rows = {
-        name: {"UAR": row["unweighted_average_recall"], "clips": row["clips"]}
-        for name, row in report.per_speaker.items()
-    }
-    return ["", *_table("speaker", ("UAR", "clips"), rows)]
-
-
-def _table(name: str, columns: Sequence[str], rows: dict[str, dict[str, float]]) -> list[str]:
-    width = max(len(name), *map(len, rows))
-    lines = [f"{name:<{width}}" + "".join(f"{column:>11}" for column in columns)]
-    for label, row in rows.items():
-        cells = (f"{row[c]:>11d}" if isinstance(row[c], int) else f"{row[c]:>11.3f}" for c in columns)
-        lines.append(f"{label:<{width}}" + "".join(cells))
-    return lines
+    return "\n\n".join(sections)

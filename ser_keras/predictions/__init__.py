@@ -1,4 +1,4 @@
-"""What a model says of one recording: the emotion, the emotions along it, or its features."""
+"""Results for one recording: its emotion, the emotions along it, or its features."""
 
 import itertools
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from ser_keras.predictions.notebook import prediction_html, timeline_html
 from ser_keras.terminal import shown
 
 Source = str | Path | None
-"""Where a recording came from: its path, or None for bytes and arrays."""
+"""Path of a recording, or None for bytes and arrays."""
 
 
 def _nothing() -> np.ndarray:
@@ -25,14 +25,14 @@ class Prediction:
 
     Attributes:
         source: the recording's path; None where it came as bytes or as an array.
-        label: the most probable emotion; empty where there is an error.
-        confidence: its probability, 0 to 1; 0 where there is an error.
-        probabilities: probability of each emotion, in the model's order; empty where there is an error.
+        label: the most probable emotion; empty if there is an error.
+        confidence: its probability, 0 to 1; 0 if there is an error.
+        probabilities: probability of each emotion, in the model's order; empty if there is an error.
         attention: weight of each step of time, float32 `(steps,)`; they sum to 1.
         attention_seconds: middle of each step, in seconds, float32 `(steps,)`.
-        error: why the recording cannot be used; empty where all is well.
-        abstained: whether the confidence lies below the threshold that the model was exported with, or that
-            of `abstain`; the label is that of the most probable emotion all the same.
+        error: why the recording cannot be used; else empty.
+        abstained: whether the confidence is below the threshold of the export, or that of `abstain`; the label is
+            the most probable emotion all the same.
 
     Example:
         >>> print(Prediction("clip.wav", "sad", 0.75, {"calm": 0.25, "sad": 0.75}))
@@ -53,7 +53,7 @@ class Prediction:
     abstained: bool = False
 
     def abstain(self, below: float) -> "Prediction":
-        """Return the same with `abstained` by another threshold, 0 to 1."""
+        """Return a copy with `abstained` by another threshold, 0 to 1."""
         return replace(self, abstained=0 < self.confidence < below)
 
     def __str__(self) -> str:
@@ -68,13 +68,12 @@ class Window:
     """The emotion of a part of a recording.
 
     Attributes:
-        start_seconds: where it begins, in seconds.
-        end_seconds: where it ends, in seconds.
-        label: the most probable emotion; empty where there is nothing to label, in silence.
-        confidence: its probability, 0 to 1; 0 where there is no label.
-        probabilities: probability of each emotion, in the model's order; 0 where there is no label.
-        abstained: whether the confidence lies below the threshold that the model was exported with, or that
-            of `abstain`.
+        start_seconds: its start, in seconds.
+        end_seconds: its end, in seconds.
+        label: the most probable emotion; empty in silence.
+        confidence: its probability, 0 to 1; 0 without a label.
+        probabilities: probability of each emotion, in the model's order; 0 without a label.
+        abstained: whether the confidence is below the threshold of the export, or that of `abstain`.
 
     Example:
         >>> print(Window(0.0, 3.0, "sad", 0.75, {"calm": 0.25, "sad": 0.75}))
@@ -89,7 +88,7 @@ class Window:
     abstained: bool = False
 
     def abstain(self, below: float) -> "Window":
-        """Return the same with `abstained` by another threshold, 0 to 1."""
+        """Return a copy with `abstained` by another threshold, 0 to 1."""
         return replace(self, abstained=0 < self.confidence < below)
 
     def __str__(self) -> str:
@@ -102,8 +101,8 @@ class Timeline:
 
     Attributes:
         source: the recording's path; None where it came as bytes or as an array.
-        windows: its parts, in order of time; empty where there is an error.
-        error: why the recording cannot be used; empty where all is well.
+        windows: in order of time; empty if there is an error.
+        error: why the recording cannot be used; else empty.
 
     Example:
         >>> print(Timeline("talk.wav", (Window(0.0, 3.0, "sad", 0.75, {"calm": 0.25, "sad": 0.75}),)))
@@ -121,15 +120,15 @@ class Timeline:
         return "\n  ".join([f"{shown(self.source or 'recording')}:", *map(str, self.windows)])
 
     def abstain(self, below: float) -> "Timeline":
-        """Return the same with each window's `abstained` by another threshold, 0 to 1."""
+        """Return a copy with each window's `abstained` by another threshold, 0 to 1."""
         return replace(self, windows=tuple(window.abstain(below) for window in self.windows))
 
     def stretches(self) -> list[tuple[float, float, Window]]:
-        """Share the recording out among its windows, which overlap: each moment to the window around it.
+        """Divide the recording among its windows, which overlap: each moment goes to the nearest window.
 
         Returns:
-            For each window where its stretch begins and ends, in seconds: halfway between its middle and the
-            middles of its neighbours, and the ends of the recording. Together they cover it without overlap.
+            For each window the start and end of its stretch, in seconds: halfway between its middle and the
+            middles of its neighbours. Together the stretches cover the recording without overlap.
 
         Example:
             >>> windows = [Window(start, start + 3.0, "sad", 1.0, {}) for start in (0.0, 1.0, 2.0)]
@@ -150,12 +149,12 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Embedding:
-    """What the model knows of one recording before it decides.
+    """Features of one recording: the input of the model's last layer.
 
     Attributes:
         source: the recording's path; None where it came as bytes or as an array.
-        features: float32 `(features,)`; zeros or empty where there is an error.
-        error: why the recording cannot be used; empty where all is well.
+        features: float32 `(features,)`; zeros or empty if there is an error.
+        error: why the recording cannot be used; else empty.
     """
 
     source: Source
@@ -164,14 +163,14 @@ class Embedding:
 
 
 def mean_prediction(source: Source, windows: Iterable[Window]) -> Prediction:
-    """Give one emotion to a whole recording: that with the highest mean over its windows' probabilities.
+    """Return one prediction for a recording: the mean of its windows' probabilities.
 
     Args:
         source: the recording's path, or None.
         windows: of the recording; they are not kept. Those without a label do not count.
 
     Returns:
-        A prediction without attention; one with an error where there is no window, or none with a label.
+        A prediction without attention; it has an error if no window has a label.
 
     Example:
         >>> first = Window(0.0, 3.0, "sad", 0.75, {"calm": 0.25, "sad": 0.75})
@@ -192,10 +191,10 @@ def mean_prediction(source: Source, windows: Iterable[Window]) -> Prediction:
     return Prediction(source, label, probabilities[label], probabilities)
 
 
-def _verdict(answer: Prediction | Window) -> str:
-    if not answer.label:
+def _verdict(result: Prediction | Window) -> str:
+    if not result.label:
         return "nothing to label"
-    return f"{'abstained, most probably ' if answer.abstained else ''}{answer.label} ({answer.confidence:.2f})"
+    return f"{'abstained, most probably ' if result.abstained else ''}{result.label} ({result.confidence:.2f})"
 
 
 def _about(source: Source, text: str) -> str:

@@ -1,16 +1,14 @@
-"""How results show themselves in a notebook: plain HTML, predictions with the recording where it is at hand.
-
-Nothing but the standard library, no scripts and no style sheet: it shows wherever a notebook is shown.
-"""
+"""HTML of results for notebooks: no scripts and no style sheets, so that any notebook viewer shows it."""
 
 import base64
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from pathlib import Path
 
+from ser_keras.templates import render
+
 MOST_AUDIO_BYTES = 2**20
-"""Of a file that is written into the notebook, so that it can be heard there."""
+"""A larger file gets no player, since the player holds the whole file."""
 
 _MIME_TYPES = {".wav": "wav", ".flac": "flac", ".mp3": "mpeg", ".ogg": "ogg", ".oga": "ogg", ".opus": "ogg"}
 _COLOURS = {
@@ -26,75 +24,33 @@ _COLOURS = {
 }
 _SPARE_COLOURS = ("#17becf", "#bcbd22", "#8c564b", "#2ca02c", "#1f77b4", "#ff7f0e")
 
-_BAR = '<div style="background:{colour};width:{width:.1f}%;min-width:1px;height:0.9em"></div>'
-_PART = '<div title="{title}" style="background:{colour};flex:{seconds:.3f} 0 0"></div>'
-_KEY = '<span style="margin-right:1em"><span style="color:{colour}">&#9632;</span> {name}</span>'
-
 
 def prediction_html(source: str | Path | None, probabilities: Mapping[str, float], error: str) -> str:
-    """Show one recording: a player and a bar for each emotion, the most probable first.
-
-    Args:
-        source: the recording's path, or None.
-        probabilities: of each emotion, 0 to 1.
-        error: why there are none.
-    """
+    """Return a player and a bar for each emotion, the most probable first, or the error."""
     ordered = sorted(probabilities.items(), key=lambda item: -item[1])
-    colours = emotion_colours(probabilities)
-    rows = (
-        f'<tr><td style="text-align:left">{escape(name)}</td><td>{value:.3f}</td><td style="width:12em">'
-        + _BAR.format(colour=colours[name], width=100 * value)
-        + "</td></tr>"
-        for name, value in ordered
-    )
-    return _around(source, error or f"<table>{''.join(rows)}</table>", is_error=bool(error))
+    return _cell("prediction", source, error, probabilities=ordered, colours=emotion_colours(probabilities))
 
 
 def timeline_html(source: str | Path | None, stretches: Iterable[tuple[float, float, str]], error: str) -> str:
-    """Show the emotions along a recording: a player and a strip of colours under it.
+    """Return a player and a strip with the colour of each stretch, or the error.
 
     Args:
         source: the recording's path, or None.
-        stretches: where each begins and ends, in seconds, and its emotion; in order, without gaps.
+        stretches: start and end, in seconds, and the emotion; in order, without gaps.
         error: why there are none.
     """
-    parts = joined_stretches(stretches)
-    colours = emotion_colours(label for _, _, label in parts if label)
-    strip = (
-        _PART.format(
-            title=escape(f"{start:.1f} to {end:.1f} s: {label or 'nothing to label'}"),
-            colour=colours.get(label, "transparent"),
-            seconds=max(end - start, 0),
-        )
-        for start, end, label in parts
-    )
-    keys = (_KEY.format(colour=colour, name=escape(name)) for name, colour in colours.items())
-    length = f"0 to {parts[-1][1]:.1f} s" if parts else "no windows"
-    body = f'<div style="display:flex;height:1.6em;max-width:40em">{"".join(strip)}</div>{"".join(keys)}{length}'
-    return _around(source, error or body, is_error=bool(error))
+    joined = joined_stretches(stretches)
+    colours = emotion_colours(label for _, _, label in joined if label)
+    return _cell("timeline", source, error, stretches=joined, colours=colours)
 
 
 def table_html(columns: Sequence[str], rows: Iterable[Sequence[object]], *notes: str) -> str:
-    """Show a table, and lines of text under it.
-
-    Args:
-        columns: its header.
-        rows: its cells; numbers with a fraction are shown to three places.
-        notes: texts of one line or more; empty ones are left out.
-    """
-    head = "".join(f'<th style="text-align:left">{escape(name)}</th>' for name in columns)
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
-    below = "".join(f'<pre style="white-space:pre-wrap">{escape(note)}</pre>' for note in notes if note)
-    return f"<div><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{below}</div>"
-
-
-def _cell(value: object) -> str:
-    text = f"{value:.3f}" if isinstance(value, float) else str(value)
-    return f'<td style="text-align:left">{escape(text)}</td>'
+    """Return a table whose fractions have three places, and lines of text below it."""
+    return render("table_cell.html", columns=columns, rows=list(rows), notes=notes).decode()
 
 
 def joined_stretches(stretches: Iterable[tuple[float, float, str]]) -> list[tuple[float, float, str]]:
-    """Make one of neighbours with the same emotion: an hour stays a small picture.
+    """Join neighbours with the same emotion, so that the picture of an hour stays small.
 
     Example:
         >>> joined_stretches([(0.0, 2.0, "sad"), (2.0, 3.0, "sad"), (3.0, 5.0, "calm")])
@@ -105,7 +61,7 @@ def joined_stretches(stretches: Iterable[tuple[float, float, str]]) -> list[tupl
 
 
 def emotion_colours(emotions: Iterable[str]) -> dict[str, str]:
-    """Give each emotion its colour, the same in every picture; one without a colour of its own gets a spare one.
+    """Return the colour of each emotion, the same in every picture; unknown emotions get spare colours.
 
     Example:
         >>> emotion_colours(["sad", "wistful"])
@@ -115,20 +71,16 @@ def emotion_colours(emotions: Iterable[str]) -> dict[str, str]:
     return {name: _COLOURS.get(name) or next(spare) for name in dict.fromkeys(emotions)}
 
 
-def _around(source: str | Path | None, body: str, *, is_error: bool) -> str:
-    if is_error:
-        body = f'<span style="color:#b00020">{escape(body)}</span>'
-    title = f"<div><b>{escape(str(source))}</b></div>" if source is not None else ""
-    return f"<div>{title}{_player(source)}{body}</div>"
+def _cell(kind: str, source: str | Path | None, error: str, **facts: object) -> str:
+    return render(f"{kind}_cell.html", source=source, audio=_audio_url(source), error=error, **facts).decode()
 
 
-def _player(source: str | Path | None) -> str:
-    """Return an audio element that holds a short file whole; nothing where there is none that a browser plays."""
+def _audio_url(source: str | Path | None) -> str:
+    """Return a short file as a data URL; nothing for one that is long, missing, or in a format no browser plays."""
     if source is None or (kind := _MIME_TYPES.get(Path(source).suffix.lower())) is None:
         return ""
     try:
         contents = Path(source).read_bytes() if Path(source).stat().st_size <= MOST_AUDIO_BYTES else b""
-    except OSError:  # it has been moved since
+    except OSError:  # it was moved
         return ""
-    data = base64.b64encode(contents).decode()
-    return f'<div><audio controls src="data:audio/{kind};base64,{data}"></audio></div>' if data else ""
+    return f"data:audio/{kind};base64,{base64.b64encode(contents).decode()}" if contents else ""

@@ -1,9 +1,9 @@
-"""What the graph of an export may do, looked at before TensorFlow loads it.
+"""Check the operations of an untrusted export before TensorFlow loads it.
 
-A SavedModel is a program. Its operations can read and write files, and TensorFlow runs some of them while it
-loads. Ours compute, and nothing else: so that a model from somebody else can be tried without trust in them,
-every operation that a call can reach has to be one of those below. Whoever changes the model may have to add
-one; none that reads or writes files, opens connections or calls Python belongs here.
+A SavedModel is a program: its operations can read and write files, and TensorFlow runs some of them while it loads.
+Every operation that a call can reach has to be in the list below. `saved_model_cli scan` and modelscan, the tools for
+this, know a few forbidden operations and let all others pass. If you change the model, you may have to add one;
+never add an operation that reads or writes files, opens connections or calls Python.
 """
 
 from collections.abc import Iterator
@@ -53,23 +53,23 @@ _TEXTS = """
 ALLOWED_OPS = frozenset(
     " ".join((_CALLS, _WEIGHTS, _NUMBERS, _TRUTH, _SUMS, _TRANSFORMS, _SHAPES, _LISTS, _TEXTS)).split()
 )
-"""TensorFlow's names of the operations that compute."""
+"""Names of the operations that only compute."""
 
 
 def check_graph(directory: str | Path) -> None:
-    """Refuse a SavedModel whose functions can do anything but compute.
+    """Refuse a SavedModel whose functions reach an operation outside `ALLOWED_OPS`.
 
     Args:
         directory: of the SavedModel.
 
     Raises:
-        InputError: it holds another operation, or is damaged, or of the kind that TensorFlow 1 wrote.
+        InputError: it holds another operation, is damaged, or was written by TensorFlow 1.
     """
     for meta in _meta_graphs(Path(directory, "saved_model.pb")):
         if strange := sorted(set(_reachable_ops(meta)) - ALLOWED_OPS):
             raise InputError(
-                f"{directory}: its graph holds {', '.join(strange)[:200]}; a model of ser_keras computes and nothing "
-                "else, so that it was not loaded"
+                f"{directory}: its graph holds {', '.join(strange)[:200]}, which a model of ser_keras never does; "
+                "it was not loaded"
             )
 
 
@@ -82,7 +82,7 @@ def _meta_graphs(path: Path) -> list[Any]:
     except (OSError, DecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error}); expected a SavedModel of export_model") from error
     if not graphs or not all(each.object_graph_def.nodes for each in graphs):  # TensorFlow 1 runs the graph itself
-        raise InputError(f"{path}: no SavedModel of TensorFlow 2; expected one of export_model")
+        raise InputError(f"{path}: not a SavedModel of TensorFlow 2; expected one of export_model")
     return graphs
 
 

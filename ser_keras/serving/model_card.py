@@ -16,13 +16,13 @@ _EXPECTED = "a run directory of `ser-keras train`"
 
 
 def read_run(run: str | Path) -> dict[str, Any]:
-    """Return what a run directory tells about its data and its score.
+    """Return the facts of a run directory about its data and its score.
 
     Args:
         run: directory that `ser-keras train` wrote.
 
     Returns:
-        `data` (corpora, split, seed, protocol, `is_refitted`, and for each side its clips, speakers and emotions) and
+        `data` (corpora, split, seed, protocol, `is_refitted`, and the clips, speakers and emotions of each subset) and
         `metrics` (as `Report.to_dict`), plain values.
 
     Raises:
@@ -41,18 +41,18 @@ def read_run(run: str | Path) -> dict[str, Any]:
 
 
 def _data(config: dict[str, Any], rows: list[dict[str, str]]) -> dict[str, Any]:
-    sides = [_side(name, [row for row in rows if row["subset"] == name]) for name in ("train", "val", "test")]
+    subsets = [_subset(name, [row for row in rows if row["subset"] == name]) for name in ("train", "val", "test")]
     return {
         "corpora": [Path(path).name for path in config["dataset_path"] or []],
         "split": config["data"]["split"],
         "seed": config["data"]["seed"],
-        "is_refitted": config["training"].get("refit_fraction", 0) > 0,
-        "protocol": _protocol([set(side["speakers"]) for side in sides], rows),
-        "sides": sides,
+        "is_refitted": config["training"]["refit_fraction"] > 0,
+        "protocol": _protocol([set(subset["speakers"]) for subset in subsets], rows),
+        "subsets": subsets,
     }
 
 
-def _side(name: str, rows: list[dict[str, str]]) -> dict[str, Any]:
+def _subset(name: str, rows: list[dict[str, str]]) -> dict[str, Any]:
     return {
         "name": name,
         "num_clips": len(rows),
@@ -62,7 +62,7 @@ def _side(name: str, rows: list[dict[str, str]]) -> dict[str, Any]:
 
 
 def _protocol(speakers: list[set[str]], rows: list[dict[str, str]]) -> str:
-    """Say from the files themselves, not from the settings, whether voices were kept apart."""
+    """Tell from the clips themselves, not from the settings, whether the speakers are apart."""
     train, val, test = speakers
     if test & (train | val):
         return "speakers shared"

@@ -1,9 +1,9 @@
-"""Does an export give what its model gives? Asked in a fresh process that has no Keras.
+"""Compare an export with its model, in a fresh process without Keras.
 
-The process that wrote a SavedModel has everything loaded that the graph could lean on by mistake: custom
-operations, Keras, this package. So the answers come from another one, `python -m ser_keras.serving.parity_check`,
-which has TensorFlow alone, as a server has. Both sides compute in full float32: where a GPU would round products to
-TensorFloat-32, by which even two runs of one graph differ in the third digit, that is off while they are compared.
+The process that wrote a SavedModel has loaded everything that the graph could need by mistake: custom operations,
+Keras, this package. So the export runs in another one, `python -m ser_keras.serving.parity_check`, which has
+TensorFlow alone, as a server has. Both compute in full float32, without TensorFloat-32, by which even two runs of one
+graph on a GPU differ in the third digit.
 """
 
 import os
@@ -20,6 +20,7 @@ import numpy as np
 from ser_keras.audio_io.sound_files import encode_wav
 from ser_keras.errors import InputError
 from ser_keras.runs.reading import read_recipe
+from ser_keras.serving.allowed_ops import check_graph
 
 TOLERANCES = {"CPU": 1e-5, "GPU": 1e-4}
 """By device, the largest difference of a probability, or of a part of an embedding relative to the largest part.
@@ -28,16 +29,15 @@ A GPU chooses its kernels by the size of the batch, and they add in different or
 """
 
 _ABSENT = ("keras", "tf_keras", "tensorflow_io", "librosa", "ser_keras.model")
-_PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}  # they are in core TensorFlow's Python alone
 
 
 class Agreement(NamedTuple):
-    """How far an export and its model agree.
+    """Agreement of an export with its model.
 
     Attributes:
-        difference: the largest of a probability that was found.
-        tolerance: the largest that is allowed on this machine.
-        device: "CPU" or "GPU", on which both computed, in full float32.
+        difference: the largest difference of a probability.
+        tolerance: the largest allowed difference on this machine.
+        device: "CPU" or "GPU", on which both computed.
     """
 
     difference: float
@@ -46,20 +46,19 @@ class Agreement(NamedTuple):
 
 
 def check_export(model: Any, directory: Path) -> Agreement:
-    """Compare an export with the live model on noise, near silence too, a tone and speech, by every signature.
+    """Compare every signature of an export with the live model on noise, a tone and speech.
 
     Args:
         model: the `ParallelModel` that was exported.
         directory: of the SavedModel.
 
-    Returns:
-        The largest difference of a probability, and what is allowed.
-
     Raises:
-        InputError: they differ by more than `TOLERANCES` allow, the graph holds operations that a server does
-            not have, or it cannot be loaded.
+        InputError: they differ by more than `TOLERANCES` allow, the graph does more than compute, or it cannot be
+            loaded.
     """
-    _check_ops(directory)
+    import tensorflow as tf
+
+    check_graph(directory)
     clips = sample_clips(model.audio.sample_rate)
     with tempfile.TemporaryDirectory() as folder:
         given = _served(directory, clips, model.audio.sample_rate, Path(folder))
@@ -69,12 +68,12 @@ def check_export(model: Any, directory: Path) -> Agreement:
         firsts = {name: _live(model, clip[:window]) for name, clip in clips.items()}
     differences = {}
     for index, name in enumerate(clips):
-        for signature, answer in given.items():
+        for signature, outputs in given.items():
             probabilities, embedding = (firsts if signature == "timeline" else wholes)[name]
             wanted, unit = (embedding, np.abs(embedding).max()) if signature == "embedding" else (probabilities, 1.0)
-            difference = np.abs(answer[index] - wanted).max() / unit
+            difference = np.abs(outputs[index] - wanted).max() / unit
             differences[f"{signature} of {name}"] = float(difference) if np.isfinite(difference) else np.inf
-    worst, device = max(differences, key=differences.get), _device()
+    worst, device = max(differences, key=differences.get), "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
     if differences[worst] > TOLERANCES[device]:
         raise InputError(
             f"the exported graph is not the model: {worst} differs by {differences[worst]:.2g}, at most "
@@ -86,7 +85,7 @@ def check_export(model: Any, directory: Path) -> Agreement:
 
 @contextmanager
 def full_float32() -> Iterator[None]:
-    """Let no GPU round the products of float32 to TensorFloat-32 within a `with` block."""
+    """Switch TensorFloat-32 off within a `with` block."""
     import tensorflow as tf
 
     before = tf.config.experimental.tensor_float_32_execution_enabled()
@@ -97,14 +96,8 @@ def full_float32() -> Iterator[None]:
         tf.config.experimental.enable_tensor_float_32_execution(before)
 
 
-def _device() -> str:
-    import tensorflow as tf
-
-    return "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
-
-
 def sample_clips(sample_rate: int) -> dict[str, np.ndarray]:
-    """Return noise, near silence too, a tone and speech: float32 waveforms of different lengths."""
+    """Return near silence, noise, a tone and speech: float32 waveforms of different lengths."""
     from ser_keras.corpora.synthesis import draw_voice, synthesize_clip
 
     random = np.random.default_rng(0)
@@ -117,17 +110,6 @@ def sample_clips(sample_rate: int) -> dict[str, np.ndarray]:
     }
 
 
-def _check_ops(directory: Path) -> None:
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    content = saved_model_pb2.SavedModel.FromString((directory / "saved_model.pb").read_bytes())
-    graphs = [meta.graph_def for meta in content.meta_graphs]
-    found = {node.op for graph in graphs for node in graph.node}
-    found |= {node.op for graph in graphs for function in graph.library.function for node in function.node_def}
-    if python_ops := sorted(found & _PYTHON_OPS):
-        raise InputError(f"the graph holds {', '.join(python_ops)}, which runs Python code: a server has none")
-
-
 def _live(model: Any, clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return probabilities `(emotions,)` and embedding `(features,)` of one clip."""
     details = model.details({"waveform": clip[None], "num_samples": np.array([len(clip)], np.int32)}, training=False)
@@ -135,16 +117,16 @@ def _live(model: Any, clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _served(directory: Path, clips: Mapping[str, np.ndarray], sample_rate: int, folder: Path) -> dict[str, np.ndarray]:
-    """Return the answers of each signature, `(clips, ...)`, from another process."""
+    """Return the outputs of each signature, `(clips, ...)`, from another process."""
     lengths = [len(clip) for clip in clips.values()]
-    waveform = np.full((len(clips), max(lengths)), 0.5, np.float32)  # noise behind the end has to be ignored
+    waveform = np.full((len(clips), max(lengths)), 0.5, np.float32)  # the graph has to ignore noise in the padding
     for row, clip in zip(waveform, clips.values(), strict=True):
         row[: len(clip)] = clip
     files = {
         f"wav_{index}": np.frombuffer(encode_wav(clip, sample_rate), np.uint8)
         for index, clip in enumerate(clips.values())
     }
-    np.savez(folder / "questions.npz", waveform=waveform, num_samples=lengths, sample_rate=sample_rate, **files)
+    np.savez(folder / "inputs.npz", waveform=waveform, num_samples=lengths, sample_rate=sample_rate, **files)
     command = [sys.executable, "-m", "ser_keras.serving.parity_check", str(directory), str(folder)]
     package = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": package, "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -152,34 +134,34 @@ def _served(directory: Path, clips: Mapping[str, np.ndarray], sample_rate: int, 
     if process.returncode != 0:
         reason = (process.stderr.strip() or f"exit code {process.returncode}").splitlines()[-1]
         raise InputError(f"the export cannot be run by TensorFlow alone: {reason}; nothing was exported")
-    with np.load(folder / "answers.npz") as answers:
-        return dict(answers)
+    with np.load(folder / "outputs.npz") as outputs:
+        return dict(outputs)
 
 
-def _answer(directory: Path, folder: Path) -> None:
-    """Run in the fresh process: ask every signature and write what it says."""
+def _run(directory: Path, folder: Path) -> None:
+    """Run every signature, in the fresh process, and write its outputs."""
     for name in _ABSENT:
         sys.modules[name] = None  # importing it raises ImportError
     import tensorflow as tf
 
-    with np.load(folder / "questions.npz") as questions:
-        count = len(questions["num_samples"])
-        audio_bytes = tf.constant([questions[f"wav_{index}"].tobytes() for index in range(count)])
-        waveform = tf.constant(questions["waveform"])
-        num_samples = tf.constant(questions["num_samples"], tf.int32)
-        sample_rate = tf.fill([count], tf.constant(questions["sample_rate"], tf.int32))
-    loaded = tf.saved_model.load(str(directory))
-    ask = loaded.signatures
+    with np.load(folder / "inputs.npz") as inputs:
+        count = len(inputs["num_samples"])
+        audio_bytes = tf.constant([inputs[f"wav_{index}"].tobytes() for index in range(count)])
+        waveform = tf.constant(inputs["waveform"])
+        num_samples = tf.constant(inputs["num_samples"], tf.int32)
+        sample_rate = tf.fill([count], tf.constant(inputs["sample_rate"], tf.int32))
+    loaded = tf.saved_model.load(str(directory))  # the signatures need it alive
+    run = loaded.signatures
     with full_float32():
-        by_waveform = ask["waveform"](waveform=waveform, num_samples=num_samples, sample_rate=sample_rate)
-        answers = {
-            "serving_default": ask["serving_default"](audio_bytes=audio_bytes)["probabilities"],
+        by_waveform = run["waveform"](waveform=waveform, num_samples=num_samples, sample_rate=sample_rate)
+        outputs = {
+            "serving_default": run["serving_default"](audio_bytes=audio_bytes)["probabilities"],
             "waveform": by_waveform["probabilities"],
-            "timeline": ask["timeline"](audio_bytes=audio_bytes)["probabilities"][:, 0],
-            "embedding": ask["embedding"](audio_bytes=audio_bytes)["embedding"],
+            "timeline": run["timeline"](audio_bytes=audio_bytes)["probabilities"][:, 0],
+            "embedding": run["embedding"](audio_bytes=audio_bytes)["embedding"],
         }
-    np.savez(folder / "answers.npz", **answers)
+    np.savez(folder / "outputs.npz", **outputs)
 
 
 if __name__ == "__main__":
-    _answer(Path(sys.argv[1]), Path(sys.argv[2]))
+    _run(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,8 +1,7 @@
-"""Warm-up records: requests that TF Serving plays to a new version before it gets any from clients.
+"""Warm-up records: requests that TF Serving runs on a new version before those of clients.
 
-The first request of each kind and size costs a multiple of the later ones: graphs are optimised, kernels
-chosen, memory taken. The format is TF Serving's: `assets.extra/tf_serving_warmup_requests`, a TFRecord of
-PredictionLog messages.
+The first request of each kind and size takes a multiple of the later ones' time. The format is TF Serving's:
+`assets.extra/tf_serving_warmup_requests`, a TFRecord of PredictionLog messages.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,7 +23,7 @@ def write_warmup(path: Path, *, model: str, batch_sizes: tuple[int, ...], sample
     Args:
         path: the file to write.
         model: name of the model on the server.
-        batch_sizes: numbers of clips, those to which the server fills its batches.
+        batch_sizes: numbers of clips to which the server pads its batches.
         sample_rate: in Hz.
     """
     with tf.io.TFRecordWriter(str(path)) as writer:

@@ -6,13 +6,13 @@ import jinja2
 
 
 def render(template: str, **facts: Any) -> bytes:
-    """Fill in a template, and return the file's content as UTF-8.
+    """Render a template as UTF-8.
 
-    In a template whose name ends in ``.html`` every fact is escaped. Bytes of file names that are no UTF-8
-    are spelt out.
+    In a template whose name ends in ``.html`` every fact is escaped. Bytes of file names that are not UTF-8 become
+    escapes.
 
     Raises:
-        jinja2.UndefinedError: the template asks for something that is not given.
+        jinja2.UndefinedError: the template needs a fact that is not given.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("ser_keras"),

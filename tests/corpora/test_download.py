@@ -9,6 +9,7 @@ import sys
 import tarfile
 import types
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ class TestFetching:
 
     def test_the_next_run_goes_on_where_the_last_one_gave_up(self, site, tmp_path):
         site.cuts = [100_000] * fetching.ATTEMPTS
-        with pytest.raises(InputError, match=r"broke off .*; run the same command again to go on"):
+        with pytest.raises(InputError, match="run the same command again"):
             fetch_file(f"{site.url}/a.zip", tmp_path / "a.zip", None)
         assert not (tmp_path / "a.zip").exists()
         site.requests.clear()
@@ -110,13 +111,13 @@ class TestFetching:
         assert list(tmp_path.iterdir()) == []
 
     def test_a_file_that_is_not_there_is_one_line(self, site, tmp_path):
-        with pytest.raises(InputError, match=r"none\.zip: the server answered 404 Not Found; the file may have moved"):
+        with pytest.raises(InputError, match=r"none\.zip: .*404 Not Found; the file may have moved"):
             fetch_file(f"{site.url}/none.zip", tmp_path / "none.zip", None)
         assert len(site.requests) == 1
 
     def test_a_server_that_is_not_there_is_one_line(self, tmp_path, monkeypatch):
         monkeypatch.setenv("NO_PROXY", "*")
-        with pytest.raises(InputError, match="broke off"):
+        with pytest.raises(InputError, match="run the same command again"):
             fetch_file("http://127.0.0.1:9/a.zip", tmp_path / "a.zip", None)
 
     def test_too_little_room_is_found_before_the_work(self, site, tmp_path, monkeypatch):
@@ -125,14 +126,12 @@ class TestFetching:
         with pytest.raises(InputError, match="2 MB to come, 1 MB free; make room"):
             fetch_file(f"{site.url}/a.zip", tmp_path / "a.zip", None)
 
-    def test_a_full_disk_names_the_file(self, site, tmp_path, monkeypatch):
-        class Full(io.BytesIO):
-            def write(self, _):
-                raise OSError(errno.ENOSPC, "No space left on device")
-
-        downloader = fetching.ResumingDownloader(tmp_path / "a.zip")
-        with pytest.raises(OSError, match=r"No space left on device: '.*a\.zip\.part'"):
-            downloader._write(Full(), b"x")
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+    def test_a_full_disk_names_the_file(self, site, tmp_path):
+        (tmp_path / "a.zip.part").symlink_to("/dev/full")
+        with pytest.raises(OSError, match=r"'.*a\.zip\.part'") as raised:
+            fetch_file(f"{site.url}/a.zip", tmp_path / "a.zip", None)
+        assert raised.value.errno == errno.ENOSPC
 
 
 class TestUnpacking:
@@ -271,11 +270,11 @@ class TestCorpus:
         lines = []
         download_corpus("emodb", tmp_path, accept_licence=True, report=lines.append)
         sha256 = hashlib.sha256(site.files["/emodb.zip"]).hexdigest()
-        assert lines == [f"{site.url}/emodb.zip: sha256:{sha256}; not verified, no checksum of it is known"]
+        assert len(lines) == 1 and lines[0].startswith(f"{site.url}/emodb.zip: sha256:{sha256}; not verified")
 
     def test_a_corpus_on_request_says_where(self, source, tmp_path, monkeypatch):
         change(monkeypatch, source, files=())
-        with pytest.raises(InputError, match="handed out by its publishers alone, at http://page"):
+        with pytest.raises(InputError, match="from its publishers, at http://page"):
             download_corpus("emodb", tmp_path, accept_licence=True)
 
     def test_a_list_of_files_is_fetched_file_by_file_and_resumed(self, source, site, tmp_path, monkeypatch):
@@ -286,7 +285,7 @@ class TestCorpus:
         listed = RemoteFile(f"{site.url}/list.txt", "list.txt", "the test")
         change(monkeypatch, source, name="cremad", listed=listed, base=f"{site.url}/wav/")
         broken = site.files.pop("/wav/1020_DFA_ANG_XX.wav")
-        with pytest.raises(InputError, match=r"1020_DFA_ANG_XX\.wav: the server answered 404"):
+        with pytest.raises(InputError, match=r"1020_DFA_ANG_XX\.wav: .*404"):
             download_corpus("cremad", tmp_path, accept_licence=True)
         assert not (tmp_path / "cremad").exists()
         before = [path for path, _ in site.requests]
@@ -343,7 +342,7 @@ class TestCorpus:
         with pytest.raises(InputError, match=f"EmoDB: {module} is not installed; pip install"):
             download_corpus("emodb", tmp_path, accept_licence=True, origin=origin)
         change(monkeypatch, source, audb=None, tfds=None)
-        with pytest.raises(InputError, match=f"leave out `origin='{origin}'`"):
+        with pytest.raises(InputError, match="use `origin='publisher'`"):
             download_corpus("emodb", tmp_path, accept_licence=True, origin=origin)
 
 

@@ -217,10 +217,10 @@ def test_only_the_beginning_of_a_long_recording_can_be_heard(page):
 
 def test_the_surest_mistakes_come_first(report, tmp_path):
     page = page_of(report, tmp_path / "report.html", num_mistakes=2)
-    start = page.texts.index("The mistakes of which it was surest")
+    start = page.texts.index("Most confident errors")
     found = [text for text in page.texts[start:] if re.fullmatch(r"0\.\d{3}", text)]
     assert (found[0], found[3]) == ("0.900", "0.840")
-    assert "2 of 5 clips that were taken for another emotion" in page.text
+    assert "2 of 5 wrong predictions" in page.text
 
 
 def test_the_true_emotion_is_among_the_guesses(report, tmp_path, monkeypatch):
@@ -232,7 +232,7 @@ def test_the_true_emotion_is_among_the_guesses(report, tmp_path, monkeypatch):
 
 def test_a_recording_that_is_gone_is_named(report, tmp_path):
     page = page_of(report, tmp_path / "report.html", num_mistakes=1)
-    assert re.search(r"Neither to be seen nor heard: .*bold</b>\.wav: cannot be read: No such file", page.text)
+    assert re.search(r"Cannot be read: .*bold</b>\.wav: cannot be read: No such file", page.text)
     assert page.of("audio") == []
 
 
@@ -300,7 +300,7 @@ def test_without_history_and_speakers_their_sections_are_missing(report, tmp_pat
     bare = Report(report.emotions, report.labels, report.probabilities)
     bare = page_of(bare, tmp_path / "report.html", num_mistakes=0)
     assert {"Training", "Speakers"} <= set(full.texts)
-    assert "Training" not in bare.texts and "not known" in bare.texts
+    assert "Training" not in bare.texts and "unknown" in bare.texts
     assert len(bare.of("svg")) == 1
 
 

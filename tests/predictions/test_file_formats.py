@@ -10,7 +10,7 @@ import parselmouth
 import pytest
 
 from ser_keras.predictions import Prediction, Timeline, Window
-from ser_keras.predictions.file_formats import FORMATS, timeline_to_textgrid, write_answers
+from ser_keras.predictions.file_formats import FORMATS, timeline_to_textgrid, write_results
 
 EMOTIONS = ("calm", "sad")
 FACTS = ("sad", 0.75, {"calm": 0.25, "sad": 0.75})
@@ -23,7 +23,7 @@ TIMELINES = [
 
 def text_of(answers, form):
     stream = io.StringIO(newline="")
-    write_answers(stream, answers, form, EMOTIONS)
+    write_results(stream, answers, form, EMOTIONS)
     return stream.getvalue()
 
 
@@ -122,8 +122,8 @@ def test_audformat_has_a_filewise_or_a_segmented_index():
     assert bad == dict.fromkeys(first, "") | {"file": "bad.wav"}
     *talk, bad = rows_of(TIMELINES, "audformat")
     assert list(bad)[:4] == ["file", "start", "end", "emotion"]
-    assert (talk[2]["start"], talk[2]["end"]) == ("0 days 00:00:02.000000", "0 days 00:00:04.500000")
-    assert (bad["start"], bad["end"], bad["emotion"]) == ("0 days 00:00:00.000000", "", "")
+    assert (talk[2]["start"], talk[2]["end"]) == ("0:00:02", "0:00:04.500000")
+    assert (bad["start"], bad["end"], bad["emotion"]) == ("0:00:00", "", "")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:audformat")  # audformat's own use of pandas 3
@@ -173,4 +173,4 @@ def test_each_answer_is_written_before_the_next_is_asked_for(form):
             assert answer.source in stream.getvalue() or form.startswith("json")
             assert answer.source.split(",")[0] in stream.getvalue()
 
-    write_answers(stream, answers(), form, EMOTIONS)
+    write_results(stream, answers(), form, EMOTIONS)

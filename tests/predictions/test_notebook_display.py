@@ -1,7 +1,6 @@
 """Predictions as HTML: whole, escaped, and with the recording where it is short."""
 
 import base64
-import re
 from html.parser import HTMLParser
 
 import pytest
@@ -49,7 +48,7 @@ def timeline(source, *labels):
 
 def test_the_most_probable_emotion_stands_first():
     page = parse(Prediction("a.wav", "sad", 0.75, {"calm": 0.25, "sad": 0.75}))
-    assert re.sub(r"\s+", " ", page.text) == "a.wavsad0.750calm0.250"
+    assert page.text.split() == ["a.wav", "sad0.750", "calm0.250"]
 
 
 def test_a_short_recording_can_be_heard(tmp_path, wav_bytes, noise):
@@ -97,13 +96,13 @@ def test_nothing_is_taken_for_html_that_is_none(answer):
 
 
 def test_an_error_is_shown():
-    assert parse(Timeline("a.wav", error="no samples")).text == "a.wavno samples"
+    assert parse(Timeline("a.wav", error="no samples")).text.strip() == "a.wavno samples"
 
 
 def test_silence_in_a_timeline_has_no_colour_and_no_key():
     pause = timeline("a.wav", "sad", "", "happy")
     assert "nothing to label" in pause._repr_html_() and "transparent" in pause._repr_html_()
-    assert parse(pause).text == parse(timeline("a.wav", "sad", "happy", "happy")).text
+    assert parse(pause).text.split() == parse(timeline("a.wav", "sad", "happy", "happy")).text.split()
 
 
 def test_a_timeline_without_windows_is_shown():
@@ -112,10 +111,10 @@ def test_a_timeline_without_windows_is_shown():
 
 def test_a_table_shows_numbers_to_three_places_and_notes_below():
     page = checked(display.table_html(("fold", "UAR"), [(1, 0.5), (2, "-")], "two\nlines", ""))
-    assert page.text == "foldUAR10.5002-two\nlines"
+    assert page.text.split() == ["foldUAR", "10.500", "2-", "two", "lines"]
     assert [tag for tag, _ in page.tags].count("pre") == 1
 
 
 def test_a_table_takes_nothing_for_html():
     page = checked(display.table_html((EVIL,), [(EVIL,)], EVIL))
-    assert "script" not in dict(page.tags) and page.text == 3 * EVIL
+    assert "script" not in dict(page.tags) and page.text.count(EVIL) == 3

@@ -44,7 +44,7 @@ def test_the_export_of_a_golden_run_gives_what_it_gave(run, tmp_path):
 def test_data_and_score_of_a_golden_run_are_read(run):
     facts = read_run(run[0])
     assert facts["data"]["corpora"] == ["corpus"] and facts["data"]["protocol"] == "speakers apart"
-    assert [side["num_clips"] for side in facts["data"]["sides"]] == [6, 6, 6]
+    assert [subset["num_clips"] for subset in facts["data"]["subsets"]] == [6, 6, 6]
     assert 0 <= facts["metrics"]["unweighted_average_recall"] <= 1
 
 

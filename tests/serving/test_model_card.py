@@ -14,9 +14,9 @@ METRICS = {"unweighted_average_recall": 0.5}
 def make_run(tmp_path):
     """Return a function from rows of split.csv to a run directory that has them."""
 
-    def make(*rows, dataset_path=("/home/somebody/emodb",), training=None):
+    def make(*rows, dataset_path=("/home/somebody/emodb",), refit_fraction=0.0):
         config = {"dataset_path": dataset_path and list(dataset_path), "data": {"split": "auto", "seed": 3}}
-        config["training"] = training or {}
+        config["training"] = {"refit_fraction": refit_fraction}
         (tmp_path / "config.json").write_text(json.dumps(config))
         (tmp_path / "metrics.json").write_text(json.dumps(METRICS))
         lines = ["path,start_seconds,end_seconds,emotion,speaker,subset", *(f"x.wav,,,{row}" for row in rows)]
@@ -26,10 +26,10 @@ def make_run(tmp_path):
     return make
 
 
-def test_sides_are_counted(make_run):
+def test_subsets_are_counted(make_run):
     run = make_run("sad,emodb/03,train", "sad,emodb/03,train", "happy,emodb/08,train", "sad,emodb/09,test")
     facts = read_run(run)
-    train, val, test = facts["data"]["sides"]
+    train, val, test = facts["data"]["subsets"]
     assert (train["num_clips"], train["speakers"]) == (3, ["emodb/03", "emodb/08"])
     assert train["emotions"] == {"sad": 2, "happy": 1}
     assert (val["num_clips"], test["num_clips"]) == (0, 1)
@@ -41,9 +41,8 @@ def test_corpora_are_named_without_their_place_on_the_disk(make_run):
     assert read_run(make_run("sad,a,train", dataset_path=None))["data"]["corpora"] == []
 
 
-def test_it_says_where_the_validation_side_was_trained_on_at_last(make_run):
-    """Runs of before there was such a thing name nothing of it."""
-    assert read_run(make_run("sad,a,train", training={"refit_fraction": 0.1}))["data"]["is_refitted"] is True
+def test_it_says_whether_the_model_was_refitted_on_the_validation_set(make_run):
+    assert read_run(make_run("sad,a,train", refit_fraction=0.1))["data"]["is_refitted"] is True
     assert read_run(make_run("sad,a,train"))["data"]["is_refitted"] is False
 
 

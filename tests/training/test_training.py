@@ -301,10 +301,8 @@ def test_each_draw_of_the_functionals_takes_the_crops_of_another_epoch(corpus):
     splits = preprocess_data(corpus, batch_size=8, crop_seconds=0.5)
     model = ParallelModel(3, config=CALM)
     train_model(model, splits.train, splits.val, epochs=1, functionals_draws=2, **DIRECT)
-    of_clips, batches = (
-        keras.Model(model.input, [model.parts.functionals.values, model.parts.functionals.reliability]),
-        [],
-    )
+    branch, batches = model.parts.functionals, []
+    of_clips = keras.Model(model.input, [branch.values, branch.reliability])
     with epochs_numbered() as epochs:
         for epochs.epoch in range(2):
             batches += [of_clips(inputs) for inputs, _ in labelled_batches(splits.train, 3)]

@@ -1,7 +1,6 @@
-"""Published corpora by name: fetched from where they are published, checked, unpacked.
+"""Published corpora by name: fetched from their publishers, verified, unpacked.
 
-`SOURCES` has one row a corpus. The rest is one path for all: the licence first, then the files, each resumed
-where it broke off, then a folder that is there whole or not at all.
+`SOURCES` has one row for each corpus. The folder of a corpus appears whole or not at all.
 """
 
 from ser_keras.corpora.download.corpus import download_corpus

@@ -1,4 +1,4 @@
-"""A corpus by its name: from its publisher, or by a library that knows it."""
+"""download_corpus: a corpus by its name, from its publisher, audb or TensorFlow Datasets."""
 
 import shutil
 from collections.abc import Callable
@@ -11,9 +11,6 @@ from ser_keras.corpora.download.sources import RemoteFile, Source, find_source
 from ser_keras.corpora.download.unpacking import unpack
 from ser_keras.errors import InputError
 from ser_keras.files import whole_directory
-
-ORIGINS = ("publisher", "audb", "tfds")
-"""Where a corpus can come from."""
 
 _CONNECTIONS = 8
 
@@ -28,22 +25,21 @@ def download_corpus(
 ) -> Path:
     """Fetch a published corpus, and return the folder that `preprocess_data` takes.
 
-    An interrupted download goes on where it was when the same call is made again.
+    The same call continues an interrupted download.
 
     Args:
         name: of the corpus, such as ``ravdess``; see `SOURCES`.
         directory: folder that gets a folder of that name.
-        accept_licence: whether you have read the corpus's licence and keep to it.
-        origin: one of `ORIGINS`; audb and tensorflow_datasets have to be installed.
-        report: receives a line about each file whose checksum could not be compared.
+        accept_licence: whether you have read and accept the corpus's licence.
+        origin: ``publisher``, ``audb`` or ``tfds``; audb and tensorflow_datasets have to be installed.
+        report: receives a line about each file without a known checksum.
 
     Returns:
-        The corpus's folder. One that is there already is left as it is.
+        The corpus's folder. An existing one is left as it is.
 
     Raises:
-        InputError: the licence was not accepted, the corpus cannot be had from there, or a file is not what
-            it should be.
-        OSError: the disk is full or may not be written.
+        InputError: the licence was not accepted, the corpus is not available there, or a file has a wrong checksum.
+        OSError: the disk is full or cannot be written.
 
     Example:
         ```python
@@ -55,7 +51,11 @@ def download_corpus(
     target = Path(directory) / source.name
     if target.exists():
         return target
-    _check_licence(source, accept_licence)
+    if not accept_licence:
+        raise InputError(
+            f"{source.title}: {source.licence}; read the terms at {source.page} and accept them with "
+            "`accept_licence=True`"
+        )
     if origin == "audb":
         return load_by_audb(source, target)
     if origin == "tfds":
@@ -64,17 +64,9 @@ def download_corpus(
         return _fetch_listed(source, source.listed, target)
     if not source.files:
         raise InputError(
-            f"{source.title}: handed out by its publishers alone, at {source.page}; unpack it and give its folder"
+            f"{source.title}: only available from its publishers, at {source.page}; unpack it and give its folder"
         )
     return _fetch_archives(source, target, report)
-
-
-def _check_licence(source: Source, accept_licence: bool) -> None:
-    if not accept_licence:
-        raise InputError(
-            f"{source.title}: {source.licence}; read the terms at {source.page} and accept them with "
-            "`accept_licence=True`"
-        )
 
 
 def _fetch_archives(source: Source, target: Path, report: Callable[[str], None]) -> Path:
@@ -82,7 +74,7 @@ def _fetch_archives(source: Source, target: Path, report: Callable[[str], None])
     for each, archive in zip(source.files, archives, strict=True):
         checksum = fetch_file(each.url, archive, each.known_hash)
         if each.known_hash is None:
-            report(f"{each.url}: {checksum}; not verified, no checksum of it is known")
+            report(f"{each.url}: {checksum}; not verified, its checksum is unknown")
     with whole_directory(target) as part:
         for archive in archives:
             unpack(archive, part)
@@ -92,7 +84,7 @@ def _fetch_archives(source: Source, target: Path, report: Callable[[str], None])
 
 
 def _fetch_listed(source: Source, listed: RemoteFile, target: Path) -> Path:
-    """Fetch single files by a list of their addresses, sizes and checksums; those that are there stay."""
+    """Fetch single files by a list of their addresses, sizes and checksums; existing ones stay."""
     from tqdm import tqdm
 
     part = target.with_name(f"{target.name}.parts")
@@ -121,13 +113,13 @@ def read_list(text: str, base: str) -> dict[str, str]:
 
     Args:
         text: the list.
-        base: what an address begins with; others are left out, and so is what would leave the folder.
+        base: the beginning of an address; other addresses are skipped, and so are names that leave the folder.
 
     Returns:
         The checksum of each file by its name.
 
     Raises:
-        InputError: there is no file in it.
+        InputError: the list has no such file.
 
     Example:
         >>> read_list("https://x.org/a.wav 8 beef\nhttps://y.org/b.wav 8 cafe\n", "https://x.org/")

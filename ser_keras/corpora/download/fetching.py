@@ -1,9 +1,8 @@
-"""Fetch a file by HTTP, checked by its checksum, and go on where an earlier attempt broke off.
+"""Fetch a file by HTTP, verify its checksum, and resume an interrupted download.
 
-`pooch` compares checksums and puts a file in its place when it is whole, but begins again after an
-interruption. So it gets a downloader of ours, which keeps what it has beside the file and asks for the rest
-(HTTP Range). It speaks by `requests`, which pooch brings along. What came earlier counts only if the server
-says that the file is still the same one (If-Range with its ETag, or its date).
+pooch verifies checksums and moves a complete file into place, but its HTTPDownloader starts from the beginning after
+an interruption. The downloader here keeps a part beside the file and requests the rest (HTTP Range), if the server
+confirms that the file is unchanged (If-Range with its ETag, or its date).
 """
 
 import logging
@@ -16,7 +15,7 @@ from typing import Any, BinaryIO
 from ser_keras.errors import InputError
 
 ATTEMPTS = 5
-"""How often a file is asked for before we give up; what came stays for the next run."""
+"""Number of requests for a file before giving up; the part stays for the next run."""
 
 TIMEOUT_SECONDS = (10, 60)
 """For a connection, and for the next byte."""
@@ -25,20 +24,20 @@ _CHUNK_BYTES = 2**14  # one that is not full when the connection breaks is lost
 
 
 def fetch_file(url: str, path: Path, known_hash: str | None, *, progress: bool = True) -> str:
-    """Fetch a file; one that is there already and has the right checksum is left alone.
+    """Fetch a file, unless it exists with the right checksum.
 
     Args:
-        url: where it is.
-        path: where it goes; its folder is made. A part of it lies beside it, named ``.part``.
-        known_hash: ``md5:...`` or ``sha256:...``; None where it is not known.
-        progress: whether a bar is shown, on a terminal.
+        url: its address.
+        path: the target; its folder is made. The part is beside it and ends in ``.part``.
+        known_hash: ``md5:...`` or ``sha256:...``; None if unknown.
+        progress: whether to show a bar on a terminal.
 
     Returns:
-        Its checksum, as ``sha256:...``, or `known_hash`.
+        `known_hash`, or the checksum as ``sha256:...``.
 
     Raises:
-        InputError: it cannot be had, or is not the file that it should be.
-        OSError: it cannot be written.
+        InputError: the file cannot be fetched, or its checksum is wrong.
+        OSError: the file cannot be written.
     """
     import pooch
 
@@ -49,11 +48,11 @@ def fetch_file(url: str, path: Path, known_hash: str | None, *, progress: bool =
 
 
 class ResumingDownloader:
-    """A downloader for pooch that keeps what it has, and asks for the rest.
+    """A downloader for pooch that keeps an incomplete file, and requests the rest.
 
     Args:
-        path: of the file in the end.
-        progress: whether a bar is shown, on a terminal.
+        path: the final path of the file.
+        progress: whether to show a bar on a terminal.
     """
 
     def __init__(self, path: Path, *, progress: bool = True):
@@ -63,7 +62,7 @@ class ResumingDownloader:
         self._progress = progress
 
     def __call__(self, url: str, output_file: str, pooch: Any) -> None:
-        """Fetch `url`, and move it to `output_file` when it is whole."""
+        """Fetch `url`, and move it to `output_file` when it is complete."""
         import requests
 
         for attempt in range(ATTEMPTS):
@@ -82,8 +81,8 @@ class ResumingDownloader:
         headers = {"Accept-Encoding": "identity", **self._condition()}
         with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
             if response.status_code == requests.codes.requested_range_not_satisfiable:
-                self._part.unlink()  # it is no beginning of that file
-                raise requests.ConnectionError("the part that was there did not fit")
+                self._part.unlink()  # it is no beginning of the file
+                raise requests.ConnectionError("the earlier part did not fit")
             response.raise_for_status()
             start = self._part.stat().st_size if response.status_code == requests.codes.partial_content else 0
             total = _total(response, start)
@@ -94,7 +93,7 @@ class ResumingDownloader:
             raise requests.ConnectionError(f"ended after {self._part.stat().st_size} of {total} bytes")
 
     def _condition(self) -> dict[str, str]:
-        """Ask for the rest, if there is a part of which the server can say whether it still holds."""
+        """Request the rest, if there is a part that the server can compare with its file."""
         tag = self._tag.read_text() if self._tag.is_file() else ""
         size = self._part.stat().st_size if self._part.is_file() else 0
         return {"Range": f"bytes={size}-", "If-Range": tag} if tag and size else {}
@@ -131,14 +130,14 @@ def _total(response: Any, start: int) -> int | None:
 
 
 def _tag(response: Any) -> str:
-    """Return by what the server will know the file again: a strong ETag, or its date; empty where there is neither."""
+    """Return the strong ETag of a file, else its date; empty if there is neither."""
     tag = response.headers.get("ETag", "")
     return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified", "")
 
 
 @contextmanager
 def _one_line(url: str) -> Iterator[None]:
-    """Say what went wrong, and what to do."""
+    """Turn errors into one line with a remedy."""
     import requests
 
     try:
@@ -146,9 +145,9 @@ def _one_line(url: str) -> Iterator[None]:
     except InputError:
         raise
     except requests.HTTPError as error:
-        answer = f"{error.response.status_code} {error.response.reason}"
-        raise InputError(f"{url}: the server answered {answer}; the file may have moved, look at its page") from error
+        status = f"{error.response.status_code} {error.response.reason}"
+        raise InputError(f"{url}: the server responded {status}; the file may have moved, look at its page") from error
     except requests.RequestException as error:
-        raise InputError(f"{url}: broke off ({error}); run the same command again to go on") from error
-    except ValueError as error:  # pooch's word for a wrong checksum; the file is gone
+        raise InputError(f"{url}: interrupted ({error}); run the same command again to continue") from error
+    except ValueError as error:  # pooch found a wrong checksum and removed the file
         raise InputError(f"{url}: {error}") from error

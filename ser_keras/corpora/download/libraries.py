@@ -1,4 +1,4 @@
-"""Corpora by libraries that know them: audb of audEERING, and TensorFlow Datasets."""
+"""Corpora from audb of audEERING, and from TensorFlow Datasets."""
 
 import importlib
 from pathlib import Path
@@ -21,7 +21,7 @@ def load_by_audb(source: Source, target: Path) -> Path:
         InputError: audb is not installed, or does not have the corpus.
     """
     if source.audb is None:
-        raise InputError(f"{source.title}: not known to be in audb's public repository; leave out `origin='audb'`")
+        raise InputError(f"{source.title}: not in audb's public repository; use `origin='publisher'`")
     audb = _library("audb", source)
     with whole_directory(target) as part:
         audb.load_to(str(part), source.audb)
@@ -35,7 +35,7 @@ def load_by_tfds(source: Source, target: Path) -> Path:
         InputError: tensorflow_datasets is not installed, or does not have the corpus.
     """
     if source.tfds is None:
-        raise InputError(f"{source.title}: not in TensorFlow Datasets; leave out `origin='tfds'`")
+        raise InputError(f"{source.title}: not in TensorFlow Datasets; use `origin='publisher'`")
     tfds = _library("tensorflow_datasets", source)
     data, info = tfds.load(source.tfds, split="train+validation+test", with_info=True)
     with whole_directory(target) as part:

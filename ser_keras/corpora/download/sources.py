@@ -1,7 +1,7 @@
-"""Where each corpus is published, under which licence, and by what its files are known: one row a corpus.
+"""Address, licence and checksums of each published corpus.
 
-Every address and checksum was found in a public place, which `cited` names; none was made up, and where no
-checksum was found there is none. A corpus that is only handed out on request has its page and no files.
+Every address and checksum comes from the public place that `cited` names. A corpus without files is only available
+from its publishers.
 """
 
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from ser_keras.errors import InputError
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file that is fetched.
+    """A file to fetch.
 
     Attributes:
-        url: where it is.
-        name: it gets here.
-        cited: where the address, and the checksum if there is one, were found.
-        known_hash: ``md5:...`` or ``sha256:...``; None where none was found.
-        num_bytes: its size, in bytes; None where that is not known.
+        url: its address.
+        name: its local name.
+        cited: the place that names the address, and the checksum if there is one.
+        known_hash: ``md5:...`` or ``sha256:...``; None if unknown.
+        num_bytes: its size, in bytes; None if unknown.
     """
 
     url: str
@@ -31,16 +31,16 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a corpus comes from.
+    """The source of a corpus.
 
     Attributes:
         name: of the corpus, as in `ser_keras.corpora.CORPORA`.
         title: its name for people.
         licence: in short.
-        page: where the licence and the corpus are described.
-        files: archives to fetch and unpack; empty where the publisher hands the corpus out by himself.
-        listed: a list of files that are fetched one by one, instead of archives.
-        base: what the addresses of such a list begin with; others in it are left out.
+        page: describes the licence and the corpus.
+        files: archives to fetch and unpack; empty if only the publishers distribute it.
+        listed: a list of files to fetch one by one, instead of archives.
+        base: the beginning of the addresses in such a list; others are skipped.
         audb: its name in audEERING's public repository.
         tfds: its name in TensorFlow Datasets.
     """
@@ -57,7 +57,7 @@ class Source:
 
     @property
     def num_bytes(self) -> int | None:
-        """Size of what is fetched, in bytes; None where that is not known."""
+        """Size of all files, in bytes; None if unknown."""
         sizes = [each.num_bytes for each in self.files]
         return sum(sizes) if sizes and None not in sizes else None
 
