@@ -36,6 +36,12 @@ np.save(sys.argv[2], served(audio_bytes=tf.constant(contents))["probabilities"].
 """
 
 
+@pytest.fixture(autouse=True)
+def _checked(monkeypatch):
+    """Look at what is written, which all other tests skip."""
+    monkeypatch.setattr(export, "check_export", export_check.check_export)
+
+
 @pytest.fixture
 def unchecked(monkeypatch):
     """Leave out the look at what was written, which takes a process of its own."""

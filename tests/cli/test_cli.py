@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
-from conftest import SMALL
+from command_line import QUICK, fails
 
 from ser_keras.adaptation import adapt_normalization
 from ser_keras.cli import main, train
@@ -25,36 +25,16 @@ from ser_keras.inference import Predictor
 from ser_keras.model import load_model
 from ser_keras.preprocessing import preprocess_data
 
-NETWORK = [
-    word
-    for name, value in SMALL.to_dict().items()
-    for word in ("--" + name.replace("_", "-"), *map(str, value if isinstance(value, list) else [value]))
-]
-QUICK = ["--epochs", "2", "--batch-size", "8", *NETWORK]
 
-
-@pytest.fixture(scope="module")
-def trained(corpus, tmp_path_factory):
+@pytest.fixture
+def trained(trained_run):
     """A run directory that the command line made, and what it printed."""
-    directory = tmp_path_factory.mktemp("runs") / "run"
-    with redirect_stdout(io.StringIO()) as printed:
-        assert main(["train", "--dataset-path", str(corpus), "--output-dir", str(directory), *QUICK]) == 0
-    return SimpleNamespace(directory=directory, printed=printed.getvalue())
+    return trained_run
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def run(trained):
     return trained.directory
-
-
-def fails(capsys, *arguments):
-    """Run a command that must fail, and return its one line."""
-    capsys.readouterr()
-    assert main([*map(str, arguments)]) == 2
-    captured = capsys.readouterr()
-    (line,) = captured.err.strip().split("\n")
-    assert "Traceback" not in line
-    return line
 
 
 def test_training_says_where_its_run_directory_is(trained):

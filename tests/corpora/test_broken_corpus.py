@@ -5,7 +5,7 @@ from pathlib import Path
 
 import broken_corpus
 import pytest
-from test_cli import QUICK
+from command_line import QUICK
 
 from ser_keras.cli import main
 
