@@ -111,6 +111,7 @@ def test_a_directory_without_an_export_stops_the_pipeline(recordings):
     assert InputError.__name__ in repr(error.value) + str(error.value)
 
 
+@pytest.mark.slow
 def test_the_program_of_the_documentation_runs_as_printed(recordings, exported, tmp_path_factory):
     """Its command, with the recordings and the export of this test, and without processes of its own."""
     root = Path(__file__).parents[1]

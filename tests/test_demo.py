@@ -88,6 +88,7 @@ def answer_of(page, path):
     return page.inner_text("#answer")
 
 
+@pytest.mark.slow
 def test_an_uploaded_recording_is_answered(page, predictor, folder):
     answer = answer_of(page, folder / "talk.flac")
     expected = predictor.predict(folder / "talk.flac")
@@ -98,6 +99,7 @@ def test_an_uploaded_recording_is_answered(page, predictor, folder):
     assert page.query_selector("#answer svg") and {"amplitude", "attention", "time, s"} <= set(answer.split("\n"))
 
 
+@pytest.mark.slow
 def test_a_recording_from_the_microphone_is_answered(page, predictor):
     page.click("[aria-label='Record audio']")
     page.click("button.record-button")
@@ -107,6 +109,7 @@ def test_a_recording_from_the_microphone_is_answered(page, predictor):
     assert page.inner_text("#answer .label b") in predictor.emotions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -125,12 +128,14 @@ def test_what_cannot_be_used_is_told_in_one_line_and_the_next_is_answered(page, 
     assert page.query_selector("#answer .label") and not page.query_selector("#answer .error")
 
 
+@pytest.mark.slow
 def test_a_file_that_is_too_large_is_not_uploaded(page, folder, requests):
     page.set_input_files("input[type=file]", folder / "large.wav")
     page.wait_for_selector("text=exceed the maximum allowed size of 100.0 Mb")
     assert not [each for each in requests if "/upload?" in each]
 
 
+@pytest.mark.slow
 def test_nothing_is_asked_of_another_machine(page, url, folder, requests):
     answer_of(page, folder / "talk.flac")
     page.wait_for_load_state("load")
@@ -138,6 +143,7 @@ def test_nothing_is_asked_of_another_machine(page, url, folder, requests):
     assert [each for each in requests if not each.startswith((url, "data:", "blob:"))] == []
 
 
+@pytest.mark.slow
 def test_the_page_itself_forbids_to_ask_another_machine(page):
     refused = page.evaluate(
         """() => new Promise(resolve => {
@@ -149,6 +155,7 @@ def test_the_page_itself_forbids_to_ask_another_machine(page):
     assert refused == "connect-src"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_fits_a_phone_and_follows_its_colours(page, folder, scheme, tmp_path):
     page.emulate_media(color_scheme=scheme)
@@ -162,6 +169,7 @@ def test_the_page_fits_a_phone_and_follows_its_colours(page, folder, scheme, tmp
     assert page.screenshot(path=tmp_path / "page.png", full_page=True).startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_model_is_named_and_so_are_its_emotions(page):
     assert page.inner_text("#start .note") == "runs/<b> knows neutral, sad, angry."
 
@@ -223,6 +231,7 @@ def served_verb(exported):
         process.kill()
 
 
+@pytest.mark.slow
 def test_the_verb_serves_until_it_is_interrupted(served_verb, exported):
     url = json.loads(served_verb.stdout.readline())["url"]
     with urllib.request.urlopen(url) as response:

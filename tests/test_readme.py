@@ -32,6 +32,7 @@ def curl_block():
     return block
 
 
+@pytest.mark.slow
 def test_the_python_story_runs_as_printed(tmp_path, monkeypatch, capsys):
     """All blocks, in order, in one folder; only the name of the dataset is ours."""
     corpus = make_corpus(tmp_path / "path" / "to" / "dataset", num_speakers=3, clips_per_emotion=1)

@@ -328,6 +328,7 @@ def test_a_file_that_was_being_written_when_the_run_was_killed_is_not_read(corpu
     assert len(stubbed) == 4
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_at_the_fold_it_was_in(run, corpus, tmp_path):
     """The process gets SIGKILL during the second fold; the figures are those of the run that was left alone."""
     flags = [
