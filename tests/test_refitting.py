@@ -1,5 +1,7 @@
 """A trained model that hears its validation recordings too."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -24,9 +26,18 @@ def train(corpus, folder, *, resume=False, seed=0):
     return model, splits
 
 
+@pytest.fixture(scope="module")
+def trained_once(corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    return *train(corpus, folder), folder
+
+
 @pytest.fixture
-def trained(corpus, tmp_path):
-    return train(corpus, tmp_path)
+def trained(trained_once, tmp_path):
+    """A copy of the trained model with its data, and its files in `tmp_path`."""
+    model, splits, folder = trained_once
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    return model.copy(), splits
 
 
 def same(weights, others):

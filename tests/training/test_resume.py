@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from test_cli import QUICK, fails
+from command_line import QUICK, fails
 
 from ser_keras import runs
 from ser_keras.cli import main, train
@@ -36,37 +36,42 @@ def stop(arguments, file, number):
     return process.communicate()[1], process.returncode
 
 
-@pytest.fixture(scope="module")
-def undisturbed(corpus, tmp_path_factory):
-    directory = tmp_path_factory.mktemp("undisturbed") / "run"
-    assert main(words(corpus, directory)) == 0
-    return directory
+@pytest.fixture
+def undisturbed(trained_run):
+    return trained_run.directory
 
 
 @pytest.fixture(scope="module")
-def resumed(corpus, tmp_path_factory):
+def resumed(corpus, make_once):
     """Terminated in the second epoch, killed when it was being scored, and then left alone."""
-    directory = tmp_path_factory.mktemp("resumed") / "run"
-    arguments = words(corpus, directory)
-    terminated = stop(arguments, directory / CHECKPOINT, signal.SIGTERM)
-    between = (directory / CHECKPOINT).read_bytes()
-    killed = stop([*arguments, "--resume"], directory / "metrics.json", signal.SIGKILL)
-    (directory / ".0123456789abcdef.part.json").write_text('{"half')
-    assert main([*arguments, "--resume"]) == 0
-    return SimpleNamespace(directory=directory, terminated=terminated, between=between, killed=killed)
+
+    def make(folder):
+        arguments = words(corpus, folder / "run")
+        terminated = stop(arguments, folder / "run" / CHECKPOINT, signal.SIGTERM)
+        assert (folder / "run" / CHECKPOINT).stat().st_size
+        killed = stop([*arguments, "--resume"], folder / "run" / "metrics.json", signal.SIGKILL)
+        (folder / "run" / ".0123456789abcdef.part.json").write_text('{"half')
+        assert main([*arguments, "--resume"]) == 0
+        (folder / "stops.json").write_text(json.dumps({"terminated": terminated, "killed": killed}))
+
+    folder = make_once("resumed", make)
+    return SimpleNamespace(directory=folder / "run", **json.loads((folder / "stops.json").read_text()))
 
 
+@pytest.mark.slow
 def test_the_model_is_that_of_a_run_that_was_left_alone(undisturbed, resumed):
     models = [load_model(each).get_weights() for each in (undisturbed, resumed.directory)]
     for ours, theirs in zip(*models, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("name", ["metrics.json", "history.csv", "config.json", "split.csv", "predictions.csv"])
-def test_so_are_its_files(undisturbed, resumed, name):
-    assert (resumed.directory / name).read_bytes() == (undisturbed / name).read_bytes()
+@pytest.mark.slow
+def test_so_are_its_files(undisturbed, resumed):
+    for name in ("metrics.json", "history.csv", "config.json", "split.csv", "predictions.csv"):
+        assert (resumed.directory / name).read_bytes() == (undisturbed / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_the_same_files_are_there_and_nothing_half_written(undisturbed, resumed):
     names = [sorted(path.name for path in each.iterdir()) for each in (undisturbed, resumed.directory)]
     assert names[0] == names[1]
@@ -74,15 +79,13 @@ def test_the_same_files_are_there_and_nothing_half_written(undisturbed, resumed)
     assert exported[0] == exported[1]
 
 
+@pytest.mark.slow
 def test_sigterm_ends_it_with_one_line_that_says_how_to_go_on(resumed):
     (*_, line), code = resumed.terminated[0].strip().splitlines(), resumed.terminated[1]
     assert code == 130
+    assert resumed.killed[1] == -signal.SIGKILL
     expected = f"interrupted; the same command with --output-dir {resumed.directory} --resume goes on"
     assert line == f"ser-keras train: {expected}"
-
-
-def test_it_was_stopped_indeed(resumed):
-    assert resumed.between and resumed.killed[1] == -signal.SIGKILL
 
 
 def test_a_run_that_is_finished_says_so_and_stays_as_it_is(undisturbed, corpus, capsys):
