@@ -105,7 +105,7 @@ def test_a_loss_that_is_no_number_leaves_the_model_as_it_was(trained):
     model, _ = trained
     before = model.get_weights()
     waveforms, labels = np.random.default_rng(0).normal(size=(8, 8_000)).astype(np.float32), np.arange(8) % 3
-    with pytest.raises(InputError, match=r"became nan while refitting: refit_learning_rate=0\.001 may be too high"):
+    with pytest.raises(InputError, match=r"nan .*refit_learning_rate=0\.001"):
         refit_model(model, (waveforms, labels, np.full(8, np.nan, np.float32)), **QUICK)
     assert same(model.get_weights(), before)
 
