@@ -86,6 +86,7 @@ def test_results_are_those_of_the_predictor(recordings, exported):
     assert all("not audio that can be read" in row["error"] for row in errors)
 
 
+@pytest.mark.slow
 def test_files_and_a_model_that_only_beam_can_read_are_copied(recordings, exported):
     near, _ = score(f"{recordings}/*.wav", exported, recordings)
     far, errors = score(f"far://{recordings}/*.wav", f"far://{exported}", recordings)

@@ -58,6 +58,7 @@ def desk(tmp_path, corpus, restless_model, exported, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "*")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", sorted({name for name in PAGES if prose.blocks(PAGES[name], "python")} - RUN_ELSEWHERE)
 )

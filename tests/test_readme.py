@@ -64,6 +64,7 @@ def test_pictures_are_there_and_small():
     assert picture.read_bytes().startswith(b"\x89PNG") and picture.stat().st_size < 60_000
 
 
+@pytest.mark.slow
 def test_the_picture_is_drawn_by_its_script(exported, tmp_path):
     script = runpy.run_path(str(ROOT / "docs" / "timeline.py"))
     script["main"](["--run", str(exported), "--output", str(tmp_path / "timeline.png")])
