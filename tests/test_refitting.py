@@ -93,8 +93,8 @@ def test_the_file_holds_the_model_that_was_refitted(trained, tmp_path):
     assert same(load_model(tmp_path / "model.keras").get_weights(), model.get_weights())
 
 
-def test_a_run_that_was_stopped_while_refitting_ends_as_one_that_was_not(trained, corpus, tmp_path):
-    model, splits = trained
+def test_a_run_that_was_stopped_while_refitting_ends_as_one_that_was_not(corpus, tmp_path):
+    model, splits = train(corpus, tmp_path)
     refit_model(model, splits.train_and_val, **QUICK)
     again, splits = train(corpus, tmp_path, resume=True, seed=1)
     refit_model(again, splits.train_and_val, **QUICK)
