@@ -8,7 +8,7 @@ LATEST ?= .venv-latest
 
 RUN ?= $(shell ls -dt runs/*/ 2>/dev/null | head -n 1)
 
-.PHONY: help train test test-latest lint docs bench breakdown scaling parity fuzz stress golden picture serve clean
+.PHONY: help train test test-slow test-latest lint docs bench breakdown scaling parity fuzz stress golden picture serve clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,12 +17,17 @@ train: $(STAMP) ## Train on a synthetic corpus, score, export, predict
 	$(BIN)/python -m ser_keras.train $(ARGS)
 
 # Once a worker has crashed, pytest-xdist 3.8 may wait for ever (pytest-xdist#1378): no other takes its place.
-test: $(STAMP) ## Run the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0 $(ARGS)
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal --max-worker-restart 0
+
+test: $(STAMP) ## Run the tests, in about 6 minutes on 2 cores
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: $(STAMP) ## Run the slow tests: notebooks, site, browser, C, ONNX, several processes, kills
+	$(PYTEST) -m slow $(ARGS)
 
 # Python 3.13 brings TensorFlow 2.21 without tensorflow-io, as setup.cfg says.
 test-latest: $(STAMP) ## Run the tests on Python 3.13, and load models of each stack in the other
-	$(MAKE) VENV=$(LATEST) PYTHON=$(PYTHON_LATEST) test
+	$(MAKE) VENV=$(LATEST) PYTHON=$(PYTHON_LATEST) test test-slow
 	$(BIN)/python tests/stacks.py write $(LATEST)/old && $(LATEST)/bin/python tests/stacks.py read $(LATEST)/old
 	$(LATEST)/bin/python tests/stacks.py write $(LATEST)/new && $(BIN)/python tests/stacks.py read $(LATEST)/new
 	rm -r $(LATEST)/old $(LATEST)/new

@@ -1,7 +1,10 @@
 """Small things that many tests share: a corpus, a model that trains in seconds, WAV bytes."""
 
+import fcntl
 import io
 import os
+from contextlib import redirect_stdout
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -15,6 +18,7 @@ from ser_keras.model import ParallelModel
 from ser_keras.model.functionals_branch import fit_functionals_branch
 from ser_keras.pipeline.batches import labelled_batches
 from ser_keras.preprocessing import preprocess_data
+from ser_keras.serving.parity_check import Agreement
 from ser_keras.synthetic import make_corpus
 
 SMALL = ModelConfig(
@@ -29,9 +33,30 @@ SMALL = ModelConfig(
 
 
 def pytest_configure(config):
-    """Give each worker a cache of numba's own: two that compile the same function at once may crash (numba#10128)."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-    os.environ["NUMBA_CACHE_DIR"] = str(config.cache.mkdir(f"numba-{worker}"))
+    """Give each worker a numba cache of its own (numba#10128) and one thread, as the workers already fill the cores."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    os.environ["NUMBA_CACHE_DIR"] = str(config.cache.mkdir(f"numba-{worker or 'main'}"))
+    if worker:
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def make_once(tmp_path_factory):
+    """Return a function from a name and `make(folder)` to the folder, which one worker fills for all."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def once(name, make):
+        folder, done = base / name, base / f"{name}.done"
+        with (base / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the others wait; the end of the block releases it
+            if not done.exists():
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return once
 
 
 @pytest.fixture(autouse=True)
@@ -39,15 +64,32 @@ def _seeded():
     keras.utils.set_random_seed(0)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _unchecked_exports():
+    """Skip the check of exports in a fresh process; tests/test_export.py turns it on again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ser_keras.export.check_export", lambda *_: Agreement(0.0, 1e-5, "CPU"))
+        yield
+
+
 @pytest.fixture(scope="session")
-def corpus(tmp_path_factory):
+def corpus(make_once):
     """A folder with 4 speakers, 3 emotions, 4 clips of each: 48 clips."""
-    return make_corpus(
-        tmp_path_factory.mktemp("synthetic") / "corpus",
-        num_speakers=4,
-        clips_per_emotion=4,
-        emotions=("neutral", "sad", "angry"),
-    )
+    options = {"num_speakers": 4, "clips_per_emotion": 4, "emotions": ("neutral", "sad", "angry")}
+    return make_once("synthetic", lambda folder: make_corpus(folder / "corpus", **options)) / "corpus"
+
+
+@pytest.fixture(scope="session")
+def trained_run(corpus, make_once, _unchecked_exports):
+    """The directory of a run of `ser-keras train` with `QUICK`, and what it printed; tests must not change it."""
+    from command_line import QUICK, main  # it needs `SMALL` of this module
+
+    def make(folder):
+        with (folder / "printed.txt").open("w") as printed, redirect_stdout(printed):
+            assert main(["train", "--dataset-path", str(corpus), "--output-dir", str(folder / "run"), *QUICK]) == 0
+
+    folder = make_once("trained", make)
+    return SimpleNamespace(directory=folder / "run", printed=(folder / "printed.txt").read_text())
 
 
 @pytest.fixture
@@ -76,10 +118,11 @@ def restless_model(corpus):
 
 
 @pytest.fixture(scope="session")
-def exported(restless_model, tmp_path_factory):
+def exported(restless_model, make_once, _unchecked_exports):
     """The folder of version 1 of `restless_model`; longer recordings than 20 s are too long for it."""
     config = ExportConfig(max_seconds=20.0, max_timeline_seconds=60.0, batch_sizes=(1, 4))
-    return export_model(restless_model, tmp_path_factory.mktemp("models") / "ser", config=config)
+    folder = make_once("models", lambda folder: export_model(restless_model, folder / "ser", config=config))
+    return folder / "ser" / "1"
 
 
 @pytest.fixture(scope="session")

@@ -86,6 +86,7 @@ def test_results_are_those_of_the_predictor(recordings, exported):
     assert all("not audio that can be read" in row["error"] for row in errors)
 
 
+@pytest.mark.slow
 def test_files_and_a_model_that_only_beam_can_read_are_copied(recordings, exported):
     near, _ = score(f"{recordings}/*.wav", exported, recordings)
     far, errors = score(f"far://{recordings}/*.wav", f"far://{exported}", recordings)
@@ -111,6 +112,7 @@ def test_a_directory_without_an_export_stops_the_pipeline(recordings):
     assert InputError.__name__ in repr(error.value) + str(error.value)
 
 
+@pytest.mark.slow
 def test_the_program_of_the_documentation_runs_as_printed(recordings, exported, tmp_path_factory):
     """Its command, with the recordings and the export of this test, and without processes of its own."""
     root = Path(__file__).parents[1]

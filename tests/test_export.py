@@ -37,12 +37,19 @@ np.save(sys.argv[2], served(audio_bytes=tf.constant(contents))["probabilities"].
 """
 
 
+@pytest.fixture(autouse=True)
+def _checked(monkeypatch):
+    """Look at what is written, which all other tests skip."""
+    monkeypatch.setattr(export, "check_export", export_check.check_export)
+
+
 @pytest.fixture
 def unchecked(monkeypatch):
     """Skip the check of the export, which takes another process."""
     monkeypatch.setattr(export, "check_export", lambda *_: export_check.Agreement(0.0, 1e-5, "CPU"))
 
 
+@pytest.mark.slow
 def test_the_export_alone_gives_what_evaluate_model_gave(restless_model, exported, splits, tmp_path):
     report = evaluate_model(restless_model, splits.test)
     paths = [str(each.path) for each in splits.split.test]
@@ -159,6 +166,7 @@ def test_an_existing_version_is_never_overwritten(restless_model, exported):
     assert sorted(path.stat().st_mtime_ns for path in exported.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_an_export_that_gives_something_else_is_refused(restless_model, exported):
     kernel = restless_model.get_layer("logits").kernel
     kernel.assign(kernel * 1.01)
@@ -169,6 +177,7 @@ def test_an_export_that_gives_something_else_is_refused(restless_model, exported
         kernel.assign(kernel / 1.01)
 
 
+@pytest.mark.slow
 def test_an_export_within_the_tolerance_passes(restless_model, exported):
     found = export_check.check_export(restless_model, exported)
     assert found.difference <= found.tolerance and (found.tolerance, found.device) == (1e-5, "CPU")
@@ -253,6 +262,7 @@ def test_a_graph_that_runs_python_is_refused(restless_model, tmp_path):
         export_check.check_export(restless_model, tmp_path / "1")
 
 
+@pytest.mark.slow
 def test_a_graph_that_tensorflow_alone_cannot_load_is_refused(restless_model, exported, tmp_path):
     shutil.copytree(exported, tmp_path / "1")
     shutil.rmtree(tmp_path / "1" / "variables")

@@ -42,10 +42,12 @@ def test_importing_the_client_loads_neither_tensorflow_nor_a_transport():
     assert loaded.isdisjoint((HEAVY - {"soundfile"}) | {"requests", "grpc", "google"})
 
 
+@pytest.mark.slow
 def test_importing_the_command_line_loads_no_heavy_library():
     assert loaded_by("import ser_keras.cli").isdisjoint(HEAVY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "arguments"),
     [("ser_keras.train", ["--help"]), ("ser_keras", ["--help"]), ("ser_keras", ["predict", "--help"])],
@@ -55,5 +57,6 @@ def test_asking_for_help_loads_no_heavy_library(module, arguments):
     assert loaded_by(statement).isdisjoint(HEAVY)
 
 
+@pytest.mark.slow
 def test_a_heavy_library_would_be_seen():
     assert "matplotlib" in loaded_by("import ser_keras.plots")

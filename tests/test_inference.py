@@ -257,7 +257,7 @@ def test_a_large_file_without_audio_is_not_read(predictor, tmp_path, monkeypatch
 
 @pytest.mark.parametrize(
     ("sample_rate", "seconds", "block"),
-    [(16_000, 6.0, 1_600), (16_000, 5.3, 777), (48_000, 4.21, 4_800), (44_100, 7.77, 100_000), (8_000, 1.2, 160)],
+    [(16_000, 5.3, 777), (44_100, 7.77, 100_000), (8_000, 1.2, 160)],
 )
 def test_a_stream_gives_what_the_timeline_gives(predictor, noise, tmp_path, sample_rate, seconds, block):
     samples = noise(round(seconds * sample_rate))

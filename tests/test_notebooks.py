@@ -1,6 +1,5 @@
 """The notebooks run from top to bottom, and are kept without what a run leaves in them."""
 
-import functools
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +10,8 @@ from nbclient import NotebookClient
 from serving_double import ServingDouble, warm_up
 
 import ser_keras
+
+pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(ser_keras.__file__).parents[1]
 NOTEBOOKS = {path.stem: path for path in sorted((REPOSITORY / "notebooks").glob("*.ipynb"))}
@@ -50,15 +51,15 @@ def lead_to(notebook, server, clip):
 
 
 @pytest.fixture(scope="module")
-def executed(exported, corpus, tmp_path_factory):
+def executed(exported, corpus, make_once):
     """Return a function from a name to the notebook after a run in an empty working directory, and that directory.
 
     Where a notebook asks a server, one of another model of the same emotions answers.
     """
 
-    @functools.cache
-    def run(name):
-        directory, scratch = tmp_path_factory.mktemp(name), tmp_path_factory.mktemp("scratch")
+    def execute(name, folder):
+        directory, scratch = folder / "work", folder / "scratch"
+        directory.mkdir(), scratch.mkdir()
         notebook = read(name)
         resources = {"metadata": {"path": str(directory)}}
         with pytest.MonkeyPatch.context() as patch, ServingDouble(exported) as server:
@@ -67,7 +68,12 @@ def executed(exported, corpus, tmp_path_factory):
             patch.setenv("NO_PROXY", "*")
             lead_to(notebook, server, next(corpus.rglob("*.wav")))
             NotebookClient(notebook, timeout=600, allow_errors=True, resources=resources).execute()
-        return SimpleNamespace(notebook=notebook, directory=directory)
+        nbformat.write(notebook, folder / "executed.ipynb")
+
+    def run(name):
+        folder = make_once(name, lambda folder: execute(name, folder))
+        notebook = nbformat.read(folder / "executed.ipynb", as_version=4)
+        return SimpleNamespace(notebook=notebook, directory=folder / "work")
 
     return run
 

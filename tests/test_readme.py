@@ -31,6 +31,7 @@ def curl_block():
     return block
 
 
+@pytest.mark.slow
 def test_the_python_story_runs_and_its_export_answers_curl(tmp_path, monkeypatch, capsys):
     """All blocks, in order, in one folder; only the name of the dataset is ours."""
     corpus = make_corpus(tmp_path / "path" / "to" / "dataset", num_speakers=3, clips_per_emotion=1)
@@ -54,6 +55,7 @@ def test_pictures_are_there_and_small():
     assert picture.read_bytes().startswith(b"\x89PNG") and picture.stat().st_size < 60_000
 
 
+@pytest.mark.slow
 def test_the_picture_is_drawn_by_its_script(exported, corpus, tmp_path):
     script = runpy.run_path(str(ROOT / "docs" / "timeline.py"))
     recordings = map(str, sorted(corpus.rglob("01_*.wav"))[:4])

@@ -1,5 +1,7 @@
 """A trained model that is trained further, on its validation recordings too."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -23,9 +25,18 @@ def train(corpus, folder, *, resume=False, seed=0):
     return model, splits
 
 
+@pytest.fixture(scope="module")
+def trained_once(corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    return *train(corpus, folder), folder
+
+
 @pytest.fixture
-def trained(corpus, tmp_path):
-    return train(corpus, tmp_path)
+def trained(trained_once, tmp_path):
+    """A copy of the trained model with its data, and its files in `tmp_path`."""
+    model, splits, folder = trained_once
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    return model.copy(), splits
 
 
 def same(weights, others):
@@ -73,8 +84,8 @@ def test_the_file_holds_the_model_that_was_refitted(trained, tmp_path):
     assert same(load_model(tmp_path / "model.keras").get_weights(), model.get_weights())
 
 
-def test_a_run_that_was_stopped_while_refitting_ends_as_one_that_was_not(trained, corpus, tmp_path):
-    model, splits = trained
+def test_a_run_that_was_stopped_while_refitting_ends_as_one_that_was_not(corpus, tmp_path):
+    model, splits = train(corpus, tmp_path)
     refit_model(model, splits.train_and_val, **QUICK)
     again, splits = train(corpus, tmp_path, resume=True, seed=1)
     refit_model(again, splits.train_and_val, **QUICK)
@@ -85,7 +96,7 @@ def test_a_loss_that_is_no_number_leaves_the_model_as_it_was(trained):
     model, _ = trained
     before = model.get_weights()
     waveforms, labels = np.random.default_rng(0).normal(size=(8, 8_000)).astype(np.float32), np.arange(8) % 3
-    with pytest.raises(InputError, match=r"became nan while refitting: refit_learning_rate=0\.001 may be too high"):
+    with pytest.raises(InputError, match=r"nan .*refit_learning_rate=0\.001"):
         refit_model(model, (waveforms, labels, np.full(8, np.nan, np.float32)), **QUICK)
     assert same(model.get_weights(), before)
 

@@ -59,18 +59,3 @@ def test_the_job_of_kubernetes(run_script, monkeypatch):
     workers = check_workers(printed, 3, monkeypatch)
     port = service["spec"]["ports"][0]["port"]
     assert workers == tuple(f"{name}-{index}.{pod['subdomain']}:{port}" for index in range(3))
-
-
-@pytest.mark.parametrize("code", [0, 75])
-def test_the_batch_script_of_slurm(run_script, monkeypatch, code):
-    (script,) = blocks("bash")
-    programs = {
-        "ser-keras": f"{SAY}exit {code}",
-        "scontrol": '[ "$1" = show ] && printf "node7\\nnode9\\n" || echo "$@"',
-        "srun": 'shift; for SLURM_PROCID in 0 1; do export SLURM_PROCID; "$@" || code=$?; done; exit ${code:-0}',
-    }
-    done = run_script(script, programs, SLURM_JOB_ID="20123", SLURM_JOB_NODELIST="node[7,9]")
-    lines = done.stdout.splitlines()
-    assert done.returncode == code
-    assert lines[4:] == (["requeue 20123"] if code == 75 else [])
-    assert check_workers("\n".join(lines[:4]), 2, monkeypatch) == ("node7:20123", "node9:20123")

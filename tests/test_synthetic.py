@@ -91,6 +91,7 @@ def test_every_style_gives_finite_float32(emotion, sample_rate):
     assert np.isfinite(clip).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gender", ["female", "male"])
 def test_angry_and_happy_speech_is_higher_than_sad_speech_of_the_same_voice(gender):
     voice = draw_voice(gender, np.random.default_rng(3))
@@ -100,12 +101,14 @@ def test_angry_and_happy_speech_is_higher_than_sad_speech_of_the_same_voice(gend
     assert pitch["happy"] > 1.15 * pitch["sad"]
 
 
+@pytest.mark.slow
 def test_the_pitch_is_that_of_the_voice():
     voice = draw_voice("male", np.random.default_rng(0))
     pitch = median_pitch(synthesize_clip("neutral", voice, np.random.default_rng(1)))
     assert abs(12 * np.log2(pitch / voice.pitch_hz)) < 3  # semitones: the accents move the median
 
 
+@pytest.mark.slow
 def test_angry_speech_is_louder_and_brighter_than_sad_speech():
     voice = draw_voice("female", np.random.default_rng(5))
     angry, sad = (synthesize_clip(name, voice, np.random.default_rng(6)) for name in ("angry", "sad"))
@@ -113,6 +116,7 @@ def test_angry_speech_is_louder_and_brighter_than_sad_speech():
     assert brightness_db(angry) > brightness_db(sad) + 3
 
 
+@pytest.mark.slow
 def test_vowels_have_the_formants_of_their_names():
     voice = draw_voice("male", np.random.default_rng(0))
     clips = {
@@ -125,6 +129,7 @@ def test_vowels_have_the_formants_of_their_names():
     assert energies["i"] > 2 * max(energies["a"], energies["u"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sample_rate", [22050, 48000])
 def test_every_recorder_has_the_same_bandwidth(sample_rate):
     rng = np.random.default_rng(0)

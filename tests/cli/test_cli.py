@@ -26,16 +26,13 @@ from ser_keras.model import load_model
 from ser_keras.preprocessing import preprocess_data
 
 
-@pytest.fixture(scope="module")
-def trained(corpus, tmp_path_factory):
+@pytest.fixture
+def trained(trained_run):
     """A run directory that the command line made, and what it printed."""
-    directory = tmp_path_factory.mktemp("runs") / "run"
-    with redirect_stdout(io.StringIO()) as printed:
-        assert main(["train", "--dataset-path", str(corpus), "--output-dir", str(directory), *QUICK]) == 0
-    return SimpleNamespace(directory=directory, printed=printed.getvalue())
+    return trained_run
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def run(trained):
     return trained.directory
 
@@ -145,17 +142,20 @@ def segments(noise, tmp_path_factory):
     return SimpleNamespace(directory=folder / "run", printed=printed.getvalue())
 
 
+@pytest.mark.slow
 def test_the_result_is_json(segments):
     result = json.loads(segments.printed)
     assert result["run_directory"] == str(segments.directory)
     assert result["metrics"]["emotions"] == ["happy", "sad"]
 
 
+@pytest.mark.slow
 def test_rejected_files_are_listed(segments):
     (row,) = read_csv(segments.directory / "rejected.csv")
     assert row["path"].endswith("broken.wav") and row["reason"]
 
 
+@pytest.mark.slow
 def test_segments_of_long_files_train_as_well(segments):
     rows = read_csv(segments.directory / "split.csv")
     assert {(row["start_seconds"], row["end_seconds"]) for row in rows} == {("0.0", "1.0"), ("1.0", "2.0")}
@@ -279,6 +279,7 @@ def test_an_unknown_flag_is_one_line_and_exit_code_2(capsys):
     assert len(capsys.readouterr().err.strip().split("\n")) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["-m", "ser_keras.train"], ["-m", "ser_keras", "train"]])
 def test_every_entry_has_the_same_help(command):
     done = subprocess.run([sys.executable, *command, "--help"], capture_output=True, text=True, check=True)
@@ -331,6 +332,7 @@ def test_export_refuses_windows_that_leave_gaps(run, tmp_path, capsys):
     assert "hop_seconds=5.0" in line and "window_seconds=3.0" in line
 
 
+@pytest.mark.slow
 def test_convert_writes_files_and_prints_the_table(run, tmp_path, capsys):
     directory = tmp_path / "small"
     assert main(["convert", "--run", str(run), "--output-dir", str(directory), "--formats", "tflite"]) == 0

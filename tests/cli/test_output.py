@@ -120,6 +120,7 @@ def test_an_interruption_is_130(verb, capsys):
     assert capsys.readouterr().err == "ser-keras convert: interrupted\n"
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_fault():
     code = "import sys; from ser_keras.cli import main; sys.exit(main(['download', '--list']))"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -48,6 +48,7 @@ def sweep(num_samples):
     return (np.sin(2 * np.pi * (100 + 1_000 * time) * time) * np.exp(-2 * time)).astype(np.float32)[None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("num_samples", [100, 8_000, 20_319, 96_000])
 def test_a_file_gives_what_the_live_model_gives(model, converted, file, num_samples):
@@ -59,6 +60,7 @@ def test_a_file_gives_what_the_live_model_gives(model, converted, file, num_samp
         np.testing.assert_allclose(given[name], live[name], atol=TOLERANCES[precision], err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", FILES)
 def test_samples_behind_the_clip_are_ignored(converted, file):
     clip = sweep(9_001)
@@ -67,6 +69,7 @@ def test_samples_behind_the_clip_are_ignored(converted, file):
     np.testing.assert_allclose(padded["probabilities"], alone["probabilities"], atol=TOLERANCES["float32"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["model_float32.tflite", "model_float32.onnx"])
 @pytest.mark.parametrize(("length", "taken_for"), [(99_999, 9_001), (-5, 0)])
 def test_a_length_that_cannot_be_is_the_nearest_that_can(converted, file, length, taken_for):
@@ -75,6 +78,7 @@ def test_a_length_that_cannot_be_is_the_nearest_that_can(converted, file, length
     np.testing.assert_array_equal(given["probabilities"], nearest["probabilities"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["model_float32.onnx", "model_float16.onnx"])
 def test_onnx_takes_batches(converted, file, noise):
     batch = np.stack([noise(12_000), noise(12_000, seed=1)])
@@ -85,6 +89,7 @@ def test_onnx_takes_batches(converted, file, noise):
         np.testing.assert_allclose(together[row], alone[0], atol=TOLERANCES["float32"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_tensorflow_lite_needs_its_own_operations_only(converted, precision, capsys):
     tf.lite.experimental.Analyzer.analyze(str(converted[0] / f"model_{precision}.tflite"))
@@ -93,6 +98,7 @@ def test_tensorflow_lite_needs_its_own_operations_only(converted, precision, cap
     assert "Flex" not in listing and "CUSTOM" not in listing.upper()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_onnx_needs_standard_operations_only(converted, precision):
     import onnx
@@ -103,11 +109,13 @@ def test_onnx_needs_standard_operations_only(converted, precision):
     assert {each.version for each in model.opset_import if not each.domain} == {17}
 
 
+@pytest.mark.slow
 def test_a_lower_precision_is_a_smaller_file(converted):
     float32, float16, int8 = ((converted[0] / f"model_{precision}.tflite").stat().st_size for precision in PRECISIONS)
     assert int8 < float16 < float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float16", "int8"])
 def test_onnx_stores_weights_in_the_precision_and_features_in_float32(converted, precision):
     import onnx
@@ -119,6 +127,7 @@ def test_onnx_stores_weights_in_the_precision_and_features_in_float32(converted,
     assert largest.data_type == onnx.TensorProto.FLOAT and list(largest.dims) == [514, 1, 1, 512]
 
 
+@pytest.mark.slow
 def test_onnx_carries_names_and_recipe(model, converted):
     import onnxruntime
 
@@ -129,6 +138,7 @@ def test_onnx_carries_names_and_recipe(model, converted):
     assert [each.shape for each in session.get_inputs()] == [["batch", "time"], ["batch"]]
 
 
+@pytest.mark.slow
 def test_names_and_recipe_are_beside_the_files(model, converted):
     facts = json.loads((converted[0] / "model.json").read_text())
     assert (converted[0] / "labels.txt").read_text() == "neutral\nsad\nangry\n"
@@ -137,6 +147,7 @@ def test_names_and_recipe_are_beside_the_files(model, converted):
     assert facts["outputs"]["probabilities"]["shape"] == ["batch", 3]
 
 
+@pytest.mark.slow
 def test_the_table_is_beside_the_files(converted):
     directory, rows = converted
     assert [(row.format, row.precision) for row in rows] == [
@@ -162,6 +173,7 @@ def test_the_model_is_left_as_it_was(small_model, noise, tmp_path, monkeypatch):
     small_model.save(tmp_path / "model.keras")
 
 
+@pytest.mark.slow
 def test_a_failed_conversion_names_its_operations_and_leaves_the_others(model, tmp_path, monkeypatch, capfd, caplog):
     monkeypatch.setattr(conversion, "PRECISIONS", ("float32",))
     monkeypatch.setitem(graph._FRONT_ENDS, "onnx", LogMelSpectrogram.from_config)
@@ -182,6 +194,7 @@ def test_nothing_is_left_where_nothing_converts(model, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_conversion_that_gives_something_else_is_no_conversion(small_model, tmp_path, monkeypatch):
     monkeypatch.setattr(conversion, "PRECISIONS", ("float32", "int8"))
     other = {"tflite": lambda config: graph._Float32LogMel.from_config({**config, "log_offset": 1e-3})}
@@ -201,6 +214,7 @@ def test_a_full_disk_is_one_line(model, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_existing_directory_is_refused(model, converted):
     with pytest.raises(InputError, match="ser: exists already; give another directory"):
         convert_model(model, converted[0])

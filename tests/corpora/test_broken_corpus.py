@@ -9,6 +9,8 @@ from command_line import QUICK
 
 from ser_keras.cli import main
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from command_line import fails
 from conftest import SMALL
 
 from ser_keras import __version__, crossval, preprocessing
@@ -40,13 +42,18 @@ def read_csv(path):
 
 
 @pytest.fixture(scope="module")
-def run(corpus, tmp_path_factory):
+def run(corpus, make_once):
     """Two folds of two speakers, trained and scored indeed."""
-    directory = tmp_path_factory.mktemp("crossval") / "run"
-    lines = []
     options = {"protocol": "folds", "num_folds": 2, "seeds": (1,)}
-    result = cross_validate(corpus, directory, echo=lines.append, **options, **SETTINGS)
-    return SimpleNamespace(directory=directory, result=result, lines=lines, options=options)
+
+    def make(folder):
+        lines = []
+        result = cross_validate(corpus, folder / "run", echo=lines.append, **options, **SETTINGS)
+        (folder / "result.pickle").write_bytes(pickle.dumps({"result": result, "lines": lines}))
+
+    folder = make_once("crossval", make)
+    made = pickle.loads((folder / "result.pickle").read_bytes())
+    return SimpleNamespace(directory=folder / "run", options=options, **made)
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +140,7 @@ def test_every_clip_is_predicted_once_for_each_seed(corpus, tmp_path, stubbed):
     clips = sorted(str(path) for path in corpus.rglob("*.wav"))
     for seed in ("0", "7"):
         assert sorted(row["path"] for row in rows if row["seed"] == seed) == clips
+    assert len({row["probability_sad"] for row in rows}) == len(rows)  # every seed and fold draws its own
 
 
 def test_a_prediction_is_the_most_probable_emotion_and_its_label_that_of_the_file(run):
@@ -161,6 +169,7 @@ def test_the_figures_are_those_of_the_predictions(corpus, tmp_path, stubbed):
     assert metrics["mean_fold_uar"] == pytest.approx(np.mean([fold["uar"] for fold in metrics["folds"]]))
 
 
+@pytest.mark.slow
 def test_a_fold_is_scored_as_train_and_evaluate_score_it(run, recordings):
     """The same steps by hand for the last fold give the same figures."""
     config = CrossvalConfig(**run.options)
@@ -175,14 +184,6 @@ def test_a_fold_is_scored_as_train_and_evaluate_score_it(run, recordings):
     np.testing.assert_allclose(last.report.probabilities, report.probabilities, atol=1e-5)
     assert last.row.validation_uar == pytest.approx(history.history["val_uar"][-1])
     assert last.row.num_weights == model.count_params()
-
-
-def test_every_seed_and_fold_draws_its_own_weights():
-    kernels = []
-    for seed, fold in ((0, 1), (0, 2), (1, 1), (0, 1)):
-        crossval._forget_what_ran_before(seed, fold)
-        kernels.append(crossval.ParallelModel(3, config=SMALL).get_layer("logits").kernel.numpy())
-    assert [np.array_equal(kernels[0], each) for each in kernels] == [True, False, False, True]
 
 
 def test_each_seed_carves_other_validation_speakers_out_of_the_training_speakers(corpus, tmp_path, stubbed):
@@ -227,14 +228,14 @@ def test_the_random_protocol_shares_speakers_and_says_so(corpus, tmp_path, stubb
 
 
 def test_the_random_protocol_warns_while_it_runs(corpus, tmp_path, stubbed):
-    with pytest.warns(match="random folds: every speaker can be in train and in test"):
+    with pytest.warns(match="random folds"):
         cross_validate(corpus, tmp_path / "run", protocol="random", num_folds=2, seeds=(0,), **QUIET)
 
 
 @pytest.mark.parametrize(("patience", "kept"), [(0, (0.5, 3, 3)), (2, (0.75, 2, 3))])
-def test_validation_only_never_scores_a_test_side(corpus, tmp_path, stubbed, monkeypatch, patience, kept):
-    monkeypatch.setattr(crossval, "evaluate_model", lambda *_: pytest.fail("a test side was scored"))
-    monkeypatch.setattr(crossval, "refit_model", lambda *_, **__: pytest.fail("a validation side was trained on"))
+def test_validation_only_never_scores_a_test_set(corpus, tmp_path, stubbed, monkeypatch, patience, kept):
+    monkeypatch.setattr(crossval, "evaluate_model", lambda *_: pytest.fail("a test set was scored"))
+    monkeypatch.setattr(crossval, "refit_model", lambda *_, **__: pytest.fail("a validation set was trained on"))
     settings = {"validation_only": True, "seeds": (0, 1), "patience": patience}
     result = cross_validate(corpus, tmp_path / "run", **settings, **QUIET)
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
@@ -328,6 +329,7 @@ def test_a_file_that_was_being_written_when_the_run_was_killed_is_not_read(corpu
     assert len(stubbed) == 4
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_at_the_fold_it_was_in(run, corpus, tmp_path):
     """The process gets SIGKILL during the second fold; the figures are those of the run that was left alone."""
     flags = [
@@ -356,10 +358,10 @@ def test_a_run_that_was_killed_goes_on_at_the_fold_it_was_in(run, corpus, tmp_pa
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epochs": 2}, "epochs was 1 when the run was begun and is 2 now"),
-        ({"seeds": (0, 2)}, r"seeds was \[1\] when the run was begun and is \[0, 2\] now"),
-        ({"protocol": "loso"}, "protocol was 'folds' when the run was begun and is 'loso' now"),
-        ({"num_mel_bins": 32}, "num_mel_bins was 64 when"),
+        ({"epochs": 2}, "epochs was 1 .* is 2 now"),
+        ({"seeds": (0, 2)}, r"seeds was \[1\] .* is \[0, 2\] now"),
+        ({"protocol": "loso"}, "protocol was 'folds' .* is 'loso' now"),
+        ({"num_mel_bins": 32}, "num_mel_bins was 64"),
     ],
 )
 def test_other_settings_are_refused_by_name(run, corpus, changes, message):
@@ -374,7 +376,7 @@ def test_another_version_does_not_go_on(run, corpus, monkeypatch):
 
 
 def test_another_corpus_is_refused_by_name(run, corpus):
-    with pytest.raises(InputError, match=r"dataset_path was .* when the run was begun"):
+    with pytest.raises(InputError, match="dataset_path was "):
         cross_validate(corpus.parent, run.directory, resume=True, **run.options, **SETTINGS, **QUIET)
 
 
@@ -382,18 +384,18 @@ def test_recordings_that_changed_are_refused_by_name(run, corpus, recordings, mo
     changed = recordings.utterances[5]
     other = replace(recordings, fingerprints={**recordings.fingerprints, changed: "another sound"})
     monkeypatch.setattr(crossval, "read_recordings", lambda *_, **__: other)
-    with pytest.raises(InputError, match=rf"folds\.csv: the recordings .* have changed .*, first {changed.path}"):
+    with pytest.raises(InputError, match=rf"folds\.csv: .* {changed.path}"):
         cross_validate(corpus, run.directory, resume=True, **run.options, **SETTINGS, **QUIET)
 
 
 def test_without_resume_a_directory_that_holds_something_is_refused(run, corpus):
-    with pytest.raises(InputError, match=f"{run.directory}: exists already"):
+    with pytest.raises(InputError, match=f"{run.directory}: "):
         cross_validate(corpus, run.directory, **run.options, **SETTINGS, **QUIET)
 
 
 def test_something_else_is_not_resumed(corpus, tmp_path):
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(InputError, match=f"{tmp_path}: holds no run that could be resumed"):
+    with pytest.raises(InputError, match=f"{tmp_path}: "):
         cross_validate(corpus, tmp_path, resume=True, **QUIET)
 
 
@@ -405,17 +407,17 @@ def test_a_damaged_fold_is_refused_by_name(corpus, tmp_path, stubbed):
     cross_validate(corpus, tmp_path / "run", seeds=(0,), **QUIET)
     path = tmp_path / "run" / "folds" / "seed_0_fold_02.json"
     path.write_text('{"row": {}}')
-    with pytest.raises(InputError, match=rf"{path.name}: is damaged .* remove it, and the fold is trained again"):
+    with pytest.raises(InputError, match=rf"{path.name}: .* remove it"):
         cross_validate(corpus, tmp_path / "run", seeds=(0,), resume=True, **QUIET)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"epoch": 3}, "no settings of cross_validate: epoch; expected crossval, data, audio, model, training, or"),
-        ({"seed": 3}, "seed=3: cross_validate takes protocol, folds and seeds instead"),
-        ({"split": "random"}, "split='random': cross_validate takes protocol"),
-        ({"seeds": (0, 0)}, r"seeds=\(0, 0\): expected different numbers"),
+        ({"epoch": 3}, "cross_validate: epoch; expected crossval, data"),
+        ({"seed": 3}, "seed=3: .* seeds instead"),
+        ({"split": "random"}, "split='random': .* protocol"),
+        ({"seeds": (0, 0)}, r"seeds=\(0, 0\): expected different"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_and_nothing_is_left(corpus, tmp_path, settings, message):
@@ -434,7 +436,7 @@ def test_data_that_cannot_be_used_leave_nothing(tmp_path, resume):
 
 def test_folds_that_do_not_fit_are_refused_before_anything_is_decoded(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(preprocessing, "load_recordings", lambda *_, **__: pytest.fail("the recordings were decoded"))
-    with pytest.raises(InputError, match=r"ravdess_6_folds\.csv, line \d+: speaker .* is not in the data"):
+    with pytest.raises(InputError, match=r"ravdess_6_folds\.csv, line \d+"):
         cross_validate(corpus, tmp_path / "run", protocol="folds", folds="ravdess", **QUIET)
 
 
@@ -448,10 +450,12 @@ def test_a_file_of_folds_may_name_a_recording_that_is_broken(corpus, tmp_path, s
     assert sum(row.num_clips for row in result.rows) == len(usable)
 
 
-def test_one_emotion_is_refused(tmp_path, noise):
-    clips = [Utterance(Path(f"{speaker}.wav"), "sad", speaker, "own") for speaker in "abc"]
-    with pytest.raises(InputError, match="all 3 recordings are labelled alike"):
-        crossval._make_folds(clips, config=CrossvalConfig(), val_fraction=0.15)
+def test_one_emotion_is_refused(corpus, tmp_path, stubbed, recordings, monkeypatch):
+    alike = spoken(recordings, _01="sad", _02="sad", _03="sad", _04="sad")
+    monkeypatch.setattr(crossval, "read_recordings", lambda *_, **__: alike)
+    with pytest.raises(InputError, match="all 48 recordings"):
+        cross_validate(corpus, tmp_path / "run", seeds=(0,), **QUIET)
+    assert stubbed == []
 
 
 # === the figures by hand ===
@@ -515,7 +519,7 @@ def test_more_seeds_of_the_same_predictions_make_the_interval_no_narrower():
 def test_without_speakers_there_is_no_interval_and_the_reason_is_told():
     result = made_up(speakers=(None,), seeds=1)
     assert result.interval_95 is None
-    assert "speakers are unknown" in result.to_dict()["interval_note"] and "speakers are unknown" in str(result)
+    assert "unknown" in result.to_dict()["interval_note"] and "unknown" in str(result)
 
 
 def test_the_line_of_a_fold_shows_its_figures():
@@ -540,12 +544,8 @@ def test_the_command_names_what_is_missing(capsys):
 
 def test_a_refusal_is_one_line(corpus, tmp_path, capsys):
     (tmp_path / "file").touch()
-    assert main(["crossval", "--dataset-path", str(corpus), "--output-dir", str(tmp_path)]) == 2
-    assert (
-        capsys.readouterr().err
-        == f"ser-keras crossval: {tmp_path}: exists already; a run is never overwritten, "
-        + ("give another --output-dir\n")
-    )
+    line = fails(capsys, "crossval", "--dataset-path", corpus, "--output-dir", tmp_path)
+    assert str(tmp_path) in line and "give another --output-dir" in line
 
 
 def test_settings_of_the_split_are_no_flags(capsys):

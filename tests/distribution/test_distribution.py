@@ -130,6 +130,7 @@ def check_facts(*facts):
         assert one["epochs"] == 2
 
 
+@pytest.mark.slow
 def test_two_devices_train_one_model(corpus, tmp_path):
     words = [*map(str, command(2, tmp_path / "run", corpus, "mirrored"))]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -138,6 +139,7 @@ def test_two_devices_train_one_model(corpus, tmp_path):
     assert (tmp_path / "run" / "metrics.json").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_model_and_the_chief_alone_writes(corpus, tmp_path):
     log, run = tmp_path / "log", tmp_path / "run"
     workers = start_workers(command(1, run, corpus, "multiworker"), 2, log)
@@ -149,6 +151,7 @@ def test_two_processes_train_one_model_and_the_chief_alone_writes(corpus, tmp_pa
     assert len(list((run / "tensorboard").rglob("events.*"))) == 2  # the chief's, of training and of validation
 
 
+@pytest.mark.slow
 def test_workers_that_read_other_data_all_stop_with_one_line(tmp_path):
     program = tmp_path / "compare.py"
     program.write_text(

@@ -25,6 +25,7 @@ def log_mel(waveform, num_samples=None, **recipe):
     return layer(waveform, np.array(lengths, np.int32)).numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: f"{recipe.sample_rate}-{recipe.fft_length}")
 @pytest.mark.parametrize("num_samples", [16_000, 16_001, 5_119, 1_025])
 def test_equals_librosa(recipe, num_samples, noise):

@@ -282,6 +282,7 @@ for _ in range(20):
 """
 
 
+@pytest.mark.slow
 def test_two_runs_that_make_and_lose_one_cache_do_not_harm_each_other(tmp_path, noise):
     for number in range(30):
         soundfile.write(tmp_path / f"{number}.wav", noise(3_200, seed=number), 16_000)

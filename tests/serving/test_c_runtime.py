@@ -4,6 +4,8 @@ import c_runtime
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run_c(exported, tmp_path_factory):

