@@ -35,7 +35,7 @@ TINY = ModelConfig(
 )
 
 
-ALONE = ("--statistics-share", "0")
+ALONE = ("--fusion-weight", "0")
 
 
 def flags(config):

@@ -39,6 +39,15 @@ def trained(trained_once, tmp_path):
     return model.copy(), splits
 
 
+@pytest.fixture(scope="module")
+def refitted(trained_once, tmp_path_factory):
+    """The trained model, a copy that was trained on, and the folder of the copy."""
+    model, splits, _ = trained_once
+    copy, folder = model.copy(), tmp_path_factory.mktemp("refitted")
+    refit_model(copy, splits.train_and_val, output_dir=folder, **QUICK)
+    return model, copy, folder
+
+
 def same(weights, others):
     return all(np.array_equal(ours, theirs) for ours, theirs in zip(weights, others, strict=True))
 
@@ -63,12 +72,10 @@ def test_it_learns_from_what_it_is_given(trained):
     assert (model.predict(inputs, verbose=0).argmax(axis=1)[1:] == 2).all()
 
 
-def test_scale_and_temperature_stay(trained):
-    model, splits = trained
-    layers = [model.get_layer(name) for name in ("normalization", "temperature")]
-    before = [layer.get_weights() for layer in layers]
-    refit_model(model, splits.train_and_val, **QUICK)
-    assert all(same(layer.get_weights(), weights) for layer, weights in zip(layers, before, strict=True))
+@pytest.mark.parametrize("name", ["normalization", "temperature"])
+def test_scale_and_temperature_stay(refitted, name):
+    before, after, _ = refitted
+    assert same(after.get_layer(name).get_weights(), before.get_layer(name).get_weights())
 
 
 def test_no_epochs_leave_the_model_as_it_is(trained, tmp_path):
@@ -78,12 +85,12 @@ def test_no_epochs_leave_the_model_as_it_is(trained, tmp_path):
     assert same(model.get_weights(), before) and (tmp_path / "model.keras").read_bytes() == file
 
 
-def test_the_file_holds_the_model_that_was_refitted(trained, tmp_path):
-    model, splits = trained
-    refit_model(model, splits.train_and_val, output_dir=tmp_path, **QUICK)
-    assert same(load_model(tmp_path / "model.keras").get_weights(), model.get_weights())
+def test_the_file_holds_the_model_that_was_refitted(refitted):
+    _, model, folder = refitted
+    assert same(load_model(folder / "model.keras").get_weights(), model.get_weights())
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_while_refitting_ends_as_one_that_was_not(corpus, tmp_path):
     model, splits = train(corpus, tmp_path)
     refit_model(model, splits.train_and_val, **QUICK)

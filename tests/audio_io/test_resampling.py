@@ -73,7 +73,7 @@ def test_a_constant_stays_constant(rate):
     np.testing.assert_allclose(converted[2_000:-2_000], 0.25, atol=1e-6)
 
 
-@pytest.mark.parametrize(("num_samples", "rate"), zip([0, 1, 2, 479, 480, 5_001] * 2, RATES, strict=True))
+@pytest.mark.parametrize(("num_samples", "rate"), [*zip([0, 1, 2, 479, 480, 5_001] * 2, RATES, strict=True)])
 def test_the_length_is_rounded_up(num_samples, rate):
     converted = convert(noise(num_samples), rate)
     assert len(converted) == -(-num_samples * TARGET // rate)
