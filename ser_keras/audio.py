@@ -23,11 +23,14 @@ from ser_keras.audio_io.sound_files import (
     WAV_BEGINNINGS,
     SoundFile,
     UnreadableError,
+    as_float32,
+    as_int16_if_exact,
     is_plain_wav,
     mix_channels,
     mono_blocks,
     not_audio,
     open_file,
+    read_plain_flac,
 )
 from ser_keras.audio_io.wav import DecodedAudio, decode_wav, read_frames
 from ser_keras.audio_io.wav_header import CUT_OFF, HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE, WavHeader, begin_as_riff
@@ -155,17 +158,28 @@ def read_audio(path: str | Path, *, sample_rate: int, max_seconds: float) -> tup
     Returns:
         Mono samples, float32, shape (time,), and why there are none; empty where all is well.
     """
+    samples, error = read_samples(path, sample_rate=sample_rate, max_seconds=max_seconds)
+    return as_float32(samples), error
+
+
+def read_samples(path: str | Path, *, sample_rate: int, max_seconds: float) -> tuple[np.ndarray, str]:
+    """Reads an audio file as `read_audio` does, into int16 with a full scale of 2**15 where that is exact."""
     path = Path(path)
     try:
         with path.open("rb") as file:
             begin = file.read(4)
             if begin.startswith((*WAV_BEGINNINGS, b"ID3")):
                 samples, error = _compiled_decoder(sample_rate, max_seconds)(tf.constant(begin + file.read()))
-                return samples.numpy(), error.numpy().decode(errors="replace")
-        decoded, rate, error = _read_foreign(path, "", max_seconds)  # a video may be larger than the memory
+                return as_int16_if_exact(samples.numpy()), error.numpy().decode(errors="replace")
+        samples = read_plain_flac(path, sample_rate, max_seconds)
+        if samples is not None:
+            return samples, ""
+        samples, rate, error = _read_foreign(path, "", max_seconds)  # a video may be larger than the memory
     except OSError as error:
         return np.zeros(0, np.float32), f"cannot be read: {error.strerror}; expected an audio file"
-    return _compiled_resampler(sample_rate)(tf.constant(decoded), tf.constant(rate)).numpy(), error
+    if rate not in (0, sample_rate):
+        samples = _compiled_resampler(sample_rate)(tf.constant(samples), tf.constant(rate)).numpy()
+    return as_int16_if_exact(samples), error
 
 
 @functools.cache
@@ -176,10 +190,8 @@ def _compiled_decoder(sample_rate: int, max_seconds: float) -> tf.types.experime
 
 @functools.cache
 def _compiled_resampler(sample_rate: int) -> tf.types.experimental.ConcreteFunction:
-    def at_rate(waveform, rate):
-        return _at_rate(DecodedAudio(waveform, rate, tf.constant("")), sample_rate).samples
-
-    return _compiled(at_rate, tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.int32))
+    resampler = functools.partial(resample, target_rate=sample_rate)
+    return _compiled(resampler, tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.int32))
 
 
 def _compiled(function: Callable, *signature: tf.TensorSpec) -> tf.types.experimental.ConcreteFunction:

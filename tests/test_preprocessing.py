@@ -5,12 +5,13 @@ from html import escape
 import numpy as np
 import pytest
 import soundfile
-import tensorflow as tf
 
 from ser_keras import preprocessing
 from ser_keras.config import DataConfig
 from ser_keras.errors import InputError
 from ser_keras.files import read_csv, write_csv
+from ser_keras.pipeline.batches import Description, describe, emotions_of
+from ser_keras.pipeline.shuffling import epochs_numbered
 from ser_keras.preprocessing import preprocess_data
 from ser_keras.splits import Split
 
@@ -107,19 +108,31 @@ def test_batches_have_the_model_s_form(splits):
     assert 0.01 < np.abs(inputs["waveform"]).max() <= 1.0
 
 
-@pytest.mark.parametrize("side", ["val", "test"])
-def test_labels_and_samples_belong_to_the_utterances_in_order(splits, side):
-    dataset = getattr(splits, side)
-    assert dataset.utterances == getattr(splits.split, side)
-    for (samples, label), utterance in zip(clips(dataset), dataset.utterances, strict=True):
-        assert dataset.class_names[label] == utterance.emotion
+@pytest.mark.parametrize("subset", ["val", "test", "full_clips"])
+def test_labels_and_samples_belong_to_the_utterances_in_order(splits, subset):
+    dataset, expected = getattr(splits, subset), getattr(splits.split, subset.replace("full_clips", "train"))
+    assert describe(dataset) == Description(splits.emotions, expected)
+    for (samples, label), utterance in zip(clips(dataset), expected, strict=True):
+        assert splits.emotions[label] == utterance.emotion
         info = soundfile.info(utterance.path)
         assert len(samples) == pytest.approx(info.duration * 16_000, abs=1)
 
 
 def test_labels_are_in_the_order_of_the_vocabulary(splits):
     assert splits.emotions == ("neutral", "sad", "angry")
-    assert all(dataset.class_names == splits.emotions for dataset in splits)
+    assert all(emotions_of(dataset) == splits.emotions for dataset in splits)
+
+
+@pytest.mark.parametrize(
+    "derive",
+    [lambda data: data.map(lambda *batch: batch).prefetch(1), lambda data: data.take(2), lambda data: data.shuffle(9)],
+)
+def test_derived_datasets_keep_what_is_known_of_their_clips(splits, derive):
+    derived = derive(splits.test)
+    description = describe(derived)
+    assert description.emotions == splits.emotions
+    if derived.cardinality() == splits.test.cardinality():
+        assert set(description.utterances) == set(splits.split.test)
 
 
 def test_training_is_shuffled_anew_in_each_epoch_and_repeats_with_the_seed(corpus):
@@ -134,15 +147,18 @@ def test_training_is_shuffled_anew_in_each_epoch_and_repeats_with_the_seed(corpu
 
 
 def test_an_epoch_has_the_same_batches_whatever_ran_before_it(corpus):
-    def batches(train, epoch):
-        train.order.epoch = epoch
+    def batches(train):
         return [(inputs["waveform"].tobytes(), labels.tolist()) for inputs, labels in train.as_numpy_iterator()]
 
     one, other = (preprocess_data(corpus, batch_size=8, crop_seconds=0.5).train for _ in range(2))
-    with one.order.numbered(), other.order.numbered():
-        undisturbed = [batches(one, epoch) for epoch in range(3)]
-        assert batches(other, 2) == batches(other, 2) == undisturbed[2]
-    assert undisturbed[0] != undisturbed[1] != undisturbed[2]
+    uninterrupted = [batches(one) for _ in range(3)]
+    derived = other.map(lambda inputs, labels: (inputs, labels)).prefetch(1)
+    with epochs_numbered() as number:
+        number.epoch = 2
+        assert batches(other) == batches(derived) == uninterrupted[2]
+        number.epoch = 0
+        assert batches(derived) == uninterrupted[0]
+    assert uninterrupted[0] != uninterrupted[1] != uninterrupted[2]
 
 
 def test_training_crops_long_clips_at_random(corpus):
@@ -157,34 +173,21 @@ def test_validation_is_never_cropped(corpus):
     assert min(len(samples) for samples, _ in clips(val)) > 8_000
 
 
-def test_training_data_has_its_clips_uncut_beside_it(corpus):
+def test_full_clips_are_the_training_clips_uncut(corpus):
     splits = preprocess_data(corpus, batch_size=8, crop_seconds=0.5)
-    assert splits.train.whole().utterances == splits.split.train
-    assert min(len(samples) for samples, _ in clips(splits.train.whole())) > 8_000
+    assert min(len(samples) for samples, _ in clips(splits.full_clips)) > 8_000
 
 
-@pytest.mark.parametrize("side", ["train", "val"])
-def test_mapping_within_the_call_that_reads_gives_what_mapping_behind_it_does(corpus, side):
-    def loudest(inputs, labels):
-        return tf.reduce_max(inputs["waveform"], axis=1), labels
-
-    within, behind = (
-        [[values.tolist() for values in batch] for batch in mapped.as_numpy_iterator()]
-        for mapped in (
-            getattr(preprocess_data(corpus, batch_size=8, crop_seconds=0.5), side).mapped(loudest),
-            getattr(preprocess_data(corpus, batch_size=8, crop_seconds=0.5), side).map(loudest),
-        )
-    )
-    assert within == behind
+@pytest.mark.parametrize("batch_size", [5, 7, 8])
+def test_an_epoch_holds_every_clip_in_batches_of_almost_one_size(corpus, batch_size):
+    splits = preprocess_data(corpus, batch_size=batch_size)
+    sizes = [len(labels) for _, labels in splits.train]
+    assert len(sizes) == -(-len(splits.split.train) // batch_size) == splits.train.cardinality()
+    assert max(sizes) <= batch_size and max(sizes) - min(sizes) <= 1
+    assert sorted(map(hash, describe(splits.train).utterances)) == sorted(map(hash, splits.split.train))
 
 
-def test_a_last_batch_that_is_not_full_is_dropped_in_training_only(corpus):
-    splits = preprocess_data(corpus, batch_size=7)
-    assert {len(labels) for _, labels in splits.train} == {7}
-    assert sum(len(labels) for _, labels in splits.test) == len(splits.split.test)
-
-
-def test_a_training_side_smaller_than_a_batch_is_one_batch(corpus):
+def test_a_training_set_smaller_than_a_batch_is_one_batch(corpus):
     assert len(list(preprocess_data(corpus, batch_size=500).train)) == 1
 
 
@@ -204,7 +207,7 @@ def test_bad_files_are_reported_in_one_table(tmp_path, noise, caplog):
     assert {each.path.name for each in splits.rejected} == {"broken.wav", "silent.wav"}
 
 
-def test_identical_audio_on_two_sides_is_audited(tmp_path, noise, caplog):
+def test_identical_audio_in_two_subsets_is_audited(tmp_path, noise, caplog):
     rows = ["path,emotion,speaker,split"]
     for index, side in enumerate(("train", "train", "val", "val", "test", "test")):
         seed = 0 if index in (0, 4) else index
@@ -236,7 +239,7 @@ def test_an_unknown_setting_is_an_error(corpus):
         preprocess_data(corpus, config=DataConfig(), batchsize=3)
 
 
-def test_jupyter_shows_the_sides_the_audit_and_what_was_left_out(corpus, tmp_path):
+def test_jupyter_shows_the_subsets_the_audit_and_the_rejected_files(corpus, tmp_path):
     shutil.copytree(corpus, tmp_path / "corpus")
     manifest = tmp_path / "corpus" / "manifest.csv"
     (tmp_path / "corpus" / "silent.wav").write_bytes(b"")

@@ -2,7 +2,6 @@
 
 import functools
 import io
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,8 +162,8 @@ def mix_channels(samples: np.ndarray) -> np.ndarray:
     return samples[:, energies.argmax()] if cancels else mean
 
 
-def read_plain_int16(path: Path, sample_rate: int, max_seconds: float) -> np.ndarray | None:
-    """Read a mono WAV or FLAC file of 16 bits, the most common kind there is, without a detour.
+def read_plain_flac(path: Path, sample_rate: int, max_seconds: float) -> np.ndarray | None:
+    """Read a mono FLAC file of 16 bits by dr_flac, which takes half of libsndfile's time.
 
     Args:
         path: the file.
@@ -172,28 +171,21 @@ def read_plain_int16(path: Path, sample_rate: int, max_seconds: float) -> np.nda
         max_seconds: a longer recording is not read.
 
     Returns:
-        int16 `(time,)`, exactly the samples that every other reader here gives; None where the file is
-        anything else, or anything is wrong with it.
+        int16 `(time,)`, exactly the samples that libsndfile gives; None where the file is anything else or damaged,
+        or dr_flac is not installed.
     """
-    try:
-        with path.open("rb") as file:
-            if (begin := file.read(4)) == b"fLaC" and (decoder := _flac_decoder()):
-                return _read_flac(begin + file.read(), decoder, sample_rate, max_seconds)
-            num_said = int.from_bytes(file.read(4), "little") + 8
-            if begin != b"fLaC" and (begin != b"RIFF" or num_said > os.fstat(file.fileno()).st_size):
-                return None  # libsndfile loses samples behind ID3 tags, and reads what was cut off without a word
-        with soundfile.SoundFile(os.fsencode(path)) as file:
-            if "should be" in file.extra_info:  # libsndfile reads what is there; who else reads it says what is missing
-                return None
-            kind = (file.format, file.subtype, file.channels, file.samplerate)
-            if kind not in {(name, "PCM_16", 1, sample_rate) for name in ("WAV", "FLAC")}:
-                return None
-            if file.frames > max_seconds * sample_rate:
-                return None
-            samples = file.read(dtype="int16")
-            return samples if len(samples) == file.frames > 0 else None
-    except (*UNREADABLE, OSError):
-        return None
+    with path.open("rb") as file:
+        begin = file.read(26)
+        facts = int.from_bytes(begin[18:])  # 20 bits rate, 3 channels - 1, 5 bits - 1, 36 samples (RFC 9639, 8.2)
+        kind, num_samples = divmod(facts, 2**36)
+        is_plain = begin[:4] == b"fLaC" and kind == (sample_rate << 8) + 15
+        if not is_plain or not 0 < num_samples <= max_seconds * sample_rate or not (decode := _flac_decoder()):
+            return None
+        try:
+            samples = decode(begin + file.read())  # no more than there should be
+        except ValueError:
+            return None
+    return samples if len(samples) == num_samples else None
 
 
 def as_int16_if_exact(samples: np.ndarray) -> np.ndarray:
@@ -303,18 +295,6 @@ def _flac_decoder() -> Callable[[bytes], np.ndarray] | None:
             raise ValueError(str(error)) from error
 
     return decode
-
-
-def _read_flac(
-    contents: bytes, decode: Callable[[bytes], np.ndarray], sample_rate: int, max_seconds: float
-) -> np.ndarray | None:
-    """Return what `read_plain_int16` does, of the bytes of a FLAC file."""
-    facts = int.from_bytes(contents[18:26])  # 20 bits rate, 3 channels - 1, 5 bits - 1, 36 samples (RFC 9639, 8.2)
-    kind, num_samples = divmod(facts, 2**36)
-    if kind != (sample_rate << 8) + 15 or not 0 < num_samples <= max_seconds * sample_rate:
-        return None
-    samples = decode(contents)  # no more than there should be
-    return samples if len(samples) == num_samples else None
 
 
 def _mono(file: SoundFile, most_bytes: int) -> np.ndarray:

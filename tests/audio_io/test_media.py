@@ -13,7 +13,7 @@ from media_files import KINDS, PITCH, encoded, media_file, tone
 from ser_keras import audio
 from ser_keras.audio import decode_audio, load_audio, read_audio
 from ser_keras.audio_io import libsndfile, sound_files
-from ser_keras.audio_io.sound_files import as_wav, look_at_sound, mono_blocks, open_file, read_plain_int16
+from ser_keras.audio_io.sound_files import as_wav, look_at_sound, mono_blocks, open_file, read_plain_flac
 from ser_keras.config import DataConfig
 from ser_keras.corpora import Utterance
 from ser_keras.errors import InputError
@@ -261,13 +261,8 @@ def test_a_size_that_was_never_filled_in_is_fine(size):
     assert error == "" and len(samples) == 16_000
 
 
-def test_a_plain_wav_that_is_cut_off_takes_no_short_way(tmp_path):
-    path = tmp_path / "clip.wav"
+def test_a_wav_file_that_is_cut_off_is_not_opened():
     contents = by_libsndfile("WAV", "PCM_16")
-    path.write_bytes(contents)
-    assert len(read_plain_int16(path, 16_000, 10.0)) == 16_000
-    path.write_bytes(contents[:-100])
-    assert read_plain_int16(path, 16_000, 10.0) is None
     with pytest.raises(InputError, match=r"cut off: 0\.5 s of 1\.0 s"):
         open_file(contents[: len(contents) // 2])
 
@@ -350,4 +345,4 @@ def test_flac_of_unknown_length_is_not_decoded_whole(tmp_path, monkeypatch):
     flac[21] &= 0xF0
     flac[22:26] = bytes(4)
     (tmp_path / "clip.flac").write_bytes(flac)
-    assert read_plain_int16(tmp_path / "clip.flac", 16_000, 10.0) is None
+    assert read_plain_flac(tmp_path / "clip.flac", 16_000, 10.0) is None
