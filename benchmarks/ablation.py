@@ -76,10 +76,10 @@ def held_out_uar(recordings: Recordings, half: int, seed: int, settings: dict) -
     halves = halves_by_speaker(recordings.utterances)
     trained, scored = halves[half], halves[1 - half]
     split = Split(trained, scored[::CALIBRATED_BY], scored)  # a calibration changes no label
-    train, val, test = make_splits(recordings, split, config=data.replace(seed=seed))
-    model = ParallelModel(len(train.class_names), config=shape)
-    train_model(model, train, val, config=training, verbose=0)
-    return evaluate_model(model, test).unweighted_average_recall
+    splits = make_splits(recordings, split, config=data.replace(seed=seed))
+    model = ParallelModel(len(splits.emotions), config=shape)
+    train_model(model, splits.train, splits.val, config=training, verbose=0)
+    return evaluate_model(model, splits.test).unweighted_average_recall
 
 
 def _line(part: str, pairs: Sequence[tuple[float, float]]) -> str:

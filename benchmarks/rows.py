@@ -42,7 +42,7 @@ ROWS = {
         2,
         (
             Target("48 kHz files to batches, no cache yet"),
-            Target("the same, against a pool"),
+            Target("the same, against a pool", must=1.5, aim=3),
             Target("the same, against the disk's limit", "share", aim=100),
         ),
     ),

@@ -43,8 +43,8 @@ def _measure(find: Callable[[Path], Corpus]) -> list[Measured]:
 def _batches(corpus: Corpus) -> None:
     from ser_keras.preprocessing import preprocess_data
 
-    for side in preprocess_data(corpus.path):
-        for _ in side:
+    for subset in preprocess_data(corpus.path):
+        for _ in subset:
             pass
 
 

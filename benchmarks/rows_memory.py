@@ -36,8 +36,8 @@ def peak_megabytes(dataset_path: str) -> float:
     from ser_keras.training import train_model
 
     with tempfile.TemporaryDirectory() as cache:
-        train, val, _ = preprocess_data(dataset_path, cache=cache)
-        train_model(ParallelModel(len(train.class_names)), train, val, epochs=1, verbose=0)
+        splits = preprocess_data(dataset_path, cache=cache)
+        train_model(ParallelModel(len(splits.emotions)), splits.train, splits.val, epochs=1, verbose=0)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

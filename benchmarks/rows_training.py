@@ -33,9 +33,9 @@ def epoch() -> list[Measured]:
     quiet()
     with tempfile.TemporaryDirectory() as scratch:
         corpus = find_corpus(Path(scratch), ["emodb"])
-        data = preprocess_data(corpus.path).train
-        train = labelled_batches(data, len(data.class_names), class_weights=np.ones(len(data.class_names)))
-        model = ours.ParallelModel(len(data.class_names))
+        splits = preprocess_data(corpus.path)
+        train = labelled_batches(splits.train, len(splits.emotions), class_weights=np.ones(len(splits.emotions)))
+        model = ours.ParallelModel(len(splits.emotions))
         ours.compiled(model, train)
         batches = list(train)
         one_step = ours.step_on_tensors(model, train)

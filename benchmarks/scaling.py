@@ -104,7 +104,7 @@ def one_corpus(path: str, *, cache: str) -> dict[str, float]:
         "split": lambda: kept.update(split=split_utterances(kept["scan"], config)),
         "decode": lambda: kept.update(recordings=load_recordings(kept["scan"], **load)),
         "datasets": lambda: kept.update(data=make_splits(kept["recordings"], kept["split"], config=config)),
-        "one pass": lambda: [None for side in kept["data"] for _ in side],
+        "one pass": lambda: [None for subset in kept["data"] for _ in subset],
     }
     return {f"{name}, s": seconds_of(stage) for name, stage in stages.items()} | {"peak, MB": _peak_megabytes()}
 

@@ -1,5 +1,6 @@
 """evaluate_model: an honest score, with its uncertainty, in one frozen Report."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from ser_keras.evaluation.report import Report
 from ser_keras.pipeline.batches import as_description, check_clips, emotions_of, labelled_batches
 
 __all__ = ["Report", "evaluate_model"]
+
+logger = logging.getLogger(__name__)
 
 
 def evaluate_model(model: keras.Model, test_data: Any, *, utterances: Sequence[Utterance] | None = None) -> Report:
@@ -50,16 +53,16 @@ def evaluate_model(model: keras.Model, test_data: Any, *, utterances: Sequence[U
         labels.append(one_hot.numpy().argmax(axis=1))
     if not labels:
         raise InputError("the test data holds no clip: give at least one")
-    if utterances is None:
-        utterances = as_description(texts).utterances
-    elif len(utterances) != sum(map(len, labels)):
-        num_clips = sum(map(len, labels))
+    labels = np.concatenate(labels)
+    utterances = tuple(as_description(texts).utterances if utterances is None else utterances)
+    if not utterances and isinstance(test_data, tf.data.Dataset):
+        logger.warning("the speakers of this dataset are unknown: give utterances= in its order for their scores")
+    elif utterances and len(utterances) != len(labels):
         raise InputError(
-            f"{len(utterances)} utterances for {num_clips} clips: give one for each, in the order of the data"
+            f"{len(utterances)} utterances for {len(labels)} clips: give one for each, in the order of the data"
         )
     speakers = tuple(each.speaker_id for each in utterances)
-    speakers = speakers if all(speakers) else ()
-    return Report(emotions, np.concatenate(labels), np.concatenate(probabilities), speakers, tuple(utterances))
+    return Report(emotions, labels, np.concatenate(probabilities), speakers if all(speakers) else (), utterances)
 
 
 def _shared_emotions(model: keras.Model, named: tuple[str, ...] | None) -> tuple[str, ...]:

@@ -1,10 +1,9 @@
-"""score_corpus: how a trained model does on a corpus that it was not trained on.
+"""score_corpus: the score of a trained model on a corpus that it was not trained on.
 
-The labels of two corpora are seldom the same. Clips whose label the model does not know cannot be scored,
-and are counted. The others are scored as the model answers a client: among all its emotions, also those
-that this corpus lacks, because a served model does not know either which emotions will come. An answer
-that the corpus lacks is a mistake. Beside it stands the score with the choice among the shared emotions
-alone, p(emotion | one of the shared ones) = p(emotion) / Σ p(shared), for those who do know.
+The labels of two corpora are seldom the same. Clips whose label the model does not know are counted and not scored.
+The others are scored by the model's predictions among all its emotions, as a served model makes them; an emotion that
+the corpus lacks is a mistake. A second score chooses among the shared emotions alone:
+p(emotion | one of the shared ones) = p(emotion) / Σ p(shared).
 """
 
 import csv
@@ -33,12 +32,12 @@ from ser_keras.preprocessing import clip_batches, read_recordings
 
 @dataclass(frozen=True, eq=False)
 class CorpusScore:
-    """What a model made of a corpus; print it to read it.
+    """The score of a model on a corpus; print it to read it.
 
     Attributes:
         report: on the clips whose label the model knows; its emotions are the model's.
         utterances: those clips, in the report's order.
-        left_out: for each label that the model does not know, its number of clips.
+        unknown_labels: for each label that the model does not know, its number of clips.
         seen_in_training: how many of the clips the model's run had (see `seen_in_training`); None where that is not
             known.
         adapted_to: the recordings that the model was adapted to, and how many of the clips are among them (see
@@ -47,7 +46,7 @@ class CorpusScore:
 
     report: Report
     utterances: tuple[Utterance, ...]
-    left_out: dict[str, int]
+    unknown_labels: dict[str, int]
     seen_in_training: dict[str, Any] | None = None
     adapted_to: dict[str, Any] | None = None
 
@@ -77,7 +76,7 @@ class CorpusScore:
             **self.report.to_dict(),
             "shared_emotions": list(self.shared),
             "absent_emotions": list(self.absent),
-            "left_out": self.left_out,
+            "unknown_labels": self.unknown_labels,
             "seen_in_training": self.seen_in_training,
             "adapted_to": self.adapted_to,
             "among_shared": {
@@ -101,9 +100,11 @@ class CorpusScore:
         return "\n".join([*self._label_lines(), str(self.report), *self._shared_lines()])
 
     def _label_lines(self) -> list[str]:
-        """Say which labels only one side knows."""
-        lines = [f"{label}: unknown to the model, {number} clips left out" for label, number in self.left_out.items()]
-        lines += [f"{emotion}: no clip has this label; the answer counts as a mistake" for emotion in self.absent]
+        """Return the labels that only the model or only the corpus has."""
+        lines = [
+            f"{label}: unknown to the model, {number} clips not scored" for label, number in self.unknown_labels.items()
+        ]
+        lines += [f"{emotion}: no clip has this label; its prediction counts as a mistake" for emotion in self.absent]
         return [*lines, ""] if lines else []
 
     def _shared_lines(self) -> list[str]:
@@ -126,7 +127,7 @@ def score_corpus(
         model: trained model that knows its emotions.
         dataset_path: as `preprocess_data` takes it.
         run: directory of the model's training, whose ``split.csv`` tells which clips it had.
-        config: how to read the corpus; its split has no say.
+        config: how to read the corpus; its split is not used.
 
     Returns:
         The score, and which clips could not be scored.
@@ -145,12 +146,12 @@ def score_corpus(
     recordings = read_recordings(dataset_path, config=config, audio=model.audio, check=check)
     known = tuple(each for each in recordings.utterances if each.emotion in emotions)
     check(recordings.utterances)
-    left_out = Counter(each.emotion for each in recordings.utterances if each.emotion not in model.emotions)
+    unknown = Counter(each.emotion for each in recordings.utterances if each.emotion not in model.emotions)
     seen = seen_in_training(run, recordings, known)
     adapted = adapted_to(model, recordings, known)
     report = evaluate_model(model, clip_batches(recordings, known, model.emotions, batch_size=config.batch_size))
     report = dataclasses.replace(report, caveats=_caveats(len(known), seen, adapted))
-    return CorpusScore(report, known, {label: left_out[label] for label in order_emotions(left_out)}, seen, adapted)
+    return CorpusScore(report, known, {label: unknown[label] for label in order_emotions(unknown)}, seen, adapted)
 
 
 def _check_shared(model: ParallelModel, dataset_path: Any, utterances: Sequence[Utterance]) -> None:
@@ -166,9 +167,9 @@ def _check_shared(model: ParallelModel, dataset_path: Any, utterances: Sequence[
 def seen_in_training(
     run: str | Path | None, recordings: Recordings, utterances: Sequence[Utterance]
 ) -> dict[str, Any] | None:
-    """Count the clips that a run had, by equal sound, whatever files and speakers are called.
+    """Count the clips that a run had, by equal samples, whatever the names of files and speakers.
 
-    A recording that was cut or encoded in another way is another sound.
+    A recording that was cut or encoded in another way is not recognised.
 
     Args:
         run: its directory.
@@ -177,7 +178,7 @@ def seen_in_training(
 
     Returns:
         ``train``, ``val`` and ``test``: how many of the clips are in these sets of the run; ``num_clips``: how many
-        are in the first two, by which its weights were found; ``speakers``: of those. None where there is no
+        are in the first two, which determined its weights; ``speakers``: of those. None where there is no
         ``split.csv``.
 
     Raises:
@@ -201,7 +202,7 @@ def seen_in_training(
 
 
 def adapted_to(model: ParallelModel, recordings: Recordings, utterances: Sequence[Utterance]) -> dict[str, Any] | None:
-    """Say which recordings a model was adapted to, and compare them with clips by their sound.
+    """Describe the recordings that a model was adapted to, and count the clips among them by equal samples.
 
     Args:
         model: of `adapt_normalization`, or another.
@@ -236,7 +237,7 @@ def _fingerprints_of_files(paths: Collection[Path], sample_rate: int) -> dict[Pa
 
 
 def _caveats(num_clips: int, seen: dict[str, Any] | None, adapted: dict[str, Any] | None) -> tuple[str, ...]:
-    """Return what has to be known of a score, a sentence each."""
+    """Return the caveats of a score, a sentence each."""
     caveats = []
     if adapted is not None:
         among = f"{adapted['num_scored']} of the {num_clips} scored clips are among them"

@@ -34,16 +34,16 @@ def utterance_as_json(utterance: Utterance, emotions: Sequence[str]) -> str:
 
 
 def as_description(texts: Sequence[bytes]) -> Description:
-    """Return the description of clips whose elements ``utterance`` these are.
+    """Return the description of clips from their elements ``utterance``, of which an empty one is unknown.
 
     Example:
         >>> text = utterance_as_json(Utterance(Path("a.wav"), "sad", "03", "emodb"), ["happy", "sad"])
         >>> as_description([text]).emotions
         ('happy', 'sad')
     """
-    objects = [json.loads(text) for text in texts]
-    if not objects:
+    if not texts or not all(texts):
         return Description()
+    objects = [json.loads(text) for text in texts]
     emotions = [tuple(fields.pop("emotions")) for fields in objects]
     return Description(emotions[0], tuple(Utterance(**fields | {"path": Path(fields["path"])}) for fields in objects))
 

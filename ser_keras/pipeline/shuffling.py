@@ -66,11 +66,11 @@ def shuffled(size: int, read: Callable[[tf.Tensor, tf.Tensor], Any], *, batch_si
         return next(passes) if _number.epoch is None else _number.epoch
 
     @tf.autograph.experimental.do_not_convert
-    def with_epoch(epoch, batch):
-        first = tf.equal(batch, 0)
-        epoch = tf.cond(first, lambda: tf.numpy_function(epoch_number, [], tf.int64), lambda: epoch)
-        epoch = tf.ensure_shape(epoch, [])
-        return epoch, (epoch, batch)
+    def epoch_and_batches(_):
+        epoch = tf.ensure_shape(tf.numpy_function(epoch_number, [], tf.int64), [])
+        return tf.data.Dataset.zip(
+            tf.data.Dataset.from_tensors(epoch).repeat(num_batches), tf.data.Dataset.range(num_batches)
+        )
 
     @tf.autograph.experimental.do_not_convert
     def read_batch(epoch, batch):
@@ -80,8 +80,8 @@ def shuffled(size: int, read: Callable[[tf.Tensor, tf.Tensor], Any], *, batch_si
         key = tf.random.experimental.stateless_fold_in(key, batch)
         return read(places, tf.random.stateless_uniform(tf.shape(places), key, 0, 2**62, tf.int64))
 
-    batches = tf.data.Dataset.range(num_batches).scan(tf.constant(0, tf.int64), with_epoch)
-    return read_ahead(batches, read_batch)
+    batches = tf.data.Dataset.range(1).flat_map(epoch_and_batches)
+    return read_ahead(batches.apply(tf.data.experimental.assert_cardinality(num_batches)), read_batch)
 
 
 def read_ahead(entries: tf.data.Dataset, read: Callable[..., Any]) -> tf.data.Dataset:

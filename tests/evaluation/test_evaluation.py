@@ -16,6 +16,7 @@ from ser_keras.evaluation import Report, evaluate_model
 from ser_keras.files import read_csv
 from ser_keras.metrics import speaker_interval
 from ser_keras.model import ParallelModel
+from ser_keras.pipeline.batches import utterance_as_json
 
 EMOTIONS = ("happy", "sad", "angry")
 TINY = ModelConfig(
@@ -273,15 +274,22 @@ def scored(model, clips):
     return evaluate_model(model, clips)
 
 
-def dataset_of(clips, *, batch_size=3, speakers=None, names=None):
-    dataset = tf.data.Dataset.from_tensor_slices(clips).batch(batch_size)
-    if names:
-        dataset.class_names = names
-    if speakers:
-        dataset.utterances = tuple(
-            Utterance(Path(f"{number}.wav"), "happy", speaker, "corpus") for number, speaker in enumerate(speakers)
-        )
-    return dataset
+def utterances_of(speakers):
+    return tuple(
+        Utterance(Path(f"{number}.wav"), "happy", speaker, "corpus") for number, speaker in enumerate(speakers)
+    )
+
+
+def dataset_of(clips, *, batch_size=3, speakers=None, names=EMOTIONS):
+    waveforms, labels = clips
+    if speakers is None:
+        return tf.data.Dataset.from_tensor_slices(clips).batch(batch_size)
+    inputs = {
+        "waveform": waveforms,
+        "num_samples": np.full(len(labels), waveforms.shape[1]),
+        "utterance": [utterance_as_json(each, names) for each in utterances_of(speakers)],
+    }
+    return tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(batch_size)
 
 
 def test_a_pair_of_arrays_is_scored_by_what_the_model_says(model, clips, scored):
@@ -331,7 +339,7 @@ def test_the_emotions_are_those_of_the_model(named_model, clips):
 
 
 def test_the_emotions_are_those_of_the_data_where_the_model_knows_none(model, clips):
-    assert evaluate_model(model, dataset_of(clips, names=list(EMOTIONS))).emotions == EMOTIONS
+    assert evaluate_model(model, dataset_of(clips, speakers="aabbbab")).emotions == EMOTIONS
 
 
 def test_the_emotions_are_numbered_where_nobody_names_them(scored):
@@ -344,17 +352,12 @@ def test_the_speakers_are_those_of_the_utterances(model, clips):
 
 
 def test_the_recordings_are_those_of_the_data(model, clips):
-    data = dataset_of(clips, speakers=[*"aabbba", None])
-    assert evaluate_model(model, data).utterances == data.utterances
+    speakers = [*"aabbba", None]
+    assert evaluate_model(model, dataset_of(clips, speakers=speakers)).utterances == utterances_of(speakers)
 
 
-def test_the_recordings_are_unknown_where_there_are_more_of_them_than_clips(model, clips):
-    report = evaluate_model(model, dataset_of(clips, speakers="aabbbabb"))
-    assert report.utterances == report.speakers == ()
-
-
-def test_the_speakers_are_unknown_without_utterances(model, clips):
-    assert evaluate_model(model, dataset_of(clips)).speakers == ()
+def test_the_speakers_are_unknown_without_utterances(model, clips, caplog):
+    assert evaluate_model(model, dataset_of(clips)).speakers == () and "utterances=" in caplog.text
 
 
 def test_the_speakers_are_unknown_where_one_is(model, clips):
@@ -363,7 +366,7 @@ def test_the_speakers_are_unknown_where_one_is(model, clips):
 
 def test_data_with_other_emotions_are_refused(named_model, clips):
     with pytest.raises(InputError, match="model's emotions are happy, sad, angry, the data's sad, happy, angry: eval"):
-        evaluate_model(named_model, dataset_of(clips, names=("sad", "happy", "angry")))
+        evaluate_model(named_model, dataset_of(clips, speakers="aabbbab", names=("sad", "happy", "angry")))
 
 
 @pytest.mark.parametrize("as_data", [tuple, dataset_of], ids=["arrays", "dataset"])
@@ -380,25 +383,29 @@ def test_data_that_are_neither_a_dataset_nor_a_pair_are_refused(model, data):
 
 @pytest.mark.parametrize("label", [-1, 3])
 def test_a_label_that_the_model_does_not_have_is_refused(model, clips, label):
-    with pytest.raises(InputError, match="a label lies outside 0 to 2: num_emotions=3 does not fit"):
+    with pytest.raises(InputError, match="a label is outside 0 to 2: num_emotions=3 does not fit"):
         evaluate_model(model, (clips[0], np.full(7, label)))
 
 
 def test_data_with_another_number_of_emotions_are_refused(model, clips):
     with pytest.raises(InputError, match=r"num_emotions=3, but the data has 2 \(happy, sad\)"):
-        evaluate_model(model, dataset_of(clips, names=EMOTIONS[:2]))
+        evaluate_model(model, dataset_of(clips, speakers="aabbbab", names=EMOTIONS[:2]))
 
 
-@pytest.mark.parametrize("change", [lambda data: data.prefetch(2), lambda data: data.map(lambda *batch: batch)])
-def test_a_dataset_made_of_another_gets_its_recordings_as_an_argument(model, clips, change, caplog):
-    data = dataset_of(clips, speakers="aabbbab")
-    assert evaluate_model(model, change(data)).speakers == () and "speakers of this dataset are unknown" in caplog.text
-    assert evaluate_model(model, change(data), utterances=data.utterances).speakers == (
-        *(f"corpus/{speaker}" for speaker in "aabbbab"),
-    )
+@pytest.mark.parametrize(
+    "derive", [lambda data: data.prefetch(2), lambda data: data.take(3), lambda data: data.shuffle(3)]
+)
+def test_a_derived_dataset_keeps_its_recordings(model, clips, derive):
+    report = evaluate_model(model, derive(dataset_of(clips, speakers="aabbbab")))
+    assert sorted(report.speakers) == sorted(f"corpus/{speaker}" for speaker in "aabbbab")
+    assert set(report.utterances) == set(utterances_of("aabbbab"))
+
+
+def test_the_recordings_of_other_data_can_be_given(model, clips):
+    report = evaluate_model(model, clips, utterances=utterances_of("aabbbab"))
+    assert report.speakers == tuple(f"corpus/{speaker}" for speaker in "aabbbab")
 
 
 def test_other_than_one_utterance_for_each_clip_are_refused(model, clips):
-    data = dataset_of(clips, speakers="aabbbab")
     with pytest.raises(InputError, match="6 utterances for 7 clips"):
-        evaluate_model(model, data, utterances=data.utterances[:6])
+        evaluate_model(model, clips, utterances=utterances_of("aabbba"))

@@ -69,11 +69,11 @@ def test_labels_that_both_know_are_scored(score):
 
 
 def test_labels_that_one_side_knows_are_named_with_their_clips(score):
-    assert score.left_out == {"happy": 4, "bored": 8}
+    assert score.unknown_labels == {"happy": 4, "bored": 8}
     assert score.shared == ("sad", "angry") and score.absent == ("neutral",)
     text = str(score)
-    assert "bored: unknown to the model, 8 clips left out" in text
-    assert "neutral: no clip has this label; the answer counts as a mistake" in text
+    assert "bored: unknown to the model, 8 clips not scored" in text
+    assert "neutral: no clip has this label; its prediction counts as a mistake" in text
 
 
 def test_the_model_chooses_among_all_its_emotions(score, restless_model, other):
@@ -106,7 +106,7 @@ def test_the_score_on_the_test_side_is_that_of_evaluate_model(restless_model, co
     mine = [index for index, each in enumerate(score.utterances) if each.path in paths]
     report = evaluate_model(restless_model, splits.test)
     np.testing.assert_allclose(score.report.probabilities[mine], report.probabilities, atol=1e-4)
-    assert score.left_out == {} and "shared emotions" not in str(score)
+    assert score.unknown_labels == {} and "shared emotions" not in str(score)
 
 
 def write_split(run, rows):
@@ -227,10 +227,10 @@ def test_evaluate_writes_every_figure_and_prediction(run, other, tmp_path, capsy
     out = tmp_path / "out"
     assert main(["evaluate", "--model", str(run), "--dataset-path", str(other), "--output-dir", str(out)]) == 0
     printed = capsys.readouterr().out
-    assert "bored: unknown to the model, 8 clips left out" in printed and f"{out}   metrics.json" in printed
+    assert "bored: unknown to the model, 8 clips not scored" in printed and f"{out}   metrics.json" in printed
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["unweighted_average_recall"] == pytest.approx(score.report.unweighted_average_recall)
-    assert metrics["left_out"] == {"happy": 4, "bored": 8} and metrics["absent_emotions"] == ["neutral"]
+    assert metrics["unknown_labels"] == {"happy": 4, "bored": 8} and metrics["absent_emotions"] == ["neutral"]
     assert metrics["seen_in_training"]["speakers"] == ["manifest/x"] and metrics["adapted_to"] is None
     with (out / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
