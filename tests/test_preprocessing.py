@@ -248,6 +248,6 @@ def test_jupyter_shows_the_subsets_the_audit_and_the_rejected_files(corpus, tmp_
     html = splits._repr_html_()
     for side, clips in splits.split._asdict().items():
         counts = [len(clips), len({clip.speaker for clip in clips}), *(len(clips) // 3 for _ in range(3))]
-        cells = "".join(f'<td style="text-align:left">{value}</td>' for value in (side, *counts))
+        cells = "".join(f'<td style="text-align: left">{value}</td>' for value in (side, *counts))
         assert cells in html
     assert escape(str(splits.audit)) in html and "silent.wav" in html
