@@ -182,7 +182,7 @@ def test_a_recording_that_cannot_be_used_has_its_reason(predictor, folder, name,
     assert 'role="alert"' in answer and reason in answer
 
 
-def test_one_that_is_answered_in_windows_alone_has_no_attention(predictor, tmp_path, noise):
+def test_one_that_is_classified_in_windows_only_has_no_attention(predictor, tmp_path, noise):
     soundfile.write(tmp_path / "talk.wav", noise(16_000 * 21), 16_000)  # more than its graph takes as a whole
     answer = demo.answer_recording(predictor, tmp_path / "talk.wav")
     assert "amplitude" in answer and "attention" not in answer

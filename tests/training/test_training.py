@@ -220,8 +220,8 @@ def test_takes_a_pair_of_arrays_with_one_hot_labels():
     assert max(history.history["val_uar"]) > 0.9
 
 
-@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # Keras, where it did not know how many will come
-def test_each_epoch_has_all_batches_of_a_dataset_with_weights_that_does_not_tell_how_many():
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # Keras, which did not know the number of batches
+def test_each_epoch_has_all_batches_of_a_weighted_dataset_of_unknown_length():
     """Seven, which is no multiple of the steps between two looks."""
     waveforms, labels = tones(28)
     inputs = {"waveform": waveforms, "num_samples": np.full(len(labels), 4_000)}
