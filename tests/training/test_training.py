@@ -90,6 +90,7 @@ def test_normalisation_sees_training_data_only(trained, corpus):
         np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_writes_nothing_unasked(trained, corpus, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     keras.utils.set_random_seed(7)
@@ -402,6 +403,7 @@ def test_samples_that_are_no_numbers_are_refused_before_the_work(side, value):
         train_model(ParallelModel(2, config=SMALL), *data, **QUICK)
 
 
+@pytest.mark.slow
 def test_a_class_of_one_clip_and_batches_of_one_clip_give_finite_weights():
     waveforms, labels = tones(6)
     labels[:] = [0, 0, 0, 0, 0, 1]
