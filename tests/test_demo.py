@@ -194,7 +194,7 @@ def test_a_recording_that_the_model_refuses_has_its_reason(predictor, folder, na
     assert 'role="alert"' in result and prediction.error in result
 
 
-def test_one_that_is_answered_in_windows_alone_has_no_attention(predictor, tmp_path, noise):
+def test_one_that_is_classified_in_windows_only_has_no_attention(predictor, tmp_path, noise):
     soundfile.write(tmp_path / "talk.wav", noise(16_000 * 21), 16_000)  # more than its graph takes as a whole
     result = demo.predict_html(predictor, tmp_path / "talk.wav")
     assert "amplitude" in result and "attention" not in result

@@ -245,6 +245,7 @@ def test_other_errors_of_tensorflow_keep_their_traceback(monkeypatch):
         main(["train"])
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_while_training_ends_with_one_line(tmp_path, corpus, capsys):
     """The largest file that this process may write is as good as a full disk: it fails in the middle."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -1,4 +1,4 @@
-"""Cross-validation: what is trained and scored, the figures by hand, and going on after a stop."""
+"""Cross-validation: what is trained and scored, the figures by hand, and resuming after a stop."""
 
 import csv
 import json
@@ -125,7 +125,7 @@ def test_a_fold_with_one_emotion_to_train_on_is_refused_before_the_first_is_trai
     assert stubbed == []
 
 
-def test_an_emotion_that_a_fold_tests_and_does_not_train_on_is_told(
+def test_an_emotion_that_a_fold_tests_and_does_not_train_on_is_logged(
     corpus, tmp_path, stubbed, recordings, monkeypatch, caplog
 ):
     rare = tuple(each for each in recordings.utterances if each.emotion != "neutral" or each.speaker == "02")
@@ -271,7 +271,7 @@ def test_a_run_directory_is_whole(run):
     assert json.loads((run.directory / "environment.json").read_text())["packages"]["keras"]
 
 
-# === going on after a stop ===
+# === resuming after a stop ===
 
 
 def test_finished_folds_are_not_trained_again(corpus, tmp_path, stubbed, monkeypatch):
@@ -330,8 +330,8 @@ def test_a_file_that_was_being_written_when_the_run_was_killed_is_not_read(corpu
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_goes_on_at_the_fold_it_was_in(run, corpus, tmp_path):
-    """The process gets SIGKILL during the second fold; the figures are those of the run that was left alone."""
+def test_a_run_that_was_killed_resumes_at_the_fold_it_was_in(run, corpus, tmp_path):
+    """The process gets SIGKILL during the second fold; the figures are those of the uninterrupted run."""
     flags = [
         word
         for name, value in (*run.options.items(), *SETTINGS.items())
@@ -369,7 +369,7 @@ def test_other_settings_are_refused_by_name(run, corpus, changes, message):
         cross_validate(corpus, run.directory, resume=True, **{**run.options, **SETTINGS, **changes}, **QUIET)
 
 
-def test_another_version_does_not_go_on(run, corpus, monkeypatch):
+def test_another_version_does_not_resume(run, corpus, monkeypatch):
     monkeypatch.setattr(crossval, "stamp", lambda: {**stamp(), "versions": {"ser_keras": "9.0.0"}})
     with pytest.raises(InputError, match=rf"config\.json: ser_keras {__version__} began this run"):
         cross_validate(corpus, run.directory, resume=True, **run.options, **SETTINGS, **QUIET)

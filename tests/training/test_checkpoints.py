@@ -1,4 +1,4 @@
-"""A training that was stopped goes on as if it never had been."""
+"""A training that was stopped and resumed ends like one that was not stopped."""
 
 import csv
 import gc
@@ -50,8 +50,8 @@ def train(corpus, folder, *, seed=0, stop=None, **options):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(corpus, tmp_path_factory):
-    return train(corpus, tmp_path_factory.mktemp("undisturbed"))
+def uninterrupted(corpus, tmp_path_factory):
+    return train(corpus, tmp_path_factory.mktemp("uninterrupted"))
 
 
 @pytest.fixture(scope="module")
@@ -67,36 +67,36 @@ def same(weights, others):
     return all(np.array_equal(ours, theirs) for ours, theirs in zip(weights, others, strict=True))
 
 
-def test_the_weights_are_those_of_a_training_that_was_never_stopped(undisturbed, resumed):
-    assert same(resumed.model.get_weights(), undisturbed.model.get_weights())
+def test_the_weights_are_those_of_a_training_that_was_never_stopped(uninterrupted, resumed):
+    assert same(resumed.model.get_weights(), uninterrupted.model.get_weights())
 
 
-def test_nothing_is_trained_twice_but_the_epoch_it_was_in(undisturbed, resumed):
+def test_nothing_is_trained_twice_but_the_epoch_it_was_in(uninterrupted, resumed):
     assert min(resumed.steps) == 2
-    assert resumed.steps == {epoch: steps for epoch, steps in undisturbed.steps.items() if epoch >= 2}
+    assert resumed.steps == {epoch: steps for epoch, steps in uninterrupted.steps.items() if epoch >= 2}
 
 
-def test_the_history_is_that_of_the_whole_training(undisturbed, resumed):
-    assert resumed.history.history == undisturbed.history.history
-    assert resumed.history.epoch == undisturbed.history.epoch
-    tables = [(each.folder / "history.csv").read_bytes() for each in (resumed, undisturbed)]
+def test_the_history_is_that_of_the_whole_training(uninterrupted, resumed):
+    assert resumed.history.history == uninterrupted.history.history
+    assert resumed.history.epoch == uninterrupted.history.epoch
+    tables = [(each.folder / "history.csv").read_bytes() for each in (resumed, uninterrupted)]
     assert tables[0] == tables[1]
     with (resumed.folder / "history.csv").open(newline="") as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == [str(epoch) for epoch in resumed.history.epoch]
 
 
-def test_what_is_saved_while_training_is_the_best_model_of_the_whole_training(undisturbed, resumed):
-    checkpoints = [read_checkpoint(each.folder / CHECKPOINT) for each in (resumed, undisturbed)]
+def test_what_is_saved_while_training_is_the_best_model_of_the_whole_training(uninterrupted, resumed):
+    checkpoints = [read_checkpoint(each.folder / CHECKPOINT) for each in (resumed, uninterrupted)]
     for name in ("wait", "best", "best_epoch", "num_epochs", "is_done"):
         assert checkpoints[0][name] == checkpoints[1][name]
     assert same(checkpoints[0]["best_weights"], checkpoints[1]["best_weights"])
 
 
-def test_a_training_that_is_done_is_taken_up_as_it_ended(undisturbed, corpus):
-    again = train(corpus, undisturbed.folder, seed=1, resume=True)
+def test_a_training_that_is_done_is_taken_up_as_it_ended(uninterrupted, corpus):
+    again = train(corpus, uninterrupted.folder, seed=1, resume=True)
     assert again.steps == {}
-    assert again.history.history == undisturbed.history.history
-    assert same(again.model.get_weights(), undisturbed.model.get_weights())
+    assert again.history.history == uninterrupted.history.history
+    assert same(again.model.get_weights(), uninterrupted.model.get_weights())
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,9 @@ def test_a_training_that_is_done_is_taken_up_as_it_ended(undisturbed, corpus):
         ({"learning_rate": 1e-3}, r"learning_rate was 0\.005 .* and is 0\.001 now"),
     ],
 )
-def test_other_settings_are_refused_by_name(undisturbed, corpus, settings, message):
+def test_other_settings_are_refused_by_name(uninterrupted, corpus, settings, message):
     with pytest.raises(InputError, match=rf"checkpoint\.npz: {message}"):
-        train(corpus, undisturbed.folder, resume=True, **settings)
+        train(corpus, uninterrupted.folder, resume=True, **settings)
 
 
 def change(path, **values):
@@ -119,9 +119,9 @@ def change(path, **values):
     np.savez(path, **arrays)
 
 
-def test_other_data_is_refused(undisturbed, corpus, tmp_path):
+def test_other_data_is_refused(uninterrupted, corpus, tmp_path):
     path = tmp_path / CHECKPOINT
-    path.write_bytes((undisturbed.folder / CHECKPOINT).read_bytes())
+    path.write_bytes((uninterrupted.folder / CHECKPOINT).read_bytes())
     settings = read_checkpoint(path)["settings"]
     change(path, settings={**settings, "batches": 99})
     with pytest.raises(InputError, match=r"batches was 99 .* is 3 now"):
@@ -129,10 +129,10 @@ def test_other_data_is_refused(undisturbed, corpus, tmp_path):
 
 
 @pytest.mark.parametrize(("stamp", "writer"), [({"versions": {"ser_keras": "0.0.9"}}, "0.0.9"), ({}, "of an earlier")])
-def test_another_version_does_not_go_on(undisturbed, corpus, tmp_path, stamp, writer):
-    """It may know other settings; that one is missing would be told as one that was changed."""
+def test_another_version_does_not_resume(uninterrupted, corpus, tmp_path, stamp, writer):
+    """It may know other settings; a missing one would be reported as changed."""
     path = tmp_path / CHECKPOINT
-    path.write_bytes((undisturbed.folder / CHECKPOINT).read_bytes())
+    path.write_bytes((uninterrupted.folder / CHECKPOINT).read_bytes())
     settings = read_checkpoint(path)["settings"]
     del settings["versions"], settings["model"]["num_masks"]
     change(path, settings={**settings, **stamp})
@@ -164,23 +164,23 @@ def test_a_disk_without_room_for_it_is_one_error_and_nothing_more(corpus, tmp_pa
 
 
 @pytest.mark.parametrize("left", [0, 100, -1_000], ids=["empty", "its beginning", "all but its end"])
-def test_a_damaged_file_is_refused(undisturbed, corpus, tmp_path, left):
-    content = (undisturbed.folder / CHECKPOINT).read_bytes()
+def test_a_damaged_file_is_refused(uninterrupted, corpus, tmp_path, left):
+    content = (uninterrupted.folder / CHECKPOINT).read_bytes()
     (tmp_path / CHECKPOINT).write_bytes(content[:left])
     with pytest.raises(InputError, match=r"checkpoint\.npz: .*remove it"):
         train(corpus, tmp_path, resume=True)
 
 
-def test_a_changed_byte_is_seen(undisturbed, tmp_path):
-    content = bytearray((undisturbed.folder / CHECKPOINT).read_bytes())
+def test_a_changed_byte_is_seen(uninterrupted, tmp_path):
+    content = bytearray((uninterrupted.folder / CHECKPOINT).read_bytes())
     content[len(content) // 2] ^= 255
     (tmp_path / CHECKPOINT).write_bytes(content)
     with pytest.raises(InputError, match="remove it"):
         read_checkpoint(tmp_path / CHECKPOINT)
 
 
-def test_without_resume_training_begins_anew(undisturbed, corpus, tmp_path):
-    (tmp_path / CHECKPOINT).write_bytes((undisturbed.folder / CHECKPOINT).read_bytes())
+def test_without_resume_training_begins_anew(uninterrupted, corpus, tmp_path):
+    (tmp_path / CHECKPOINT).write_bytes((uninterrupted.folder / CHECKPOINT).read_bytes())
     with pytest.raises(KeyboardInterrupt):
         train(corpus, tmp_path, stop=(0, 0))
     assert not (tmp_path / CHECKPOINT).exists()

@@ -1,4 +1,4 @@
-"""`ser-keras train --resume`: a run that was stopped ends as one that was left alone."""
+"""`ser-keras train --resume`: a run that was stopped and resumed ends like one that was not stopped."""
 
 import json
 import os
@@ -37,13 +37,13 @@ def stop(arguments, file, number):
 
 
 @pytest.fixture
-def undisturbed(trained_run):
+def uninterrupted(trained_run):
     return trained_run.directory
 
 
 @pytest.fixture(scope="module")
 def resumed(corpus, make_once):
-    """Terminated in the second epoch, killed when it was being scored, and then left alone."""
+    """Terminated in the second epoch, killed when it was being scored, and then resumed to its end."""
 
     def make(folder):
         arguments = words(corpus, folder / "run")
@@ -59,44 +59,46 @@ def resumed(corpus, make_once):
 
 
 @pytest.mark.slow
-def test_the_model_is_that_of_a_run_that_was_left_alone(undisturbed, resumed):
-    models = [load_model(each).get_weights() for each in (undisturbed, resumed.directory)]
+def test_the_model_is_that_of_an_uninterrupted_run(uninterrupted, resumed):
+    models = [load_model(each).get_weights() for each in (uninterrupted, resumed.directory)]
     for ours, theirs in zip(*models, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.slow
-def test_so_are_its_files(undisturbed, resumed):
+def test_so_are_its_files(uninterrupted, resumed):
     for name in ("metrics.json", "history.csv", "config.json", "split.csv", "predictions.csv"):
-        assert (resumed.directory / name).read_bytes() == (undisturbed / name).read_bytes(), name
+        assert (resumed.directory / name).read_bytes() == (uninterrupted / name).read_bytes(), name
 
 
 @pytest.mark.slow
-def test_the_same_files_are_there_and_nothing_half_written(undisturbed, resumed):
-    names = [sorted(path.name for path in each.iterdir()) for each in (undisturbed, resumed.directory)]
+def test_the_same_files_are_there_and_nothing_half_written(uninterrupted, resumed):
+    names = [sorted(path.name for path in each.iterdir()) for each in (uninterrupted, resumed.directory)]
     assert names[0] == names[1]
-    exported = [sorted(path.name for path in (each / "export").iterdir()) for each in (undisturbed, resumed.directory)]
+    exported = [
+        sorted(path.name for path in (each / "export").iterdir()) for each in (uninterrupted, resumed.directory)
+    ]
     assert exported[0] == exported[1]
 
 
 @pytest.mark.slow
-def test_sigterm_ends_it_with_one_line_that_says_how_to_go_on(resumed):
+def test_sigterm_ends_it_with_one_line_that_names_resume(resumed):
     (*_, line), code = resumed.terminated[0].strip().splitlines(), resumed.terminated[1]
     assert code == 130
     assert f"--output-dir {resumed.directory} --resume" in line
     assert resumed.killed[1] == -signal.SIGKILL
 
 
-def test_a_run_that_is_finished_says_so_and_stays_as_it_is(undisturbed, corpus, capsys):
-    before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")}
-    assert main([*words(corpus, undisturbed), "--resume"]) == 0
-    assert str(undisturbed) in capsys.readouterr().out
-    assert {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")} == before
+def test_a_run_that_is_finished_says_so_and_stays_as_it_is(uninterrupted, corpus, capsys):
+    before = {path: path.stat().st_mtime_ns for path in uninterrupted.rglob("*")}
+    assert main([*words(corpus, uninterrupted), "--resume"]) == 0
+    assert str(uninterrupted) in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in uninterrupted.rglob("*")} == before
 
 
-def test_a_run_that_is_finished_gives_its_figures_as_json(undisturbed, corpus, capsys):
-    assert main([*words(corpus, undisturbed), "--resume", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["metrics"] == json.loads((undisturbed / "metrics.json").read_text())
+def test_a_run_that_is_finished_gives_its_figures_as_json(uninterrupted, corpus, capsys):
+    assert main([*words(corpus, uninterrupted), "--resume", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"] == json.loads((uninterrupted / "metrics.json").read_text())
 
 
 @pytest.mark.parametrize(
@@ -107,16 +109,16 @@ def test_a_run_that_is_finished_gives_its_figures_as_json(undisturbed, corpus, c
         (["--dataset-path", "elsewhere"], "dataset_path was ['"),
     ],
 )
-def test_other_settings_are_refused_by_name(undisturbed, corpus, capsys, changes, message):
-    assert message in fails(capsys, *words(corpus, undisturbed), "--resume", *changes)
+def test_other_settings_are_refused_by_name(uninterrupted, corpus, capsys, changes, message):
+    assert message in fails(capsys, *words(corpus, uninterrupted), "--resume", *changes)
 
 
-def test_recordings_that_changed_are_refused_by_name(undisturbed, corpus, tmp_path, capsys):
-    """The run says of one recording that it sounded otherwise when the run was begun."""
+def test_recordings_that_changed_are_refused_by_name(uninterrupted, corpus, tmp_path, capsys):
+    """The run directory holds another fingerprint for one recording."""
     directory = tmp_path / "run"
     directory.mkdir()
     for name in ("config.json", "split.csv"):
-        shutil.copy(undisturbed / name, directory)
+        shutil.copy(uninterrupted / name, directory)
     changed = read_csv(directory / "split.csv")[5]
     table = (directory / "split.csv").read_text()
     (directory / "split.csv").write_text(table.replace(changed["fingerprint"], "0" * 32), newline="")

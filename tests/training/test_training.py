@@ -88,6 +88,7 @@ def test_normalisation_sees_training_data_only(trained, corpus):
         np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_writes_nothing_unasked(trained, corpus, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     keras.utils.set_random_seed(7)
@@ -215,8 +216,8 @@ def test_takes_a_pair_of_arrays_with_one_hot_labels():
     assert max(history.history["val_uar"]) > 0.9
 
 
-@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # Keras, where it did not know how many will come
-def test_each_epoch_has_all_batches_of_a_dataset_with_weights_that_does_not_tell_how_many():
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # Keras, which did not know the number of batches
+def test_each_epoch_has_all_batches_of_a_weighted_dataset_of_unknown_length():
     """Seven, which is no multiple of the steps between two looks."""
     waveforms, labels = tones(28)
     inputs = {"waveform": waveforms, "num_samples": np.full(len(labels), 4_000)}
@@ -395,6 +396,7 @@ def test_samples_that_are_no_numbers_are_refused_before_the_work(side, value):
         train_model(ParallelModel(2, config=SMALL), *data, **QUICK)
 
 
+@pytest.mark.slow
 def test_a_class_of_one_clip_and_batches_of_one_clip_give_finite_weights():
     waveforms, labels = tones(6)
     labels[:] = [0, 0, 0, 0, 0, 1]
