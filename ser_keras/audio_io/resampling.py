@@ -23,7 +23,7 @@ _BLOCKS_AT_ONCE = 64
 
 _SIMPLE_RATIOS = ((1, 2), (3, 2), (2, 1), (3, 1))  # rate that comes in to rate that goes out
 _BANK = 32  # filters, as many samples go out at a time
-_REACH = 64  # samples at the lower rate that a filter hears on either side
+_REACH = 64  # half length of a filter, in samples at the lower rate
 _KAISER_BETA = 9.0  # -90 dB beside the pass band
 _ROWS_AT_ONCE = 64
 
