@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ser_keras.pipeline.padding import pad_clips
 
 import ser_keras
 from ser_keras.model import save_model
+from ser_keras.pipeline.datasets import pad_clips
 
 pytest.importorskip("jax")
 
@@ -32,6 +32,7 @@ np.save(sys.argv[3], np.asarray(model(inputs)))
 """
 
 
+@pytest.mark.slow
 def test_jax_gives_the_probabilities_of_tensorflow(restless_model, noise, tmp_path):
     """Clips of several lengths in one batch, with samples behind the end of each that have to be ignored."""
     waveform, num_samples = pad_clips([noise(size, seed=size) for size in (1, 320, 9_000, 16_001, 40_000)])
