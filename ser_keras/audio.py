@@ -7,6 +7,7 @@ text and an empty waveform, and its neighbours in the batch or the pipeline rema
 """
 
 import functools
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -166,17 +167,18 @@ def read_samples(path: str | Path, *, sample_rate: int, max_seconds: float) -> t
     """Reads an audio file as `read_audio` does, into int16 with a full scale of 2**15 where that is exact."""
     path = Path(path)
     try:
-        with path.open("rb") as file:
-            begin = file.read(4)
-            if begin.startswith((*WAV_BEGINNINGS, b"ID3")):
-                samples, error = _compiled_decoder(sample_rate, max_seconds)(tf.constant(begin + file.read()))
-                return as_int16_if_exact(samples.numpy()), error.numpy().decode(errors="replace")
+        with path.open("rb", buffering=0) as file:
+            may_be_wav = file.read(4).startswith((*WAV_BEGINNINGS, b"ID3"))
+        if may_be_wav:
+            samples, error = _compiled_decoder(sample_rate, max_seconds)(tf.constant(os.fsencode(path)))
+            return as_int16_if_exact(samples.numpy()), error.numpy().decode(errors="replace")
         samples = read_plain_flac(path, sample_rate, max_seconds)
         if samples is not None:
             return samples, ""
         samples, rate, error = _read_foreign(path, "", max_seconds)  # a video may be larger than the memory
-    except OSError as error:
-        return np.zeros(0, np.float32), f"cannot be read: {error.strerror}; expected an audio file"
+    except (OSError, tf.errors.OpError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error.message
+        return np.zeros(0, np.float32), f"cannot be read: {reason}; expected an audio file"
     if rate not in (0, sample_rate):
         samples = _compiled_resampler(sample_rate)(tf.constant(samples), tf.constant(rate)).numpy()
     return as_int16_if_exact(samples), error
@@ -184,7 +186,9 @@ def read_samples(path: str | Path, *, sample_rate: int, max_seconds: float) -> t
 
 @functools.cache
 def _compiled_decoder(sample_rate: int, max_seconds: float) -> tf.types.experimental.ConcreteFunction:
-    decode = functools.partial(decode_audio, sample_rate=sample_rate, max_seconds=max_seconds)
+    def decode(path):
+        return decode_audio(tf.io.read_file(path), sample_rate=sample_rate, max_seconds=max_seconds)
+
     return _compiled(decode, tf.TensorSpec([], tf.string))
 
 

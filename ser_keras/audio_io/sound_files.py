@@ -197,6 +197,8 @@ def as_int16_if_exact(samples: np.ndarray) -> np.ndarray:
         >>> as_int16_if_exact(np.array([1e-6], np.float32)).dtype
         dtype('float32')
     """
+    if np.any(samples[:100] * FULL_SCALE % 1):  # as after a conversion of the rate: without a look at the rest
+        return samples
     scaled = samples * FULL_SCALE
     if not (np.all(scaled >= -FULL_SCALE) and np.all(scaled < FULL_SCALE)):
         return samples

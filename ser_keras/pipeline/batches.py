@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class Description:
 
 def utterance_as_json(utterance: Utterance, emotions: Sequence[str]) -> str:
     """Return a clip's element ``utterance``: the fields of `Utterance` and the names of all labels, as JSON."""
-    return json.dumps({**asdict(utterance), "path": str(utterance.path), "emotions": list(emotions)})
+    return json.dumps({**vars(utterance), "path": str(utterance.path), "emotions": list(emotions)})
 
 
 def as_description(texts: Sequence[bytes]) -> Description:
