@@ -43,7 +43,7 @@ _TENSORFLOW_IO = {("MP3", "MPEG_LAYER_III"): "decode_mp3", ("OGG", "VORBIS"): "d
 
 
 class Waveform(NamedTuple):
-    """A recording as the model wants it, or the reason why there is none.
+    """A recording in the form of the model's input, or the reason why there is none.
 
     Attributes:
         samples: mono, float32, shape (time,); empty where there is an error.
@@ -79,11 +79,11 @@ def wav_to_waveform(contents: tf.Tensor, *, sample_rate: int = 16_000, max_secon
 
 
 def frames_to_waveform(contents: tf.Tensor, header: WavHeader, *, sample_rate: int = 16_000) -> Waveform:
-    """Does what `wav_to_waveform` does with a file whose header was read before.
+    """Turns a WAV file whose header was read before into a waveform, as `wav_to_waveform` does.
 
     Args:
         contents: the file's bytes, string scalar.
-        header: what `ser_keras.audio_io.wav_header.read_headers` gave for them.
+        header: from `ser_keras.audio_io.wav_header.read_headers`.
         sample_rate: rate of the waveform that comes out, in Hz.
 
     Returns:
@@ -95,7 +95,7 @@ def frames_to_waveform(contents: tf.Tensor, header: WavHeader, *, sample_rate: i
 def decode_audio(contents: tf.Tensor, *, sample_rate: int = 16_000, max_seconds: float = 600.0) -> Waveform:
     """Turns the bytes of a file that has sound into a waveform.
 
-    Use it in `tf.data` pipelines and on files. The format is told by the bytes, never by a file's name.
+    Use it in `tf.data` pipelines and on files. The format is recognised by the bytes, never by a file's name.
     WAV takes the path of `wav_to_waveform`, so that training and serving read the same samples. What libsndfile
     opens (FLAC, MP3, Ogg, AIFF, WAV with mu-law, A-law, ADPCM, ...) it decodes too, block by block, but for short
     MP3 and Ogg Vorbis, which tensorflow-io decodes where its native library loads: that one decodes whole files, and
@@ -130,7 +130,7 @@ def load_audio(path: str | Path, *, sample_rate: int = 16_000, max_seconds: floa
     """Reads an audio file as a waveform.
 
     Args:
-        path: the file; its format is told by its content.
+        path: the file; its format is recognised by its content.
         sample_rate: rate of the waveform, in Hz.
         max_seconds: a longer recording is an error.
 
@@ -214,7 +214,7 @@ def _at_rate(decoded: DecodedAudio, sample_rate: int) -> Waveform:
 
 def _decode_riff(contents: tf.Tensor, max_seconds: float) -> DecodedAudio:
     wav = decode_wav(contents, max_seconds=max_seconds)
-    # Of a file that was cut off libsndfile reads the rest without a word.
+    # libsndfile would read a file that was cut off without an error.
     is_final = tf.equal(wav.error, "") | tf.equal(tf.strings.substr(wav.error, 0, len(CUT_OFF)), CUT_OFF)
     return tf.cond(is_final, lambda: wav, lambda: _decode_foreign(contents, wav.error, max_seconds))
 
@@ -232,8 +232,8 @@ def _decode_foreign(contents: tf.Tensor, wav_error: tf.Tensor, max_seconds: floa
 def _read_foreign(source: Source, wav_error: str, max_seconds: float) -> tuple[np.ndarray, np.int32, str]:
     """Reads what is not plain WAV: waveform (time,), its rate in Hz, error.
 
-    A WAV file of an encoding that the graph reads has the graph's error, whoever else would read it: otherwise it
-    would be trained on and refused by a server.
+    A WAV file of an encoding that the graph reads keeps the graph's error even if another reader opens it: otherwise
+    the file would be used in training and refused by a server.
     """
     try:
         with open_file(source) as file:
@@ -278,10 +278,10 @@ def _read_blocks(file: SoundFile, max_seconds: float) -> np.ndarray:
 
 
 def _read_by_tensorflow_io(source: Source, file: SoundFile, max_seconds: float) -> np.ndarray | None:
-    """Reads short MP3 and Ogg Vorbis; None for all else, for what it refuses, and where it is not installed.
+    """Reads short MP3 and Ogg Vorbis files; None for all others, after an error, and where it is not installed.
 
-    It decodes whole files, and does not tell that one is cut off. Ogg files tell their length; that of an MP3 file is
-    bounded by its bytes, whatever its header tells.
+    It decodes whole files, and does not report that one is cut off. The length of an Ogg file is in its header; that
+    of an MP3 file is bounded by its number of bytes.
     """
     decoder = _TENSORFLOW_IO.get((file.format, file.subtype))
     library = _tensorflow_io() if decoder else None
@@ -293,7 +293,7 @@ def _read_by_tensorflow_io(source: Source, file: SoundFile, max_seconds: float) 
     if num_samples > min(max_seconds * file.samplerate * file.channels, _MOST_SAMPLES_AT_ONCE):
         return None
     try:
-        # Its operations fail for the whole pipeline: as a part of the graph none could be caught.
+        # Within the graph an error of its operations could not be caught and would end the pipeline.
         frames = getattr(library.audio, decoder)(contents).numpy()  # (time, channels)
     except tf.errors.OpError:
         return None

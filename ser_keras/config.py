@@ -106,15 +106,17 @@ class DataConfig(Config):
         None, "which folder is what, where that should not be found by their names, such as '{speaker}/{emotion}/*'"
     )
     allow_outside: bool = _setting(False, "let a manifest name files outside its own folder")
-    split: str = _setting("auto", "how to part the recordings; auto: the manifest's own, else by speaker", SPLITS)
-    val_fraction: float = _setting(0.1, "part of the recordings for validation, 0 to 1")
-    test_fraction: float = _setting(0.2, "part of the recordings for the test, 0 to 1")
-    batch_size: int = _setting(32, "clips in a batch")
-    min_seconds: float = _setting(0.1, "a shorter recording is left out, in seconds; at least 0.1")
+    split: str = _setting("auto", "how to divide the recordings; auto: the manifest's own, else by speaker", SPLITS)
+    val_fraction: float = _setting(0.1, "fraction of the recordings for validation, 0 to 1")
+    test_fraction: float = _setting(0.2, "fraction of the recordings for the test, 0 to 1")
+    batch_size: int = _setting(32, "most clips in a batch")
+    min_seconds: float = _setting(0.1, "a shorter recording is rejected, in seconds; at least 0.1")
     max_seconds: float = _setting(30.0, "of a longer recording only the beginning is used, in seconds")
-    crop_seconds: float = _setting(3.0, "in training a longer recording is cut to a random part of this, in seconds")
+    crop_seconds: float = _setting(
+        3.0, "in training a random crop of this length is taken of a longer recording, in seconds"
+    )
     cache: str = _setting("memory", "where decoded audio is kept: 'memory' or a folder")
-    strict: bool = _setting(False, "stop at the first bad file instead of leaving it out")
+    strict: bool = _setting(False, "stop at the first bad file instead of rejecting it")
     seed: int = _setting(0, "seed of the split, the weights and the order of training")
 
     def __post_init__(self) -> None:

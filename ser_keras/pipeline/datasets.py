@@ -41,7 +41,7 @@ def training_batches(
 class _Clips:
     """Reads clips by their places in a list of utterances.
 
-    In NumPy, a batch a call, within `Dataset.map`: `padded_batch` behind a call for each clip takes twice the time, and
+    In NumPy, a batch a call, within `Dataset.map`: `padded_batch` after a call for each clip takes twice the time, and
     a tensor of all samples twice the memory.
     """
 
