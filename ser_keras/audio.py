@@ -7,6 +7,7 @@ text and an empty waveform, and its neighbours in the batch or the pipeline rema
 """
 
 import functools
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -42,7 +43,7 @@ _TENSORFLOW_IO = {("MP3", "MPEG_LAYER_III"): "decode_mp3", ("OGG", "VORBIS"): "d
 
 
 class Waveform(NamedTuple):
-    """A recording as the model wants it, or the reason why there is none.
+    """A recording in the form of the model's input, or the reason why there is none.
 
     Attributes:
         samples: mono, float32, shape (time,); empty where there is an error.
@@ -78,11 +79,11 @@ def wav_to_waveform(contents: tf.Tensor, *, sample_rate: int = 16_000, max_secon
 
 
 def frames_to_waveform(contents: tf.Tensor, header: WavHeader, *, sample_rate: int = 16_000) -> Waveform:
-    """Does what `wav_to_waveform` does with a file whose header was read before.
+    """Turns a WAV file whose header was read before into a waveform, as `wav_to_waveform` does.
 
     Args:
         contents: the file's bytes, string scalar.
-        header: what `ser_keras.audio_io.wav_header.read_headers` gave for them.
+        header: from `ser_keras.audio_io.wav_header.read_headers`.
         sample_rate: rate of the waveform that comes out, in Hz.
 
     Returns:
@@ -94,7 +95,7 @@ def frames_to_waveform(contents: tf.Tensor, header: WavHeader, *, sample_rate: i
 def decode_audio(contents: tf.Tensor, *, sample_rate: int = 16_000, max_seconds: float = 600.0) -> Waveform:
     """Turns the bytes of a file that has sound into a waveform.
 
-    Use it in `tf.data` pipelines and on files. The format is told by the bytes, never by a file's name.
+    Use it in `tf.data` pipelines and on files. The format is recognised by the bytes, never by a file's name.
     WAV takes the path of `wav_to_waveform`, so that training and serving read the same samples. What libsndfile
     opens (FLAC, MP3, Ogg, AIFF, WAV with mu-law, A-law, ADPCM, ...) it decodes too, block by block, but for short
     MP3 and Ogg Vorbis, which tensorflow-io decodes where its native library loads: that one decodes whole files, and
@@ -129,7 +130,7 @@ def load_audio(path: str | Path, *, sample_rate: int = 16_000, max_seconds: floa
     """Reads an audio file as a waveform.
 
     Args:
-        path: the file; its format is told by its content.
+        path: the file; its format is recognised by its content.
         sample_rate: rate of the waveform, in Hz.
         max_seconds: a longer recording is an error.
 
@@ -166,17 +167,18 @@ def read_samples(path: str | Path, *, sample_rate: int, max_seconds: float) -> t
     """Reads an audio file as `read_audio` does, into int16 with a full scale of 2**15 where that is exact."""
     path = Path(path)
     try:
-        with path.open("rb") as file:
-            begin = file.read(4)
-            if begin.startswith((*WAV_BEGINNINGS, b"ID3")):
-                samples, error = _compiled_decoder(sample_rate, max_seconds)(tf.constant(begin + file.read()))
-                return as_int16_if_exact(samples.numpy()), error.numpy().decode(errors="replace")
+        with path.open("rb", buffering=0) as file:
+            may_be_wav = file.read(4).startswith((*WAV_BEGINNINGS, b"ID3"))
+        if may_be_wav:
+            samples, error = _compiled_decoder(sample_rate, max_seconds)(tf.constant(os.fsencode(path)))
+            return as_int16_if_exact(samples.numpy()), error.numpy().decode(errors="replace")
         samples = read_plain_flac(path, sample_rate, max_seconds)
         if samples is not None:
             return samples, ""
         samples, rate, error = _read_foreign(path, "", max_seconds)  # a video may be larger than the memory
-    except OSError as error:
-        return np.zeros(0, np.float32), f"cannot be read: {error.strerror}; expected an audio file"
+    except (OSError, tf.errors.OpError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error.message
+        return np.zeros(0, np.float32), f"cannot be read: {reason}; expected an audio file"
     if rate not in (0, sample_rate):
         samples = _compiled_resampler(sample_rate)(tf.constant(samples), tf.constant(rate)).numpy()
     return as_int16_if_exact(samples), error
@@ -184,7 +186,9 @@ def read_samples(path: str | Path, *, sample_rate: int, max_seconds: float) -> t
 
 @functools.cache
 def _compiled_decoder(sample_rate: int, max_seconds: float) -> tf.types.experimental.ConcreteFunction:
-    decode = functools.partial(decode_audio, sample_rate=sample_rate, max_seconds=max_seconds)
+    def decode(path):
+        return decode_audio(tf.io.read_file(path), sample_rate=sample_rate, max_seconds=max_seconds)
+
     return _compiled(decode, tf.TensorSpec([], tf.string))
 
 
@@ -210,7 +214,7 @@ def _at_rate(decoded: DecodedAudio, sample_rate: int) -> Waveform:
 
 def _decode_riff(contents: tf.Tensor, max_seconds: float) -> DecodedAudio:
     wav = decode_wav(contents, max_seconds=max_seconds)
-    # Of a file that was cut off libsndfile reads the rest without a word.
+    # libsndfile would read a file that was cut off without an error.
     is_final = tf.equal(wav.error, "") | tf.equal(tf.strings.substr(wav.error, 0, len(CUT_OFF)), CUT_OFF)
     return tf.cond(is_final, lambda: wav, lambda: _decode_foreign(contents, wav.error, max_seconds))
 
@@ -228,8 +232,8 @@ def _decode_foreign(contents: tf.Tensor, wav_error: tf.Tensor, max_seconds: floa
 def _read_foreign(source: Source, wav_error: str, max_seconds: float) -> tuple[np.ndarray, np.int32, str]:
     """Reads what is not plain WAV: waveform (time,), its rate in Hz, error.
 
-    A WAV file of an encoding that the graph reads has the graph's error, whoever else would read it: otherwise it
-    would be trained on and refused by a server.
+    A WAV file of an encoding that the graph reads keeps the graph's error even if another reader opens it: otherwise
+    the file would be used in training and refused by a server.
     """
     try:
         with open_file(source) as file:
@@ -274,10 +278,10 @@ def _read_blocks(file: SoundFile, max_seconds: float) -> np.ndarray:
 
 
 def _read_by_tensorflow_io(source: Source, file: SoundFile, max_seconds: float) -> np.ndarray | None:
-    """Reads short MP3 and Ogg Vorbis; None for all else, for what it refuses, and where it is not installed.
+    """Reads short MP3 and Ogg Vorbis files; None for all others, after an error, and where it is not installed.
 
-    It decodes whole files, and does not tell that one is cut off. Ogg files tell their length; that of an MP3 file is
-    bounded by its bytes, whatever its header tells.
+    It decodes whole files, and does not report that one is cut off. The length of an Ogg file is in its header; that
+    of an MP3 file is bounded by its number of bytes.
     """
     decoder = _TENSORFLOW_IO.get((file.format, file.subtype))
     library = _tensorflow_io() if decoder else None
@@ -289,7 +293,7 @@ def _read_by_tensorflow_io(source: Source, file: SoundFile, max_seconds: float) 
     if num_samples > min(max_seconds * file.samplerate * file.channels, _MOST_SAMPLES_AT_ONCE):
         return None
     try:
-        # Its operations fail for the whole pipeline: as a part of the graph none could be caught.
+        # Within the graph an error of its operations could not be caught and would end the pipeline.
         frames = getattr(library.audio, decoder)(contents).numpy()  # (time, channels)
     except tf.errors.OpError:
         return None

@@ -210,7 +210,9 @@ class TrainConfig(Config):
     label_smoothing: float = _setting(0.1, "share of the target spread over all emotions, 0 to 1")
     mixup: float = _setting(0.3, "alpha of the Beta distribution that mixes two clips and their labels; 0: off")
     ema_momentum: float = _setting(0.97, "momentum of the running average of the weights; 0: off")
-    functionals_regularization: float = _setting(100.0, "L2 penalty of the functionals branch, 1 / C of scikit-learn")
+    functionals_regularization: float = _setting(
+        100.0, "L2 penalty of the functionals branch, 1 / C of LogisticRegression"
+    )
     functionals_draws: int = _setting(2, "augmented copies of each training clip for fitting the functionals branch")
     class_weights: bool = _setting(True, "weight each emotion by the inverse of its frequency")
     refit_fraction: float = _setting(0.25, "share of the epochs added with the validation clips")

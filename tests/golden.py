@@ -30,7 +30,8 @@ NETWORK = {
     "lstm_units": [4],
     "attention_units": [4],
 }
-LEFT_OUT = ("tensorboard", "corpus", "README.md", "tf_serving_warmup_requests")
+UNSURE = ("--functionals-regularization", "10000")  # a confident model would give the same whatever is wrong
+SKIPPED = ("tensorboard", "corpus", "README.md", "tf_serving_warmup_requests")
 
 
 def waveform():
@@ -67,9 +68,8 @@ def make():
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)  # so that no path of this machine is kept
         make_corpus("corpus", num_speakers=3, clips_per_emotion=2, emotions=("neutral", "sad", "angry"))
-        if main(
-            ["train", "--dataset-path", "corpus", "--output-dir", "run", "--epochs", "2", "--batch-size", "4", *words]
-        ):
+        data = ["--dataset-path", "corpus", "--output-dir", "run", "--batch-size", "4", "--epochs", "2"]
+        if main(["train", *data, *UNSURE, *words]):
             sys.exit("training failed")
         Path("golden.wav").write_bytes(wav())
         expected = Predictor("run/export/1").predict("golden.wav").probabilities
@@ -82,7 +82,7 @@ def make():
 
 def _essential(member):
     name = Path(member.name).name
-    if name in LEFT_OUT or name.endswith((".png", ".html")):
+    if name in SKIPPED or name.endswith((".png", ".html")):
         return None
     member.uid = member.gid = member.mtime = 0
     member.uname = member.gname = ""

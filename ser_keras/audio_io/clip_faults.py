@@ -1,7 +1,7 @@
-"""Which waveforms are clips of speech at all: the one judgement of training, prediction and the served graph.
+"""The checks of a waveform, the same in training, prediction and the served graph.
 
-Here it is in NumPy, in `ser_keras.audio_io.clip_faults_graph` in TensorFlow's operations. It is made of the
-waveform that goes into the network: mono, at the model's rate.
+Here they are in NumPy, in `ser_keras.audio_io.clip_faults_graph` in TensorFlow's operations. They check the waveform
+that is the network's input: mono, at the model's rate.
 """
 
 import numpy as np
@@ -16,17 +16,17 @@ HIGHEST_PEAK = 32.0
 """Float samples may exceed full scale, 1, by 30 dB. No recording does; integers that were kept as floats do."""
 
 EDGE_SECONDS = 0.03
-"""At each end, where a constant offset rings after a conversion of the rate: not looked at for silence."""
+"""At each end, where a constant offset rings after a conversion of the rate: not checked for silence."""
 
 EMPTY = "empty: no samples"
-DAMAGED = "holds NaN or infinite samples; mend or convert the recording"
+DAMAGED = "holds NaN or infinite samples; repair or convert the recording"
 SILENT = f"silent: no sample above {SILENCE} of full scale, beside a constant offset"
 TOO_SHORT = "too short: ", " s, at least ", " s expected"
 TOO_LOUD = "too loud: a peak of ", f", full scale is 1; divide by it what was integers (of 16 bits by {2**15})"
 
 
 def clip_fault(samples: np.ndarray, sample_rate: int, min_seconds: float = SHORTEST_SECONDS) -> str:
-    """Say why a waveform is no clip: empty, too short, damaged, too loud or silent; nothing where it is one.
+    """Return why a waveform is rejected: empty, too short, damaged, too loud or silent; empty where it is not.
 
     Args:
         samples: `(time,)`, int16 with a full scale of 2**15, or float with one of 1.
@@ -46,7 +46,7 @@ def clip_fault(samples: np.ndarray, sample_rate: int, min_seconds: float = SHORT
 
 
 def damage(samples: np.ndarray) -> str:
-    """Say what is wrong with samples wherever they are from: NaN, infinite or far above full scale.
+    """Return what is wrong with samples: NaN, infinite or far above full scale; empty where nothing is.
 
     Args:
         samples: int16 with a full scale of 2**15, or float with one of 1, of any shape but empty.

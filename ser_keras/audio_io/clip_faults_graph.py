@@ -1,4 +1,4 @@
-"""The judgement of `ser_keras.audio_io.clip_faults` in core TensorFlow operations, for the graph that is served."""
+"""The checks of `ser_keras.audio_io.clip_faults` in core TensorFlow operations, for the served graph."""
 
 import tensorflow as tf
 
@@ -17,14 +17,14 @@ from ser_keras.audio_io.graph_branches import kept_apart
 
 
 def clip_fault(samples: tf.Tensor, sample_rate: int) -> tf.Tensor:
-    """Does what `ser_keras.audio_io.clip_faults.clip_fault` does.
+    """Checks a waveform as `ser_keras.audio_io.clip_faults.clip_fault` does.
 
     Args:
         samples: float32 `(time,)`, full scale 1.
         sample_rate: of the samples, in Hz.
 
     Returns:
-        String scalar: why this is no clip; empty where it is one.
+        String scalar: why this is rejected; empty where it is not.
 
     Example:
         >>> clip_fault(tf.zeros([16_000]), 16_000).numpy().decode()
@@ -36,7 +36,7 @@ def clip_fault(samples: tf.Tensor, sample_rate: int) -> tf.Tensor:
     is_silent = tf.reduce_max(inner) - tf.reduce_min(inner) < 2 * SILENCE
     seconds = tf.cast(size, tf.float64) / sample_rate
     good = (seconds >= SHORTEST_SECONDS) & ~is_silent & _is_undamaged(samples)
-    # The text is built only where there is something to say: string operations are slow.
+    # The text is built only for an error: string operations are slow.
     return tf.cond(good, lambda: tf.constant(""), lambda: _fault(samples, seconds, is_silent))
 
 
@@ -52,7 +52,7 @@ def _fault(samples: tf.Tensor, seconds: tf.Tensor, is_silent: tf.Tensor) -> tf.T
 
 
 def damage(samples: tf.Tensor) -> tf.Tensor:
-    """Does what `ser_keras.audio_io.clip_faults.damage` does.
+    """Checks samples as `ser_keras.audio_io.clip_faults.damage` does.
 
     Args:
         samples: float32 `(time,)`, full scale 1.

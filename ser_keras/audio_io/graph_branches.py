@@ -1,4 +1,4 @@
-"""How branches of a graph that are seldom taken stay out of the way of the others."""
+"""Seldom taken branches of a graph, at little cost to the others."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,11 +7,11 @@ import tensorflow as tf
 
 
 def kept_apart(branch: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a function whose operations stay together in one call, wherever it is used in a graph.
+    """Return a function whose operations stay in one call, wherever it is used in a graph.
 
-    TensorFlow lays the branches of `tf.cond` and `tf.switch_case` out in the graph around them, and passes over
-    each operation of those that are not taken, in every run. A call it passes over at once. The call itself
-    costs some microseconds where it is made, so this is for what is long and seldom needed.
+    TensorFlow inlines the branches of `tf.cond` and `tf.switch_case` into the graph around them, and skips each
+    operation of those that are not taken, in every run. A call is skipped at once. The call itself
+    costs some microseconds, so this is for long branches that are seldom taken.
 
     Args:
         branch: function of tensors, and of plain values that are the same in all runs, to tensors.

@@ -25,7 +25,7 @@ SEND_WHOLE = "send it whole"
 UNKNOWN_BYTES = 2**31 - 2**16
 """Programs that stream write this size or a larger one where they do not know it yet."""
 
-_UNKNOWN_FRAMES = 2**62  # libsndfile's number where a stream tells none is larger
+_UNKNOWN_FRAMES = 2**62  # libsndfile returns a larger number for a stream without a length
 _CHUNK_SIZES = re.compile(r"^ *(?:data|SSND|BODY|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _MP3_LENGTH = re.compile(rb"VBRI|(?:Xing|Info)...[\x01\x03\x05\x07\x09\x0b\x0d\x0f]", re.DOTALL)  # its flags are odd
 _LONGEST_OGG_PAGE = 27 + 255 + 255 * 255
@@ -37,11 +37,11 @@ def bytes_of(source: Source) -> BinaryIO:
 
 
 class PlainSoundFile(soundfile.SoundFile):
-    """A file that libsndfile reads, and which is whole as far as its header tells.
+    """A file that libsndfile reads, checked for completeness against its header.
 
     Attributes:
-        known_frames: samples of each channel that there are by the header; 0 where it tells none, or where that is
-            a guess by the bit rate.
+        known_frames: samples of each channel according to the header; 0 where it has no length, or only a guess
+            by the bit rate.
     """
 
     def __init__(self, source: Source):
@@ -60,10 +60,10 @@ class PlainSoundFile(soundfile.SoundFile):
         return 0 if self.frames > _UNKNOWN_FRAMES else self.frames
 
     def read(self, *args: Any, **options: Any) -> np.ndarray:
-        """Return what `soundfile.SoundFile` does.
+        """Read as `soundfile.SoundFile` does.
 
         Raises:
-            InputError: the file is damaged, or ends before the length that its header tells.
+            InputError: the file is damaged, or ends before the length in its header.
         """
         try:
             block = super().read(*args, **options)
@@ -76,7 +76,7 @@ class PlainSoundFile(soundfile.SoundFile):
         return block
 
     def _check_chunks(self) -> None:
-        """Compare the size of the samples with that of the file; libsndfile notes both, and reads what is there."""
+        """Compare the size of the samples with that of the file; libsndfile logs both, and reads what is there."""
         sizes = _CHUNK_SIZES.search(self.extra_info)
         claimed, found = map(int, sizes.groups()) if sizes else (0, 0)
         if found < claimed < UNKNOWN_BYTES:
@@ -89,14 +89,14 @@ class PlainSoundFile(soundfile.SoundFile):
 
 
 def reason_of(error: Exception) -> str:
-    """Return the words of libsndfile without the name of the file."""
+    """Return the message of libsndfile without the name of the file."""
     return str(error).partition(": ")[2].strip(" .\n") or str(error)
 
 
 def ends_within_ogg_page(file: BinaryIO) -> bool:
-    """Tell whether an Ogg file is cut off: Ogg tells no length, but each of its pages tells its own.
+    """Tell whether an Ogg file is cut off: Ogg has no total length, but each page has its own.
 
-    Many recorders do not mark the last page, so that one that is whole is enough.
+    Many recorders do not mark the last page, so that a complete page is enough.
     """
     size = file.seek(0, io.SEEK_END)
     file.seek(max(size - _LONGEST_OGG_PAGE, 0))
@@ -109,7 +109,7 @@ def ends_within_ogg_page(file: BinaryIO) -> bool:
 
 
 def _has_length_of_mp3(source: Source) -> bool:
-    """Tell whether the first frame of an MP3 file, behind an ID3v2 tag, is a header that tells the length."""
+    """Tell whether the first frame of an MP3 file, after an ID3v2 tag, is a header with the length."""
     with bytes_of(source) as file:
         begin = file.read(10)
         if begin[:3] == b"ID3" and len(begin) == 10:
@@ -120,7 +120,7 @@ def _has_length_of_mp3(source: Source) -> bool:
 
 
 class _File(io.BytesIO):
-    """Bytes in which a place before the first, as damaged headers ask for, is the first."""
+    """Bytes in which a seek before the beginning, as in damaged headers, goes to the beginning."""
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         return super().seek(max(offset, 0) if whence == io.SEEK_SET else offset, whence)

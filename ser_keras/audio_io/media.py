@@ -1,7 +1,7 @@
-"""Sound in what phones, browsers and cameras write: MP4, WebM, 3GP, WMA, AMR and others, by FFmpeg. No TensorFlow.
+"""The sound of MP4, WebM, 3GP, WMA, AMR and other files of phones, browsers and cameras, by FFmpeg. No TensorFlow.
 
-FFmpeg comes with PyAV. It reads many things that are no recordings, playlists that name other files and addresses
-among them: only formats on a list are opened, and none can open another file.
+FFmpeg comes with PyAV. It also reads playlists that name other files and addresses: only formats
+on a list are opened, and none can open another file.
 """
 
 import io
@@ -34,7 +34,7 @@ _WITH_LENGTH = {
     "nistsphere": "NIST SPHERE",
     "voc": "VOC",
 }
-"""FFmpeg's name of each format whose header tells the length, and the name to print."""
+"""FFmpeg's name of each format whose header has the length, and the name to print."""
 
 _WITHOUT_LENGTH = {
     "aac": "AAC",
@@ -48,11 +48,11 @@ _WITHOUT_LENGTH = {
     "qcp": "QCP",
     "shn": "Shorten",
 }
-"""The same of formats that are streams: what FFmpeg says of their length is a guess by the bit rate."""
+"""The same for formats that are streams: their length in FFmpeg is a guess by the bit rate."""
 
 _NAMES = _WITH_LENGTH | _WITHOUT_LENGTH
 _OPTIONS = {"format_whitelist": ",".join(_NAMES), "protocol_whitelist": "none"}
-# What libsndfile reads, or else is damaged: FFmpeg would pass over that.
+# libsndfile reads these unless they are damaged, which FFmpeg would ignore.
 _JUDGED_ELSEWHERE = {"wav": ("pcm_",), "caf": ("pcm_",), "aiff": ("pcm_",), "au": ("pcm_",), "ogg": ("vorbis", "opus")}
 _ENCRYPTED = ("enca", "drms", "aavd")  # MPEG's Common Encryption, iTunes, Audible
 _MOST_PACKETS = 10**7  # of 20 ms: two days; real recordings have fewer
@@ -62,7 +62,7 @@ _FULL_SCALES = {"u1": 2.0**7, "i2": 2.0**15, "i4": 2.0**31, "i8": 2.0**63}
 class MediaFile:
     """The first audio stream of a media file, with as much of `soundfile.SoundFile`'s interface as is needed here.
 
-    Samples come as FFmpeg gives them: without what encoders put in front of the sound (priming).
+    Samples are those of FFmpeg, without the priming that encoders put before the sound.
 
     Args:
         file: opened for reading, seekable; it is closed with this.
@@ -159,7 +159,7 @@ class MediaFile:
     def _decode(self) -> Iterator[np.ndarray]:
         """Yield the samples of each frame, float32 `(time, channels)`."""
         try:
-            for packet in self._container.demux():  # of all streams: the longest tells whether the file is whole
+            for packet in self._container.demux():  # of all streams: the longest shows whether the file is complete
                 self._end_seconds = max(self._end_seconds, _end_of(packet))
                 if packet.stream.index == self._stream.index:
                     yield from map(self._samples, packet.decode())
@@ -207,17 +207,17 @@ def _pyav() -> ModuleType:
 
 
 def _reading_titles(av: ModuleType) -> dict[str, str]:
-    """Return what PyAV needs before its version 19 to read titles and names of artists that are no UTF-8."""
+    """Return the option with which PyAV before version 19 reads titles and artists that are not UTF-8."""
     return {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
 
 def _errors(av: ModuleType) -> tuple[type[Exception], ...]:
-    """What PyAV raises of files that are damaged."""
+    """Return the exceptions of PyAV for damaged files."""
     return (av.FFmpegError, ValueError, LookupError, RuntimeError, ArithmeticError, MemoryError)
 
 
 def _ends_within_riff(file: BinaryIO) -> bool:
-    """Tell whether a file is shorter than its RIFF header tells; FFmpeg corrects what an AVI header tells of time."""
+    """Tell whether a file is shorter than its RIFF header claims; FFmpeg corrects the duration of an AVI header."""
     file.seek(4)
     size = int.from_bytes(file.read(4), "little")
     return file.seek(0, io.SEEK_END) - 8 < size < UNKNOWN_BYTES

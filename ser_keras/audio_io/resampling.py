@@ -1,7 +1,7 @@
 """Sample-rate conversion inside the graph, with the rate as a tensor.
 
 A served model learns the rate of a recording from the client's header, so neither the time nor the
-memory of the conversion may depend on how awkward that rate is. Hence no filter bank per rate: short
+memory of the conversion may depend on the ratio of the rates. Hence no filter bank per rate: short
 overlapping blocks go through an FFT, lose or gain the upper part of their spectrum and come back
 (overlap-save). Only for the rates in simple ratios to the target, 8,000 and 48,000 Hz among them, is a
 bank so small that one convolution with it is quicker. Core TensorFlow operations only.
@@ -77,11 +77,10 @@ def resampled_length(num_samples: tf.Tensor, sample_rate: tf.Tensor, target_rate
 
 
 class StreamResampler:
-    """Does what `resample` does with a waveform that comes piece by piece.
+    """Resamples a waveform that comes piece by piece, as `resample` does.
 
-    The blocks of the conversion lie where `resample` lays them, whatever the pieces are, so that the pieces
-    that come out are, end to end, what `resample` makes of the whole. It holds back about 0.15 s at the
-    common rates, and up to 4 s at awkward ones such as 44,099 Hz.
+    The blocks of the conversion are those of `resample`, whatever the pieces are, so that the concatenated output is
+    that of `resample`. It holds back about 0.15 s at the common rates, and up to 4 s at rates such as 44,099 Hz.
 
     Args:
         sample_rate: rate of the pieces that go in, in Hz, 4,000 to 384,000.
@@ -216,7 +215,7 @@ def _smooth_sizes(limit: int) -> np.ndarray:
 
 
 def _hops(waveform: tf.Tensor, plan: _Plan, num_blocks: tf.Tensor) -> tf.Tensor:
-    """The waveform behind a guard of silence, cut into one row more than there are blocks."""
+    """The waveform after a guard of silence, cut into one row more than there are blocks."""
     after = (num_blocks + 1) * plan.hop_in - plan.guard_in - tf.size(waveform)
     padded = tf.pad(waveform, [[plan.guard_in, after]])
     return tf.reshape(padded, [num_blocks + 1, plan.hop_in])  # (blocks + 1, hop)

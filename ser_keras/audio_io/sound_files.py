@@ -55,12 +55,12 @@ _BEGINNINGS = {
     "a damaged or cut off WebM or Matroska file": b"\x1aE\xdf\xa3",
     "a damaged or cut off Windows Media file": b"0&\xb2u\x8ef\xcf\x11",
 }
-"""What no reader opens: its name, and the first bytes."""
+"""Files that no reader opens: their name, and the first bytes."""
 
 
 @dataclass(frozen=True)
 class SoundFacts:
-    """What a file says of itself, without its samples.
+    """What is known of a file without its samples.
 
     Attributes:
         seconds: its length; 0 where that is not known.
@@ -74,9 +74,9 @@ class UnreadableError(InputError):
 
 
 def look_at_sound(path: Path) -> SoundFacts | None:
-    """Read what a file says of itself; None where it cannot be read.
+    """Read the header of a file; None where it cannot be read.
 
-    Where its header does not tell the length, its packets are counted.
+    Packets are counted where the header has no length.
     """
     try:
         with open_file(path) as file:
@@ -92,7 +92,7 @@ def is_plain_wav(file: SoundFile) -> bool:
 
 
 def open_file(source: Source) -> SoundFile:
-    """Open a file that has sound, told by its content; it may be of any length.
+    """Open a file that has sound, recognised by its content; it may be of any length.
 
     Args:
         source: its path, or its bytes.
@@ -123,7 +123,7 @@ def open_file(source: Source) -> SoundFile:
 def mono_blocks(file: SoundFile) -> Iterator[np.ndarray]:
     """Yield one channel of a file block by block, float32 `(time,)`.
 
-    The length that a header claims proves nothing: who collects the blocks decides when there are too many.
+    The length in a header is not trusted: the caller decides when there are too many blocks.
 
     Raises:
         InputError: the file is damaged or cut off; what can be read before is yielded first.
@@ -137,7 +137,7 @@ def mix_channels(samples: np.ndarray) -> np.ndarray:
     """Make one channel of several: their mean, or the strongest of them where they cancel in the mean.
 
     One microphone connected with the wrong polarity gives two channels of opposite phase; the speech is in both
-    and in their mean is nothing. The sum of unrelated channels has the sum of their energies (variances, so that
+    and cancels in their mean. The sum of unrelated channels has the sum of their energies (variances, so that
     a constant offset does not count). `CANCELLED` of it is the limit.
 
     Args:
@@ -156,7 +156,7 @@ def mix_channels(samples: np.ndarray) -> np.ndarray:
     num_channels = samples.shape[1]
     if num_channels == 1 or len(samples) == 0:
         return samples.mean(axis=1)
-    with np.errstate(all="ignore"):  # damaged samples are the business of who reads the result
+    with np.errstate(all="ignore"):  # damaged samples are checked by the caller
         mean, energies = samples.mean(axis=1), samples.var(axis=0)
         cancels = num_channels**2 * mean.var() < CANCELLED * energies.sum()
     return samples[:, energies.argmax()] if cancels else mean
@@ -197,6 +197,8 @@ def as_int16_if_exact(samples: np.ndarray) -> np.ndarray:
         >>> as_int16_if_exact(np.array([1e-6], np.float32)).dtype
         dtype('float32')
     """
+    if np.any(samples[:100] * FULL_SCALE % 1):  # as after a conversion of the rate: without a look at the rest
+        return samples
     scaled = samples * FULL_SCALE
     if not (np.all(scaled >= -FULL_SCALE) and np.all(scaled < FULL_SCALE)):
         return samples
@@ -215,10 +217,10 @@ def encode_wav(samples: np.ndarray, sample_rate: int, subtype: str | None = None
     Args:
         samples: float with a full scale of 1, or int16; `(time,)` or `(time, channels)`.
         sample_rate: in Hz.
-        subtype: libsndfile's name of the encoding; where there is none, that which changes no sample.
+        subtype: libsndfile's name of the encoding; by default the one that changes no sample.
     """
     file = io.BytesIO()
-    with np.errstate(over="ignore"):  # who reads it says that there are infinite samples
+    with np.errstate(over="ignore"):  # the reader reports infinite samples
         samples = samples if samples.dtype == np.int16 else samples.astype(np.float32)
     subtype = subtype or ("PCM_16" if samples.dtype == np.int16 else "FLOAT")
     soundfile.write(file, samples, sample_rate, format="WAV", subtype=subtype)
@@ -234,7 +236,7 @@ def as_wav(contents: bytes, *, most_bytes: int) -> bytes:
 
     Raises:
         InputError: it cannot be read, or there would be more bytes. A WAV file that no reader here opens is left
-            alone: the graph reads more damaged ones, and says what is wrong.
+            alone: the graph reads more damaged ones, and reports what is wrong.
     """
     contents = _without_tags(contents)
     try:
@@ -254,7 +256,7 @@ def begins_as_wav(contents: bytes) -> bool:
 
 
 def _without_tags(contents: bytes) -> bytes:
-    """Take the ID3v2 tags in front of a WAV file away: behind them libsndfile loses the end of the samples."""
+    """Remove the ID3v2 tags before a WAV file: after them libsndfile loses the end of the samples."""
     start = 0
     while contents[start : start + 3] == b"ID3" and len(contents) >= start + 10:
         has_footer = contents[start + 5] >> 4 & 1
@@ -264,14 +266,14 @@ def _without_tags(contents: bytes) -> bytes:
 
 
 def not_audio(error: Exception) -> str:
-    """Tell why a file is not read."""
+    """Return why a file is not read."""
     if isinstance(error, InputError):
         return str(error)
     return f"not audio that can be read ({reason_of(error)}); {_EXPECTED}"
 
 
 def check_size(num_bytes: int, most_bytes: int) -> None:
-    """Refuse a recording that no message holds.
+    """Refuse a recording that is too large for a message.
 
     Raises:
         InputError: it is larger.
@@ -306,7 +308,7 @@ def _mono(file: SoundFile, most_bytes: int) -> np.ndarray:
 
 
 def describe_beginning(contents: bytes) -> str:
-    """Say what a file is that no reader opens, by its first bytes; or give the bytes themselves.
+    """Name the kind of a file that no reader opens, by its first bytes; or return these bytes.
 
     Example:
         >>> describe_beginning(b"%PDF-1.7")

@@ -33,8 +33,8 @@ def decode_wav(contents: tf.Tensor, *, max_seconds: float = 600.0) -> DecodedAud
     """Reads the bytes of a WAV file.
 
     Integer PCM of 8 to 32 bits and floats of 32 and 64 bits, plain or WAVE_FORMAT_EXTENSIBLE, in RIFF,
-    RF64 or BW64, with any number of channels, behind ID3 tags too. Samples of 24 bits may fill 3 bytes or 4,
-    as the block align says. Chunks may come in any order, with or without their pad byte. A data chunk whose
+    RF64 or BW64, with any number of channels, after ID3 tags too. Samples of 24 bits may fill 3 bytes or 4,
+    as the block align defines. Chunks may come in any order, with or without their pad byte. A data chunk whose
     size was never filled in by the program that streamed it is read to the end of the file, in whole frames;
     one that was cut off is an error. Full scale is 1; float files may exceed it.
 
@@ -63,7 +63,7 @@ def read_frames(contents: tf.Tensor, header: WavHeader) -> DecodedAudio:
 
     Args:
         contents: the file's bytes, string scalar.
-        header: what `ser_keras.audio_io.wav_header.read_headers` gave for them.
+        header: from `ser_keras.audio_io.wav_header.read_headers`.
 
     Returns:
         The waveform, its rate and an error text: the header's, or that the samples are damaged.
@@ -74,7 +74,7 @@ def read_frames(contents: tf.Tensor, header: WavHeader) -> DecodedAudio:
 
 
 def _read_usual(contents: tf.Tensor, header: WavHeader) -> DecodedAudio:
-    """What most files hold, 16-bit integers of one channel: nothing to mix, and nothing that can be damaged."""
+    """Reads 16-bit integers of one channel, the most common kind: there is nothing to mix or to check."""
     return DecodedAudio(_read_int16(_body(contents, header)), header.sample_rate, header.error)
 
 
@@ -86,7 +86,7 @@ def _read_any(contents: tf.Tensor, header: WavHeader) -> DecodedAudio:
         tf.equal(header.num_channels, 1), lambda: samples, lambda: _mix_channels(samples, header.num_channels)
     )
     decoded = DecodedAudio(waveform, header.sample_rate, header.error)
-    # Integers need no look: only floats can be damaged.
+    # Only floats can be damaged.
     return tf.cond(header.encoding >= _FIRST_FLOAT, lambda: _refuse_damaged(decoded), lambda: decoded)
 
 
@@ -97,7 +97,7 @@ def _body(contents: tf.Tensor, header: WavHeader) -> tf.Tensor:
 
 
 def _mix_channels(samples: tf.Tensor, num_channels: tf.Tensor) -> tf.Tensor:
-    """Do what `mix_channels` does, in the graph."""
+    """The graph version of `ser_keras.audio_io.sound_files.mix_channels`."""
     samples = tf.reshape(samples, tf.stack([-1, num_channels]))  # (time, channels)
     mean, energies = tf.reduce_mean(samples, axis=1), tf.math.reduce_variance(samples, axis=0)
     energy = tf.math.reduce_variance(mean) * tf.cast(num_channels, tf.float32) ** 2
@@ -133,7 +133,7 @@ def _read_float64(body: tf.Tensor) -> tf.Tensor:
 
 _DECODERS = (_read_uint8, _read_int16, _read_int24, _read_int32, _read_float32, _read_float64)
 _SAMPLE_BYTES = (1, 2, 3, 4, 4, 8)
-_INT16 = 1  # place of its reader
+_INT16 = 1  # index of its reader
 _FIRST_FLOAT = 4
 
 

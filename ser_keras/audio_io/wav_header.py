@@ -1,6 +1,6 @@
-"""What WAV files say of themselves, read in core TensorFlow operations: where the samples are, or what is wrong.
+"""The headers of WAV files, read in core TensorFlow operations: where the samples are, or what is wrong.
 
-Nothing is believed that a header says about sizes: memory is bounded by the bytes that are there.
+Sizes in a header are not trusted: memory is bounded by the bytes that are there.
 """
 
 from collections.abc import Callable
@@ -12,13 +12,13 @@ from ser_keras.audio_io.clip_faults import EMPTY
 from ser_keras.audio_io.graph_branches import kept_apart
 
 LOWEST_SAMPLE_RATE = 4_000
-"""In Hz. Below it nothing of a voice but its pitch is left."""
+"""In Hz. Below it only the pitch of a voice remains."""
 
 HIGHEST_SAMPLE_RATE = 384_000
 """In Hz, the highest that recorders offer."""
 
 CUT_OFF = "cut off: "
-"""With it the error of a file begins that does not hold all that its header says."""
+"""Beginning of the error of a file that is shorter than its header claims."""
 
 _MOST_FRAMES = 2**30  # keeps every index within int32
 _MOST_CHUNKS = 1_000  # real files have a dozen; a hostile one must not keep the loop busy
@@ -43,7 +43,7 @@ _EXPECTED_RATES = f" Hz is outside {LOWEST_SAMPLE_RATE} to {HIGHEST_SAMPLE_RATE}
 
 
 class WavHeader(NamedTuple):
-    """What has to be known to read a file's samples, and how many there are: scalars, or `(batch,)`.
+    """Position, encoding and number of a file's samples: scalars, or `(batch,)`.
 
     Attributes:
         data: where the samples begin, int64; 0 where there is an error.
@@ -63,7 +63,7 @@ class WavHeader(NamedTuple):
 
 
 def read_headers(contents: tf.Tensor, *, max_seconds: float = 600.0, lengths: tf.Tensor | None = None) -> WavHeader:
-    """Reads what WAV files say of themselves, without their samples.
+    """Reads the headers of WAV files, without their samples.
 
     Use it with `ser_keras.audio_io.wav.read_frames` where the lengths of many files have to be known before the
     first is read. All files are read in the same few operations: for a short clip they cost more than its samples.
@@ -83,7 +83,7 @@ def read_headers(contents: tf.Tensor, *, max_seconds: float = 600.0, lengths: tf
 
 
 def begin_as_riff(contents: tf.Tensor) -> tf.Tensor:
-    """Tells what may be WAV from all else by the first bytes, or those behind ID3 tags.
+    """Returns whether files may be WAV, by their first bytes or those after ID3 tags.
 
     Args:
         contents: the files' bytes, string `(batch,)`.
@@ -101,7 +101,7 @@ def begin_as_riff(contents: tf.Tensor) -> tf.Tensor:
 def _read_usual(contents: tf.Tensor, length: tf.Tensor, max_seconds: float) -> tuple[tf.Tensor, WavHeader]:
     """Whether all files are whole and good, PCM, without other chunks; their headers, if they are.
 
-    Most files are, and then no chunk has to be looked for and no fault to be told.
+    Most files are, and then no search for chunks and no error text is needed.
     """
     numbers = tf.io.decode_raw(contents, tf.int32, fixed_length=_PLAIN_HEADER)  # (batch, 11)
     is_plain = tf.equal(tf.bitwise.bitwise_and(numbers, _USUAL_BITS), _USUAL)
@@ -141,7 +141,7 @@ def _read_any(contents: tf.Tensor, length: tf.Tensor, max_seconds: float) -> Wav
 
 
 class _Chunks(NamedTuple):
-    """What the two chunks of each file say, int64 `(batch,)`; offsets are 0 where a chunk is missing."""
+    """The contents of the two chunks of each file, int64 `(batch,)`; offsets are 0 where a chunk is missing."""
 
     fmt: tf.Tensor
     data: tf.Tensor
@@ -164,14 +164,14 @@ def _read_chunks(contents: tf.Tensor, length: tf.Tensor) -> _Chunks:
     has_sub_format = tf.equal(tag, _EXTENSIBLE) & (fmt_size >= _EXTENSIBLE_BYTES)
     tag = tf.where(has_sub_format, fields[12], tag)  # the first field of the sub-format's GUID
     sample_bytes = (bits + 7) // 8
-    # 17 to 24 bits are kept in three bytes or in four, and only the block align tells. It is wrong where the bytes
-    # a second agree with three. Other block aligns are senseless; libsndfile and FFmpeg pass over them.
+    # 17 to 24 bits fill three bytes or four, and only the block align shows which. It is wrong where the bytes
+    # a second agree with three. Other block aligns are invalid; libsndfile and FFmpeg ignore them.
     is_padded = tf.equal(sample_bytes, 3) & tf.equal(fields[6], 4 * num_channels)
     is_padded &= tf.not_equal(bytes_per_second, 3 * num_channels * sample_rate)
     sample_bytes += tf.cast(is_padded, tf.int64)
     encoding = _encoding(tag, bits, sample_bytes)
     is_known = encoding >= 0
-    # Of other encodings the header says how many bytes are decoded at a time, and how many last a second.
+    # The header of other encodings has the bytes of a block and the bytes a second.
     block = tf.maximum(tf.where(is_known, num_channels * sample_bytes, fields[6]), 1)
     room = length - data
     num_blocks = tf.minimum(data_size, room) // block
@@ -183,9 +183,9 @@ def _read_chunks(contents: tf.Tensor, length: tf.Tensor) -> _Chunks:
 
 
 def _find_chunks(contents: tf.Tensor, length: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """Whether each is a WAV file and shorter than it says; where its two chunks begin, each with its size: `(batch,)`.
+    """Whether each is a WAV file and shorter than it claims; start and size of its two chunks: `(batch,)`.
 
-    The size of the samples is what the header says, or where a program that streamed left that open, what is there.
+    The size of the samples is that of the header, or up to the end of a file whose size was never filled in.
     """
     nothing, start = tf.zeros_like(length), _skip_tags(contents)
     head = tf.unstack(_numbers(contents, start, tf.int32, 9), axis=1)
@@ -214,7 +214,7 @@ def _find_chunks(contents: tf.Tensor, length: tf.Tensor) -> tuple[tf.Tensor, ...
         said = tf.where(is_data, data_bytes(size, body), size & _SIZE_UNKNOWN)
         size = tf.clip_by_value(said, 0, length - body)
         is_fmt = unfinished & tf.equal(name, _FMT) & (size >= _FMT_BYTES)
-        # Chunks begin at even offsets. A writer that forgets so has no zero byte here, but a name.
+        # Chunks begin at even offsets. Without the pad byte the next chunk's name is here, not a zero.
         is_padded = tf.equal(size % 2, 1) & tf.equal(_numbers(contents, body + size, tf.uint8, 1)[:, 0], 0)
         return (
             tf.where(unfinished, body + size + tf.cast(is_padded, tf.int64), offset),
@@ -238,7 +238,7 @@ def _is_riff(name: tf.Tensor) -> tf.Tensor:
 
 
 def _skip_tags(contents: tf.Tensor) -> tf.Tensor:
-    """Where each file begins behind the ID3v2 tags in front of it (id3.org, "ID3 tag version 2.4.0", 3.1)."""
+    """Where each file begins after its ID3v2 tags (id3.org, "ID3 tag version 2.4.0", 3.1)."""
 
     def tag_size(start):
         tag = tf.unstack(_numbers(contents, start, tf.uint8, 10), axis=1)
@@ -258,7 +258,7 @@ def _skip_tags(contents: tf.Tensor) -> tf.Tensor:
 
 
 def _numbers(contents: tf.Tensor, offset: tf.Tensor, dtype: tf.DType, count: int) -> tf.Tensor:
-    """Little-endian numbers from somewhere in each file, int64 `(batch, count)`; zeros behind its end."""
+    """Little-endian numbers from somewhere in each file, int64 `(batch, count)`; zeros after its end."""
     offset = tf.minimum(offset, tf.cast(tf.strings.length(contents), tf.int64))
     pieces = tf.strings.substr(contents, offset, tf.fill(tf.shape(offset), tf.constant(count * dtype.size, tf.int64)))
     numbers = tf.io.decode_raw(pieces, dtype, fixed_length=count * dtype.size)
@@ -309,7 +309,7 @@ def _first_fault(faults: list[tuple[tf.Tensor, Callable[[], tf.Tensor]]]) -> tf.
             error = tf.where(condition, text(), error)
         return error
 
-    # The texts are built only where there is something to say: string operations are slow.
+    # The texts are built only for an error: string operations are slow.
     return tf.cond(tf.reduce_any([condition for condition, _ in faults]), tell, lambda: fine)
 
 

@@ -25,8 +25,8 @@ def evaluate_model(model: keras.Model, test_data: Any, *, utterances: Sequence[U
         model: trained `ParallelModel`.
         test_data: dataset of `preprocess_data`, or any `tf.data.Dataset` or pair of arrays that
             `train_model` takes.
-        utterances: the recordings in the order of the data, which tell the speakers. Datasets of `preprocess_data`
-            carry their own.
+        utterances: the recordings in the order of the data, for their speakers. Datasets of `preprocess_data` carry
+            their own.
 
     Returns:
         The frozen report.

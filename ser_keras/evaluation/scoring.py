@@ -126,7 +126,7 @@ def score_corpus(
     Args:
         model: trained model that knows its emotions.
         dataset_path: as `preprocess_data` takes it.
-        run: directory of the model's training, whose ``split.csv`` tells which clips it had.
+        run: directory of the model's training, whose ``split.csv`` lists its clips.
         config: how to read the corpus; its split is not used.
 
     Returns:

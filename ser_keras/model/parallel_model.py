@@ -43,8 +43,18 @@ class ModelParts:
     temperature: Temperature
 
 
+class InputSelection(BaseModel):
+    """A functional model that ignores further entries of its input dictionary, such as descriptions of utterances."""
+
+    def call(self, inputs, training=None, mask=None):
+        """Return the outputs of the functional model."""
+        if isinstance(inputs, dict):
+            inputs = {name: inputs[name] for name in self.input}
+        return super().call(inputs, training=training, mask=mask)
+
+
 @keras.saving.register_keras_serializable(package="ser_keras")
-class ParallelModel(BaseModel):
+class ParallelModel(InputSelection):
     """Speech emotion classifier: waveforms in, one probability for each emotion out.
 
     A functional Keras model over one log-mel spectrogram, of clips that are scaled to one level.
@@ -151,12 +161,6 @@ class ParallelModel(BaseModel):
             temperature=temperature,
         )
 
-    def call(self, inputs, training=None, mask=None):
-        """Return the probabilities; further entries of the dictionary, such as names of utterances, are ignored."""
-        if isinstance(inputs, dict):
-            inputs = {name: inputs[name] for name in self.input}
-        return super().call(inputs, training=training, mask=mask)
-
     def copy(self, *, adaptation: dict[str, Any] | None = None) -> "ParallelModel":
         """Return a copy with the same weights that is not compiled and on one device.
 
@@ -185,7 +189,7 @@ class ParallelModel(BaseModel):
         `(batch, features)` and `log_mel` `(batch, frames, mels)` in dB.
         """
         outputs = {name: getattr(self.parts, name) for name in ("attention", "embedding", "log_mel")}
-        return keras.Model(self.input, {"probabilities": self.output, **outputs}, name="details")
+        return InputSelection(self.input, {"probabilities": self.output, **outputs}, name="details")
 
     def adapt_normalization(self, batches) -> None:
         """Fit the normalisation of the mel bands to recordings; call it on training data only.
@@ -194,7 +198,7 @@ class ParallelModel(BaseModel):
             batches: iterable of inputs, or of tuples that begin with inputs; each a dictionary of
                 `waveform` and `num_samples` as the model takes it.
         """
-        front_end = keras.Model(self.input, [self.parts.log_mel, self.parts.frame_mask])
+        front_end = InputSelection(self.input, [self.parts.log_mel, self.parts.frame_mask])
 
         def frames(batch):
             log_mel, mask = front_end(batch[0] if isinstance(batch, tuple) else batch)

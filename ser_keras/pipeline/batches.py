@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ class Description:
     """The recordings of a dataset.
 
     Attributes:
-        emotions: names of the labels, in their order; None where the data do not tell them.
+        emotions: names of the labels, in their order; None where the data do not name them.
         utterances: the recording of each clip, in the order of the data; empty where any is unknown.
     """
 
@@ -30,7 +30,7 @@ class Description:
 
 def utterance_as_json(utterance: Utterance, emotions: Sequence[str]) -> str:
     """Return a clip's element ``utterance``: the fields of `Utterance` and the names of all labels, as JSON."""
-    return json.dumps({**asdict(utterance), "path": str(utterance.path), "emotions": list(emotions)})
+    return json.dumps({**vars(utterance), "path": str(utterance.path), "emotions": list(emotions)})
 
 
 def as_description(texts: Sequence[bytes]) -> Description:
@@ -49,7 +49,7 @@ def as_description(texts: Sequence[bytes]) -> Description:
 
 
 def describe(data: Any) -> Description:
-    """Go through data once and return what their element ``utterance`` tells; data without it are not read.
+    """Read the element ``utterance`` of all data, in one pass; data without it are not read.
 
     Args:
         data: as `labelled_batches` takes it.
@@ -58,7 +58,7 @@ def describe(data: Any) -> Description:
 
 
 def emotions_of(data: Any) -> tuple[str, ...] | None:
-    """Return the names of the labels by the first batch alone; None where the data do not tell them."""
+    """Return the names of the labels from the first batch; None where the data do not name them."""
     return as_description([*next(_utterance_texts(data), [])[:1]]).emotions
 
 

@@ -15,7 +15,7 @@ from ser_keras.pipeline.clips import Clip, ClipRules, fingerprint
 
 
 class FileCache:
-    """A folder with one NumPy file for each clip, named by what it was made from.
+    """A folder with one NumPy file for each clip, named by a hash of its source.
 
     The name is a hash of the recording's bytes and of every setting that shapes the samples, so that a changed file
     or setting never meets stale samples, and runs can share a folder at the same time. A hash of the samples follows

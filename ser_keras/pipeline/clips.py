@@ -60,7 +60,7 @@ class ClipRules:
 
     @property
     def recipe(self) -> str:
-        """Every setting that shapes the samples, and the version of what makes them."""
+        """The settings that determine the samples, and the version of this code."""
         return f"version {_VERSION}, {self.sample_rate} Hz, {self._max_samples} samples"
 
     def decode(self, utterances: Sequence[Utterance]) -> list[Clip]:
@@ -70,7 +70,7 @@ class ClipRules:
         return [Clip(each, error=error) if error else self._cut(samples, each) for each in utterances]
 
     def check(self, utterance: Utterance, samples: np.ndarray) -> Clip:
-        """Return the clip that these samples make, or the reason why they make none."""
+        """Return the clip of these samples, or the reason why they are rejected."""
         if error := clip_fault(samples, self.sample_rate, self.min_seconds):
             return Clip(utterance, error=error)
         return Clip(utterance, samples, len(samples), fingerprint(samples))

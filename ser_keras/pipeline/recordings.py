@@ -124,13 +124,15 @@ def _decoded(utterances: Collection[Utterance], rules: ClipRules, cache: FileCac
             decoded[int(index)] = error
         return index
 
+    @tf.autograph.experimental.do_not_convert
+    def decode_in_python(index):
+        return tf.numpy_function(decode, [index], tf.int64)
+
     options = tf.data.Options()
     options.autotune.enabled = False  # AUTOTUNE then means as many calls at a time as there are cores
-    done = tf.data.Dataset.range(len(groups)).map(
-        lambda index: tf.numpy_function(decode, [index], tf.int64), tf.data.AUTOTUNE
-    )
+    done = tf.data.Dataset.range(len(groups)).map(decode_in_python, tf.data.AUTOTUNE).with_options(options)
     with tqdm(desc="Decoding", total=len(utterances), unit="clip", disable=None) as progress:
-        for index in done.with_options(options).as_numpy_iterator():
+        for index in done.as_numpy_iterator():
             clips = decoded.pop(int(index))
             if isinstance(clips, InputError):
                 raise clips

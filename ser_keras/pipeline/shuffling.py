@@ -72,7 +72,6 @@ def shuffled(size: int, read: Callable[[tf.Tensor, tf.Tensor], Any], *, batch_si
             tf.data.Dataset.from_tensors(epoch).repeat(num_batches), tf.data.Dataset.range(num_batches)
         )
 
-    @tf.autograph.experimental.do_not_convert
     def read_batch(epoch, batch):
         key = tf.stack([tf.constant(seed, tf.int64), epoch])
         unshuffled = tf.range(batch * size // num_batches, (batch + 1) * size // num_batches)
@@ -92,4 +91,5 @@ def read_ahead(entries: tf.data.Dataset, read: Callable[..., Any]) -> tf.data.Da
     """
     options = tf.data.Options()
     options.autotune.enabled = False
+    read = tf.autograph.experimental.do_not_convert(read)
     return entries.map(read, tf.data.AUTOTUNE).prefetch(2).with_options(options)

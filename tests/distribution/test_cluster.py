@@ -36,11 +36,11 @@ def test_a_chief_by_name_comes_before_the_workers(tf_config):
     [
         ("", "TF_CONFIG is not set: with several workers each needs it, such as {"),
         ("{", "TF_CONFIG={: Expecting property name"),
-        ("[]", "TF_CONFIG=.*; expected the like of {"),
+        ("[]", "TF_CONFIG=.*; expected a value such as {"),
         ('{"cluster": {"worker": ["a:1"]}}', "'task' is missing"),
         ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}', "there is no worker 1;"),
-        ('{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "worker", "index": 0}}', "ps: no task"),
-        ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "evaluator", "index": 0}}', "evaluator: no task"),
+        ('{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "worker", "index": 0}}', "ps: not a task"),
+        ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "evaluator", "index": 0}}', "evaluator: not a task"),
     ],
 )
 def test_what_cannot_be_used_is_one_line(monkeypatch, text, message):

@@ -128,15 +128,14 @@ def test_other_data_is_refused(uninterrupted, corpus, tmp_path):
         train(corpus, tmp_path, resume=True)
 
 
-@pytest.mark.parametrize(("stamp", "writer"), [({"versions": {"ser_keras": "0.0.9"}}, "0.0.9"), ({}, "of an earlier")])
-def test_another_version_does_not_resume(uninterrupted, corpus, tmp_path, stamp, writer):
+def test_another_version_does_not_resume(uninterrupted, corpus, tmp_path):
     """It may know other settings; a missing one would be reported as changed."""
     path = tmp_path / CHECKPOINT
     path.write_bytes((uninterrupted.folder / CHECKPOINT).read_bytes())
     settings = read_checkpoint(path)["settings"]
-    del settings["versions"], settings["model"]["num_masks"]
-    change(path, settings={**settings, **stamp})
-    with pytest.raises(InputError, match=rf"{CHECKPOINT}: ser_keras {writer} .*{__version__}"):
+    del settings["model"]["num_masks"]
+    change(path, settings={**settings, "versions": {"ser_keras": "0.0.9"}})
+    with pytest.raises(InputError, match=rf"{CHECKPOINT}: ser_keras 0\.0\.9 .*{__version__}"):
         train(corpus, tmp_path, resume=True)
 
 
