@@ -167,14 +167,13 @@ def read_samples(path: str | Path, *, sample_rate: int, max_seconds: float) -> t
     """Reads an audio file as `read_audio` does, into int16 with a full scale of 2**15 where that is exact."""
     path = Path(path)
     try:
-        with path.open("rb", buffering=0) as file:
-            may_be_wav = file.read(4).startswith((*WAV_BEGINNINGS, b"ID3"))
-        if may_be_wav:
+        with path.open("rb") as file:
+            begin = file.read(4)
+            if begin == b"fLaC" and (samples := read_plain_flac(file, sample_rate, max_seconds)) is not None:
+                return samples, ""
+        if begin.startswith((*WAV_BEGINNINGS, b"ID3")):
             samples, error = _compiled_decoder(sample_rate, max_seconds)(tf.constant(os.fsencode(path)))
             return as_int16_if_exact(samples.numpy()), error.numpy().decode(errors="replace")
-        samples = read_plain_flac(path, sample_rate, max_seconds)
-        if samples is not None:
-            return samples, ""
         samples, rate, error = _read_foreign(path, "", max_seconds)  # a video may be larger than the memory
     except (OSError, tf.errors.OpError) as error:
         reason = error.strerror if isinstance(error, OSError) else error.message

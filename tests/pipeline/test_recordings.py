@@ -1,4 +1,5 @@
 import errno
+import io
 import os
 import re
 import subprocess
@@ -312,7 +313,7 @@ def test_sixteen_bits_stay_sixteen_bits(good, tmp_path, noise):
 def test_plain_flac_gives_what_the_other_readers_give(tmp_path, noise, monkeypatch):
     path = tmp_path / "clip.flac"
     soundfile.write(path, noise(16_000), 16_000, subtype="PCM_16")
-    plain = read_plain_flac(path, 16_000, 10.0)
+    plain = read_plain_flac(io.BytesIO(path.read_bytes()), 16_000, 10.0)
     monkeypatch.setattr(sound_files, "_flac_decoder", lambda: None)
     np.testing.assert_array_equal(as_float32(plain), load_audio(path))
 
@@ -323,14 +324,14 @@ def test_plain_flac_gives_what_the_other_readers_give(tmp_path, noise, monkeypat
 def test_other_flac_is_not_plain(tmp_path, noise, channels, rate, subtype):
     path = tmp_path / "clip.flac"
     soundfile.write(path, np.stack([noise(16_000)] * channels, axis=1), rate, subtype=subtype)
-    assert read_plain_flac(path, 16_000, 10.0) is None
+    assert read_plain_flac(io.BytesIO(path.read_bytes()), 16_000, 10.0) is None
 
 
 def test_plain_flac_has_the_length_allowed(tmp_path, noise):
     path = tmp_path / "clip.flac"
     soundfile.write(path, noise(16_000), 16_000, subtype="PCM_16")
-    assert len(read_plain_flac(path, 16_000, 1.0)) == 16_000
-    assert read_plain_flac(path, 16_000, 0.999) is None
+    assert len(read_plain_flac(io.BytesIO(path.read_bytes()), 16_000, 1.0)) == 16_000
+    assert read_plain_flac(io.BytesIO(path.read_bytes()), 16_000, 0.999) is None
 
 
 def test_a_wav_file_that_was_cut_off_is_rejected(tmp_path, noise):
@@ -355,7 +356,7 @@ def test_damaged_flac_gives_what_libsndfile_gives_or_nothing(tmp_path, noise, se
             expected = soundfile.read(path, dtype="int16")[0]
         except soundfile.SoundFileError:
             expected = whole
-        samples = read_plain_flac(path, 16_000, 10.0)
+        samples = read_plain_flac(io.BytesIO(path.read_bytes()), 16_000, 10.0)
         assert samples is None or np.array_equal(samples, expected)
 
 
