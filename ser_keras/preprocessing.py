@@ -81,11 +81,6 @@ class Splits:
         return self.recordings.joined_speakers
 
     @cached_property
-    def full_clips(self) -> tf.data.Dataset:
-        """The training clips uncut, in the order of ``split.train``."""
-        return clip_batches(self.recordings, self.split.train, self.emotions, batch_size=self.config.batch_size)
-
-    @cached_property
     def train_and_val(self) -> tf.data.Dataset:
         """The training and validation clips as in `train`, for `refit_model`."""
         return training_batches(

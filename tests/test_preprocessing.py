@@ -108,9 +108,9 @@ def test_batches_have_the_model_s_form(splits):
     assert 0.01 < np.abs(inputs["waveform"]).max() <= 1.0
 
 
-@pytest.mark.parametrize("subset", ["val", "test", "full_clips"])
+@pytest.mark.parametrize("subset", ["val", "test"])
 def test_labels_and_samples_belong_to_the_utterances_in_order(splits, subset):
-    dataset, expected = getattr(splits, subset), getattr(splits.split, subset.replace("full_clips", "train"))
+    dataset, expected = getattr(splits, subset), getattr(splits.split, subset)
     assert describe(dataset) == Description(splits.emotions, expected)
     for (samples, label), utterance in zip(clips(dataset), expected, strict=True):
         assert splits.emotions[label] == utterance.emotion
@@ -171,11 +171,6 @@ def test_training_crops_long_clips_at_random(corpus):
 def test_validation_is_never_cropped(corpus):
     val = preprocess_data(corpus, batch_size=8, crop_seconds=0.5).val
     assert min(len(samples) for samples, _ in clips(val)) > 8_000
-
-
-def test_full_clips_are_the_training_clips_uncut(corpus):
-    splits = preprocess_data(corpus, batch_size=8, crop_seconds=0.5)
-    assert min(len(samples) for samples, _ in clips(splits.full_clips)) > 8_000
 
 
 @pytest.mark.parametrize("batch_size", [5, 7, 8])
