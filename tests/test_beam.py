@@ -73,6 +73,7 @@ def written(folder, name):
     return sorted(map(json.loads, lines), key=lambda row: row["file"])
 
 
+@pytest.mark.slow
 def test_results_are_those_of_the_predictor(recordings, exported):
     predictions, errors = score(f"{recordings}/*.wav", exported, recordings)
     predictor = Predictor(exported)
@@ -95,6 +96,7 @@ def test_files_and_a_model_that_only_beam_can_read_are_copied(recordings, export
     assert [row["confidence"] for row in far] == pytest.approx([row["confidence"] for row in near], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_read_is_a_dead_letter(recordings, exported, monkeypatch):
     def refuse(self, path, *arguments, **options):
         raise PermissionError("access denied")

@@ -62,6 +62,7 @@ def test_it_trains_on_the_training_and_validation_sets_and_no_other_recording(tr
         assert np.abs(model.get_layer(name).kernel - kernel).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_it_learns_from_what_it_is_given(trained):
     """Given the clips of validation alone, all called the same, it calls them so."""
     model, splits = trained
@@ -99,6 +100,7 @@ def test_a_run_that_was_stopped_while_refitting_ends_as_one_that_was_not(corpus,
     assert same(again.get_weights(), model.get_weights())
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_leaves_the_model_as_it_was(trained):
     model, _ = trained
     before = model.get_weights()

@@ -102,6 +102,7 @@ def test_a_client_converts_it():
     assert rate == 48_000 and len(samples) == pytest.approx(48_000, abs=1_024)
 
 
+@pytest.mark.slow
 def test_a_predictor_reads_short_and_long_ones(exported, tmp_path):
     predictor = Predictor(exported)
     for name, seconds in (("short", 1.0), ("long", 25.0)):

@@ -114,6 +114,7 @@ def test_predict_reads_a_run_directory(run, corpus, capsys):
     assert 1 / 3 <= float(confidence) <= 1
 
 
+@pytest.mark.slow
 def test_predict_adapts_a_run_and_leaves_it_as_it_was(run, corpus, capsys):
     clip, before = next(corpus.rglob("*.wav")), (run / "model.keras").read_bytes()
     assert main(["predict", str(clip), "--model", str(run), "--adapt", str(corpus / "01")]) == 0

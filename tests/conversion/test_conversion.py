@@ -164,6 +164,7 @@ def test_the_table_is_beside_the_files(converted):
     assert [path.name for path in directory.parent.iterdir()] == [directory.name]
 
 
+@pytest.mark.slow
 def test_the_model_is_left_as_it_was(small_model, noise, tmp_path, monkeypatch):
     monkeypatch.setattr(conversion, "PRECISIONS", ("float32",))
     inputs = {"waveform": noise(8_000)[None], "num_samples": np.array([8_000])}
@@ -185,6 +186,7 @@ def test_a_failed_conversion_names_its_operations_and_leaves_the_others(model, t
     assert capfd.readouterr() == ("", "") and caplog.records == []  # converters log hundreds of lines
 
 
+@pytest.mark.slow
 def test_nothing_is_left_where_nothing_converts(model, tmp_path, monkeypatch):
     monkeypatch.setattr(graph, "PadTime", ())  # no layer is one: the padding of the spectrogram stays
     with pytest.raises(

@@ -174,7 +174,7 @@ def test_a_fold_is_scored_as_train_and_evaluate_score_it(run, recordings):
     """The same steps by hand for the last fold give the same figures."""
     config = CrossvalConfig(**run.options)
     split = crossval._make_folds(recordings.utterances, config=config, val_fraction=0.15, seed=1)[1]
-    own_seed = crossval._forget_what_ran_before(1, 2)
+    own_seed = crossval._reset(1, 2)
     splits = crossval.make_splits(recordings, split, config=DataConfig(batch_size=8, seed=own_seed))
     model = crossval.ParallelModel(3, config=SMALL)
     history = train_model(model, splits.train, splits.val, epochs=1, verbose=0)

@@ -92,6 +92,7 @@ def test_what_is_saved_while_training_is_the_best_model_of_the_whole_training(un
     assert same(checkpoints[0]["best_weights"], checkpoints[1]["best_weights"])
 
 
+@pytest.mark.slow
 def test_a_training_that_is_done_is_taken_up_as_it_ended(uninterrupted, corpus):
     again = train(corpus, uninterrupted.folder, seed=1, resume=True)
     assert again.steps == {}
@@ -178,6 +179,7 @@ def test_a_changed_byte_is_seen(uninterrupted, tmp_path):
         read_checkpoint(tmp_path / CHECKPOINT)
 
 
+@pytest.mark.slow
 def test_without_resume_training_begins_anew(uninterrupted, corpus, tmp_path):
     (tmp_path / CHECKPOINT).write_bytes((uninterrupted.folder / CHECKPOINT).read_bytes())
     with pytest.raises(KeyboardInterrupt):

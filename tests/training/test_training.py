@@ -209,6 +209,7 @@ def test_steps_between_two_looks_of_python_change_nothing():
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_takes_a_pair_of_arrays_with_one_hot_labels():
     waveforms, labels = tones()
     labels = np.eye(2)[labels]
@@ -217,6 +218,7 @@ def test_takes_a_pair_of_arrays_with_one_hot_labels():
     assert max(history.history["val_uar"]) > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")  # Keras, which did not know the number of batches
 def test_each_epoch_has_all_batches_of_a_weighted_dataset_of_unknown_length():
     """Seven, which is no multiple of the steps between two looks."""
@@ -229,7 +231,7 @@ def test_each_epoch_has_all_batches_of_a_weighted_dataset_of_unknown_length():
     assert len(history.history["loss"]) == 2 and int(model.optimizer.iterations) == 2 * 7
 
 
-@pytest.mark.parametrize(("patience", "epochs"), [(0, 10), (9, 40)])
+@pytest.mark.parametrize(("patience", "epochs"), [(0, 10), pytest.param(9, 40, marks=pytest.mark.slow)])
 def test_patience_stops_and_restores_the_best_weights_and_without_it_the_last_stay(patience, epochs):
     waveforms, labels = tones()
     model = ParallelModel(2, config=SMALL.replace(fusion_weight=0.0))
@@ -258,6 +260,7 @@ class SpoilWeights(keras.callbacks.Callback):
         self.epoch = epoch
 
 
+@pytest.mark.slow
 def test_validation_and_result_use_the_average_of_the_weights():
     """With the average the returned weights are not those of the last step."""
     data = tones(8)
@@ -377,6 +380,7 @@ def test_a_loss_that_is_no_number_stops_it_and_the_last_or_best_weights_are_kept
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_at_once_leaves_the_weights_as_they_were():
     waveforms, labels = tones(8)
     model = ParallelModel(2, config=SMALL)
