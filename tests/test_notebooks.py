@@ -130,7 +130,7 @@ def test_the_gap_between_speakers_heard_and_new_ones_is_one_picture(executed):
 
 def test_the_served_model_answers_with_a_timeline_beside_its_sound(executed):
     notebook = executed("5_export_and_serve").notebook
-    assert any("<audio" in html and "display:flex" in html for html in shown_by(notebook, "text/html"))
+    assert any("<audio" in html and "display: flex" in html for html in shown_by(notebook, "text/html"))
 
 
 def test_the_client_is_answered_by_the_server(executed):
