@@ -213,7 +213,7 @@ class TrainConfig(Config):
     functionals_regularization: float = _setting(
         100.0, "L2 penalty of the functionals branch, 1 / C of LogisticRegression"
     )
-    functionals_draws: int = _setting(2, "augmented copies of each training clip for fitting the functionals branch")
+    functionals_draws: int = _setting(4, "augmented copies of each training clip for fitting the functionals branch")
     class_weights: bool = _setting(True, "weight each emotion by the inverse of its frequency")
     refit_fraction: float = _setting(0.25, "share of the epochs added with the validation clips")
     refit_learning_rate: float = _setting(1e-3, "peak learning rate of these epochs")
