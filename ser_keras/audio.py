@@ -9,7 +9,7 @@ text and an empty waveform, and its neighbours in the batch or the pipeline rema
 import functools
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -37,6 +37,7 @@ from ser_keras.audio_io.wav import DecodedAudio, decode_wav, read_frames
 from ser_keras.audio_io.wav_header import CUT_OFF, HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE, WavHeader, begin_as_riff
 from ser_keras.errors import InputError
 
+_SMALL_BYTES = 2**20  # at the lowest rate 16 MB of samples
 _MOST_SAMPLES_AT_ONCE = 2**26  # 256 MB
 _MOST_SAMPLES_OF_MP3 = 48  # in a byte: stereo of 24 kHz at the lowest bit rate, 8,000 a second
 _TENSORFLOW_IO = {("MP3", "MPEG_LAYER_III"): "decode_mp3", ("OGG", "VORBIS"): "decode_vorbis"}
@@ -172,7 +173,7 @@ def read_samples(path: str | Path, *, sample_rate: int, max_seconds: float) -> t
             if begin == b"fLaC" and (samples := read_plain_flac(file, sample_rate, max_seconds)) is not None:
                 return samples, ""
         if begin.startswith((*WAV_BEGINNINGS, b"ID3")):
-            samples, error = _compiled_decoder(sample_rate, max_seconds)(tf.constant(os.fsencode(path)))
+            samples, _, (error,) = _compiled_decoder(sample_rate, max_seconds)(_as_tensor([path]))
             return as_int16_if_exact(samples.numpy()), error.numpy().decode(errors="replace")
         samples, rate, error = _read_foreign(path, "", max_seconds)  # a video may be larger than the memory
     except (OSError, tf.errors.OpError) as error:
@@ -183,12 +184,63 @@ def read_samples(path: str | Path, *, sample_rate: int, max_seconds: float) -> t
     return as_int16_if_exact(samples), error
 
 
+def read_files(paths: Sequence[Path], *, sample_rate: int, max_seconds: float) -> list[tuple[np.ndarray, str]]:
+    """Reads several files as `read_samples` does, small WAV files in one call of the graph: it takes half the time."""
+    limits = {"sample_rate": sample_rate, "max_seconds": max_seconds}
+    small = [path for path in paths if _is_small_wav(path)]
+    read = _read_small_wavs(small, **limits) if small else {}
+    return [read.get(path) or read_samples(path, **limits) for path in paths]
+
+
+def _read_small_wavs(paths: Sequence[Path], sample_rate: int, max_seconds: float) -> dict[Path, tuple[np.ndarray, str]]:
+    try:
+        decoded = _compiled_decoder(sample_rate, max_seconds)(_as_tensor(paths))
+    except tf.errors.OpError:  # one of them cannot be read: each is read by itself
+        return {}
+    samples, lengths, errors = (each.numpy() for each in decoded)
+    parts = np.split(samples, np.cumsum(lengths)[:-1])
+    return {
+        path: (as_int16_if_exact(part.copy()), error.decode(errors="replace"))  # a view would keep all in memory
+        for path, part, error in zip(paths, parts, errors, strict=True)
+    }
+
+
+def _is_small_wav(path: Path) -> bool:
+    """Whether a file may be read together with others; whatever its name, its content decides how."""
+    try:
+        return path.suffix.lower() == ".wav" and path.stat().st_size <= _SMALL_BYTES
+    except OSError:
+        return False
+
+
+def _as_tensor(paths: Sequence[Path]) -> tf.Tensor:
+    return tf.constant([os.fsencode(path) for path in paths], tf.string)
+
+
 @functools.cache
 def _compiled_decoder(sample_rate: int, max_seconds: float) -> tf.types.experimental.ConcreteFunction:
-    def decode(path):
-        return decode_audio(tf.io.read_file(path), sample_rate=sample_rate, max_seconds=max_seconds)
+    """Returns a function from paths to the samples of all files, their numbers and their errors."""
 
-    return _compiled(decode, tf.TensorSpec([], tf.string))
+    def decode(paths):
+        number = tf.size(paths)
+        samples = tf.TensorArray(tf.float32, number, infer_shape=False, element_shape=[None])
+        lengths, errors = tf.TensorArray(tf.int32, number), tf.TensorArray(tf.string, number)
+
+        def decode_next(place, samples, lengths, errors):
+            contents = tf.io.read_file(paths[place])
+            waveform = decode_audio(contents, sample_rate=sample_rate, max_seconds=max_seconds)
+            return (
+                place + 1,
+                samples.write(place, waveform.samples),
+                lengths.write(place, tf.size(waveform.samples)),
+                errors.write(place, waveform.error),
+            )
+
+        state = (0, samples, lengths, errors)
+        _, *arrays = tf.while_loop(lambda place, *_: place < number, decode_next, state, parallel_iterations=1)
+        return arrays[0].concat(), arrays[1].stack(), arrays[2].stack()
+
+    return _compiled(decode, tf.TensorSpec([None], tf.string))
 
 
 @functools.cache

@@ -52,7 +52,7 @@ class FileCache:
         """Return the clips of utterances that share one known file; a damaged one is made again."""
         found = [_read(self._files[each]) for each in utterances]
         if any(samples is None for samples in found):
-            return self.add(self._rules.decode(utterances))
+            return self.add(self._rules.decode([utterances])[0])
         clips = [self._rules.check(*pair) for pair in zip(utterances, found, strict=True)]
         return [replace(clip, samples=None) for clip in clips]
 
@@ -84,7 +84,7 @@ class FileCache:
         samples = _read(self._files[clip.utterance])
         if samples is not None:
             return samples
-        again = self._rules.decode([clip.utterance])[0]
+        again = self._rules.decode([[clip.utterance]])[0][0]
         if again.fingerprint != clip.fingerprint:
             reason = again.error or "has changed since it was first read"
             raise InputError(f"{clip.utterance.path}: {reason}; start again")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ser_keras.audio import read_samples
+from ser_keras.audio import read_files
 from ser_keras.audio_io.clip_faults import clip_fault
 from ser_keras.corpora import Utterance
 
@@ -63,11 +63,14 @@ class ClipRules:
         """The settings that determine the samples, and the version of this code."""
         return f"version {_VERSION}, {self.sample_rate} Hz, {self._max_samples} samples"
 
-    def decode(self, utterances: Sequence[Utterance]) -> list[Clip]:
-        """Return the clips of utterances that share one file."""
-        path = utterances[0].path
-        samples, error = read_samples(path, sample_rate=self.sample_rate, max_seconds=LONGEST_FILE_SECONDS)
-        return [Clip(each, error=error) if error else self._cut(samples, each) for each in utterances]
+    def decode(self, files: Sequence[Sequence[Utterance]]) -> list[list[Clip]]:
+        """Return the clips of the utterances of each file."""
+        paths = [utterances[0].path for utterances in files]
+        read = read_files(paths, sample_rate=self.sample_rate, max_seconds=LONGEST_FILE_SECONDS)
+        return [
+            [Clip(each, error=error) if error else self._cut(samples, each) for each in utterances]
+            for utterances, (samples, error) in zip(files, read, strict=True)
+        ]
 
     def check(self, utterance: Utterance, samples: np.ndarray) -> Clip:
         """Return the clip of these samples, or the reason why they are rejected."""

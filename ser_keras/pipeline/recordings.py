@@ -119,7 +119,7 @@ def _decoded(utterances: Collection[Utterance], rules: ClipRules, cache: FileCac
 
     def decode(index):
         try:
-            decoded[int(index)] = [clip for file in groups[index] for clip in _clips_of(file, rules, cache)]
+            decoded[int(index)] = _clips_of(groups[index], rules, cache)
         except InputError as error:  # TensorFlow would make an error of its own of it
             decoded[int(index)] = error
         return index
@@ -140,12 +140,19 @@ def _decoded(utterances: Collection[Utterance], rules: ClipRules, cache: FileCac
             progress.update(len(clips))
 
 
-def _clips_of(file: Sequence[Utterance], rules: ClipRules, cache: FileCache | None) -> list[Clip]:
-    """Return the clips of utterances that share one file."""
-    path = file[0].path
-    if not path.is_file() or not os.access(path, os.R_OK):
-        return [Clip(each, error="cannot be opened: no such file, or no right to read it") for each in file]
-    if cache and cache.knows(file):
-        return cache.clips(file)
-    clips = rules.decode(file)
-    return cache.add(clips) if cache else clips
+def _clips_of(files: Sequence[Sequence[Utterance]], rules: ClipRules, cache: FileCache | None) -> list[Clip]:
+    """Return the clips of the utterances of some files."""
+    clips: dict[Path, list[Clip]] = {}
+    to_decode = []
+    for file in files:
+        path = file[0].path
+        if not path.is_file() or not os.access(path, os.R_OK):
+            error = "cannot be opened: no such file, or no right to read it"
+            clips[path] = [Clip(each, error=error) for each in file]
+        elif cache and cache.knows(file):
+            clips[path] = cache.clips(file)
+        else:
+            to_decode.append(file)
+    for file, decoded in zip(to_decode, rules.decode(to_decode) if to_decode else (), strict=True):
+        clips[file[0].path] = cache.add(decoded) if cache else decoded
+    return [clip for file in files for clip in clips[file[0].path]]

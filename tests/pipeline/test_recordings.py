@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_keras.audio import load_audio
+from ser_keras.audio import load_audio, read_files, read_samples
 from ser_keras.audio_io import sound_files
 from ser_keras.audio_io.sound_files import as_float32, look_at_sound, read_plain_flac
 from ser_keras.config import DataConfig
@@ -60,6 +60,18 @@ def write_broken(folder):
         else:
             soundfile.write(folder / name, *content)
     return [utterance(folder / name) for name in BROKEN]
+
+
+def test_files_read_together_are_those_read_alone(good, tmp_path, noise):
+    (tmp_path / "flac.wav").write_bytes(good[1].path.read_bytes())  # under another format's name
+    (tmp_path / "folder.wav").mkdir()
+    paths = [each.path for each in good] + [tmp_path / name for name in ("flac.wav", "gone.wav", "folder.wav")]
+    limits = {"sample_rate": 16_000, "max_seconds": 9.0}
+    for subset in (paths, paths[:4]):
+        for path, (samples, error) in zip(subset, read_files(subset, **limits), strict=True):
+            alone = read_samples(path, **limits)
+            np.testing.assert_array_equal(samples, alone[0])
+            assert error == alone[1] and samples.dtype == alone[0].dtype
 
 
 @pytest.mark.parametrize("cache", ["memory", "folder"])
@@ -119,8 +131,8 @@ def test_equal_sound_has_equal_fingerprints_whatever_the_format(tmp_path):
 
 def test_segments_of_one_file_are_cut_from_one_decoding(good, monkeypatch):
     reads = []
-    read = clips.read_samples
-    monkeypatch.setattr(clips, "read_samples", lambda path, **limits: (reads.append(path), read(path, **limits))[1])
+    read = clips.read_files
+    monkeypatch.setattr(clips, "read_files", lambda paths, **limits: (reads.extend(paths), read(paths, **limits))[1])
     path = good[0].path
     parts = [utterance(path, start_seconds=0.0, end_seconds=0.25), utterance(path, start_seconds=0.5)]
     loaded = load(parts)
