@@ -1,0 +1,191 @@
+"""Pretrained encoders of speech: the first blocks of OpenAI's Whisper, in Keras layers, and their weights."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from ser_keras.config import AudioConfig
+from ser_keras.errors import InputError
+from ser_keras.layers.transformer import TransformerBlock, sinusoidal_positions
+
+WHISPER_AUDIO = AudioConfig(
+    frame_length=400, frame_step=160, fft_length=400, num_mel_bins=80, min_hz=0.0, max_hz=8_000.0, log_offset=1e-10
+)
+"""Recipe of the log-mel spectrogram that Whisper was trained on."""
+
+_HEAD_SIZE = 64
+_WINDOW_FRAMES = 3_000
+"""Frames of one window, 30 s: Whisper has no positions beyond."""
+
+_RANGE = 8.0
+"""Frames are raised to this far below the loudest value of the window, in powers of ten."""
+
+
+@keras.saving.register_keras_serializable(package="ser_keras")
+class WhisperEncoder(keras.layers.Layer):
+    """The first blocks of Whisper's encoder over the log-mel spectrogram of `WHISPER_AUDIO`.
+
+    Two convolutions, of which the second halves the number of frames, fixed positions and Transformer blocks; see
+    Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision", 2022, section 2.2. Unlike there a clip
+    is not padded to 30 s: all steps are masked, so that neither padding nor the other clips of a batch
+    change a value. A recording longer than 30 s is encoded in windows of 30 s, in one batch.
+
+    Args:
+        size: features of each step; a multiple of 64, the size of a head.
+        blocks: blocks whose outputs are returned side by side, counted from 1; later ones are left out.
+
+    Example:
+        >>> encoder = WhisperEncoder(size=64, blocks=(1, 2))
+        >>> encoder(np.zeros((1, 101, 80), "float32"), np.ones((1, 101), bool)).shape
+        TensorShape([1, 51, 128])
+    """
+
+    def __init__(self, size: int = 384, *, blocks: Sequence[int] = (1, 2, 3), **kwargs):
+        super().__init__(**kwargs)
+        self.size = size
+        self.blocks = tuple(blocks)
+
+    def build(self, log_mel_shape, mask_shape=None):
+        """Create the weights."""
+        options = {"dtype": self.dtype_policy}
+        self.conv_1 = keras.layers.Conv1D(self.size, 3, padding="valid", **options, name="conv_1")
+        self.conv_2 = keras.layers.Conv1D(self.size, 3, strides=2, padding="valid", **options, name="conv_2")
+        self.conv_1.build(log_mel_shape)
+        self.conv_2.build((*log_mel_shape[:2], self.size))
+        self.transformer = [
+            TransformerBlock(self.size // _HEAD_SIZE, **options, name=f"block_{index}")
+            for index in range(1, max(self.blocks) + 1)
+        ]
+        for block in self.transformer:
+            block.build((*log_mel_shape[:2], self.size))
+
+    def call(self, log_mel, mask):
+        """Return the outputs of `blocks`.
+
+        Args:
+            log_mel: `(batch, frames, 80)`, in dB.
+            mask: bool `(batch, frames)`, the frames of each clip.
+
+        Returns:
+            `(batch, steps, size * len(blocks))`; step ``t`` is centred on frame ``2 * t``, so that there are
+            ``ceil(frames / 2)``. Steps behind the clip have no meaning.
+        """
+        batch, frames, bands = ops.shape(log_mel)
+        length = min(frames, _WINDOW_FRAMES) if isinstance(frames, int) else ops.minimum(frames, _WINDOW_FRAMES)
+        missing = -frames % length
+        windows = ops.reshape(ops.pad(log_mel, [[0, 0], [0, missing], [0, 0]]), (-1, length, bands))
+        inside = ops.reshape(ops.pad(mask, [[0, 0], [0, missing]]), (-1, length))
+        steps = self._encode(windows, inside)
+        joined = ops.reshape(steps, (batch, -1, self.size * len(self.blocks)))
+        return joined[:, : (frames + 1) // 2]
+
+    def _encode(self, log_mel, mask):
+        frames = ops.expand_dims(mask, -1)
+        scaled = ops.cast(_scaled(log_mel, frames), self.compute_dtype)
+        steps = _gelu(self.conv_1(_padded(scaled))) * ops.cast(frames, self.compute_dtype)
+        steps = _gelu(self.conv_2(_padded(steps)))  # (windows, steps, size)
+        positions = ops.convert_to_tensor(sinusoidal_positions(_WINDOW_FRAMES // 2, self.size), self.compute_dtype)
+        steps = steps + positions[: ops.shape(steps)[1]]
+        outputs = []
+        for block in self.transformer:
+            steps = block(steps, mask[:, ::2])
+            outputs.append(steps)
+        return ops.concatenate([outputs[index - 1] for index in self.blocks], axis=-1)
+
+    def compute_output_shape(self, log_mel_shape, mask_shape=None):
+        """Return `(batch, steps, size * len(blocks))`; the steps are None where the frames are."""
+        frames = log_mel_shape[1]
+        steps = None if frames is None else (frames + 1) // 2
+        return (log_mel_shape[0], steps, self.size * len(self.blocks))
+
+    def get_config(self):
+        """Return the arguments of the constructor."""
+        return {**super().get_config(), "size": self.size, "blocks": self.blocks}
+
+
+def load_whisper(path: str | Path, *, blocks: Sequence[int] = (1, 2, 3), **options: Any) -> WhisperEncoder:
+    """Return an encoder with the weights of a file.
+
+    Args:
+        path: safetensors file with the names of Hugging Face's Whisper, such as ``model.encoder.conv1.weight``.
+            Other tensors in it, those of later blocks and of the decoder, are not read.
+        blocks: as in `WhisperEncoder`.
+        **options: of the layer, such as ``name``.
+
+    Raises:
+        InputError: the file cannot be read, is not a safetensors file, or lacks a tensor; or a tensor has another
+            shape than Whisper's.
+
+    Example:
+        ```python
+        encoder = load_whisper("whisper-tiny.en.safetensors", blocks=(1, 2))
+        ```
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return _filled(_tensors_of(file, path), blocks, options)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: {error}; expected a safetensors file of Whisper's weights") from None
+
+
+def _tensors_of(file: Any, path: str | Path) -> Callable[..., np.ndarray]:
+    """Return a function from a name in the encoder, and the expected shape, to float32 values."""
+    names = set(file.keys())
+
+    def tensor(name, *shape):
+        full = f"model.encoder.{name}"
+        if full not in names:
+            raise InputError(f"{path}: no tensor {full}; expected the encoder of Whisper under Hugging Face's names")
+        values = file.get_tensor(full).astype(np.float32)
+        if shape and values.shape != shape:
+            raise InputError(f"{path}: {full} has the shape {values.shape}; expected {shape}")
+        return values
+
+    return tensor
+
+
+def _filled(tensor: Callable[..., np.ndarray], blocks: Sequence[int], options: dict[str, Any]) -> WhisperEncoder:
+    size, bands = len(tensor("conv1.bias")), WHISPER_AUDIO.num_mel_bins
+    encoder = WhisperEncoder(size, blocks=blocks, **options)
+    encoder.build((None, None, bands))
+    for conv, name, inputs in ((encoder.conv_1, "conv1", bands), (encoder.conv_2, "conv2", size)):
+        conv.set_weights([tensor(f"{name}.weight", size, inputs, 3).transpose(2, 1, 0), tensor(f"{name}.bias", size)])
+    for index, block in enumerate(encoder.transformer):
+        _fill_block(block, tensor, f"layers.{index}", size)
+    return encoder
+
+
+def _fill_block(block: TransformerBlock, tensor: Callable[..., np.ndarray], name: str, size: int) -> None:
+    def dense(layer, inputs, outputs):
+        return tensor(f"{name}.{layer}.weight", outputs, inputs).T, tensor(f"{name}.{layer}.bias", outputs)
+
+    kernels = [tensor(f"{name}.self_attn.{each}_proj.weight", size, size).T for each in "qkv"]
+    query, value = (tensor(f"{name}.self_attn.{each}_proj.bias", size) for each in "qv")
+    block.qkv.set_weights([np.concatenate(kernels, axis=1), np.concatenate([query, np.zeros(size), value])])
+    block.attention_output.set_weights(dense("self_attn.out_proj", size, size))
+    block.hidden.set_weights(dense("fc1", size, 4 * size))
+    block.hidden_output.set_weights(dense("fc2", 4 * size, size))
+    for norm, layer in ((block.attention_norm, "self_attn_layer_norm"), (block.hidden_norm, "final_layer_norm")):
+        norm.set_weights([tensor(f"{name}.{layer}.{part}", size) for part in ("weight", "bias")])
+
+
+def _scaled(log_mel, frames):
+    """Return Whisper's features: powers of ten above a floor, roughly from -1 to 1, and 0 behind the clip."""
+    powers = ops.cast(log_mel, "float32") / 10
+    peak = ops.max(ops.where(frames, powers, -np.inf), axis=(1, 2), keepdims=True)
+    return ops.where(frames, (ops.maximum(powers, peak - _RANGE) + 4) / 4, 0.0)
+
+
+def _gelu(x):
+    return ops.gelu(x, approximate=False)
+
+
+def _padded(x):
+    """Return `x` with a step of zeros at both ends: "same" would begin elsewhere for an odd number of steps."""
+    return ops.pad(x, [[0, 0], [1, 1], [0, 0]])
