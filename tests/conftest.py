@@ -33,11 +33,18 @@ SMALL = ModelConfig(
 
 
 def pytest_configure(config):
-    """Give each worker a numba cache of its own (numba#10128) and one thread, as the workers already fill the cores."""
+    """Give each worker a numba cache of its own (numba#10128) and one thread, as the workers already fill the cores.
+
+    In the quick tests TensorFlow runs graphs as they are traced: to optimise one takes longer than to run it here. All
+    tests of a session do the same, because the workers share what they train and export. The slow tests run graphs
+    as users do.
+    """
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     os.environ["NUMBA_CACHE_DIR"] = str(config.cache.mkdir(f"numba-{worker or 'main'}"))
     if worker:
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    if config.option.markexpr == "not slow":
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.fixture(scope="session")
