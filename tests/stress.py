@@ -220,7 +220,7 @@ def names_in(folder):
 
 
 def trial_threads(folder, options):
-    """The same seed by one, two and four threads; the network answers alone: the linear model is the same anyhow."""
+    """The same seed by one, two and four threads; the network alone: the functionals branch is the same anyhow."""
     corpus = few_clips(folder, num_speakers=8, clips_per_emotion=8)
     scores, splits = {}, set()
     for threads in ("1", "2", "4"):

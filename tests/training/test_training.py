@@ -23,7 +23,7 @@ QUICK = {"epochs": 2, "verbose": 0}
 DIRECT = {"learning_rate": 5e-3, "mixup": 0.0, "ema_momentum": 0.0, "verbose": 0}  # for runs of a few steps
 EACH_STEP = {"steps_per_execution": 1}  # for callbacks that look at each
 NETWORK = SMALL.replace(fusion_weight=0.0)  # what `fit` trains, alone
-CALM = SMALL.replace(filter_db=0.0)  # the linear model is fitted to clips that are not augmented
+CALM = SMALL.replace(filter_db=0.0)  # the functionals branch is fitted to clips that are not augmented
 
 
 def tones(num_clips=24, seed=0):
@@ -274,7 +274,7 @@ def test_validation_and_result_use_the_average_of_the_weights():
 
 
 @pytest.mark.usefixtures("no_fit")
-def test_the_linear_model_of_the_statistics_is_fitted_to_the_training_data_and_stays():
+def test_the_functionals_branch_is_fitted_to_the_training_data_and_stays():
     """With the network's weights away it answers alone, and rightly."""
     data = tones(8)
     model = ParallelModel(2, config=CALM)
@@ -305,7 +305,7 @@ def test_each_draw_of_the_functionals_takes_the_crops_of_another_epoch(corpus):
     np.testing.assert_allclose(mean, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_the_linear_model_is_fitted_to_clips_that_are_augmented_as_in_training(noise):
+def test_the_functionals_branch_is_fitted_to_clips_that_are_augmented_as_in_training(noise):
     """The level of a band of one clip, given again and again, varies as much as the random filter says."""
     spread = 5.0
     model = ParallelModel(2, config=CALM.replace(filter_db=spread))
@@ -321,19 +321,19 @@ def test_the_linear_model_is_fitted_to_clips_that_are_augmented_as_in_training(n
 
 
 @pytest.mark.usefixtures("no_fit")
-def test_in_each_draw_the_same_clips_are_disturbed_anew(monkeypatch):
-    heard = []
+def test_in_each_draw_the_same_clips_are_augmented_anew(monkeypatch):
+    fitted = []
 
-    def listen(statistics, labels, regularization, reliability):
-        heard.append((statistics.copy(), labels))
-        return logistic_regression(statistics, labels, regularization, reliability)
+    def listen(functionals, labels, regularization, reliability):
+        fitted.append((functionals.copy(), labels))
+        return logistic_regression(functionals, labels, regularization, reliability)
 
     monkeypatch.setattr("ser_keras.model.functionals_branch.logistic_regression", listen)
     data = tf.data.Dataset.from_tensor_slices(tones(8)).batch(4)  # in one order
     train_model(ParallelModel(2, config=SMALL), data, data, functionals_draws=3, **QUICK)
-    [(statistics, labels)] = heard
+    [(functionals, labels)] = fitted
     np.testing.assert_array_equal(labels.argmax(axis=1), np.tile(labels[:8].argmax(axis=1), 3))
-    first, second, third = np.split(statistics, 3)
+    first, second, third = np.split(functionals, 3)
     for one, other in ((first, second), (second, third), (first, third)):
         assert np.abs(one - other).max(axis=1).min() > 0.1
 
