@@ -14,7 +14,7 @@ from ser_keras.config import TrainConfig
 from ser_keras.export import export_model
 from ser_keras.labels import EMOTIONS
 from ser_keras.model import ParallelModel
-from ser_keras.training.setup import compile_model, mixed
+from ser_keras.training.setup import Trainer
 
 
 def build() -> ParallelModel:
@@ -28,19 +28,19 @@ def batch_of_noise(size: int, seconds: float = SECONDS) -> tuple[dict[str, tf.Te
     return inputs, tf.one_hot(np.arange(size) % 8, 8)
 
 
-def compiled(model: ParallelModel, batches: tf.data.Dataset) -> ParallelModel:
+def compiled(model: ParallelModel, batches: tf.data.Dataset) -> Trainer:
     """Compile a model as `train_model` does, and run one step, which builds and traces all of it."""
-    config = TrainConfig()
-    compile_model(model, config, total_steps=1000)
-    with mixed(model, config.mixup, (0, 0)):
+    trainer = Trainer(model, batches, TrainConfig())
+    trainer.compile()
+    with trainer.mixed((0, 0)):
         model.fit(batches.take(1), shuffle=False, verbose=0)
-    return model
+    return trainer
 
 
-def step_on_tensors(model: ParallelModel, batches: tf.data.Dataset) -> Callable[[Any], Any]:
+def step_on_tensors(trainer: Trainer, batches: tf.data.Dataset) -> Callable[[Any], Any]:
     """Return the same step as a function of a batch, without what `fit` has around it."""
-    with mixed(model, TrainConfig().mixup, (0, 0)):
-        return tf.function(model.train_step, input_signature=[batches.element_spec]).get_concrete_function()
+    with trainer.mixed((0, 0)):
+        return tf.function(trainer.model.train_step, input_signature=[batches.element_spec]).get_concrete_function()
 
 
 def training_step(batch: Any, model: ParallelModel | None = None):

@@ -36,9 +36,9 @@ def epoch() -> list[Measured]:
         splits = preprocess_data(corpus.path)
         train = labelled_batches(splits.train, len(splits.emotions), class_weights=np.ones(len(splits.emotions)))
         model = ours.ParallelModel(len(splits.emotions))
-        ours.compiled(model, train)
+        trainer = ours.compiled(model, train)
         batches = list(train)
-        one_step = ours.step_on_tensors(model, train)
+        one_step = ours.step_on_tensors(trainer, train)
         times = medians(
             lambda: model.fit(train, epochs=EPOCHS, steps_per_epoch=len(batches), shuffle=False, verbose=0),
             lambda: [one_step(batch) for _ in range(EPOCHS) for batch in batches],

@@ -33,6 +33,15 @@ def test_imports_name_the_package():
     assert relative == []
 
 
+@pytest.mark.parametrize("folder", ["benchmarks", "tests"])
+def test_scripts_import_what_there_is(folder):
+    """Those that no test runs, such as the benchmarks."""
+    for path in (PACKAGE.parent / folder).glob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("ser_keras"):
+                exec(ast.unparse(node), {})  # raises an ImportError that names what is missing
+
+
 def test_importing_the_package_loads_no_library():
     assert loaded_by("import ser_keras").isdisjoint(HEAVY | {"numpy"})
 

@@ -100,9 +100,9 @@ class Trainer:
         Raises:
             WorkerLostError: another worker is gone.
         """
-        self._compile()
+        self.compile()
         batches = self._training_batches()
-        with epochs_numbered() as epochs, self._mixed(mixup_seed), self.replicas.naming_lost_workers():
+        with epochs_numbered() as epochs, self.mixed(mixup_seed), self.replicas.naming_lost_workers():
             set_epoch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: setattr(epochs, "epoch", epoch))
             return self.model.fit(
                 batches,
@@ -112,6 +112,31 @@ class Trainer:
                 callbacks=[set_epoch, *callbacks],
                 **options,
             )
+
+    def mixed(self, seed: Sequence[int]) -> AbstractContextManager:
+        """Let `model.fit` mix the clips of each batch (see `mix_up`) within a `with` block; `fit` does this itself."""
+        if not self.config.mixup:
+            return nullcontext()
+
+        def mix(data, num_steps):
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group  # 0 on one device
+            own_seed = tf.constant(seed, tf.int64) + tf.stack([0, tf.cast(replica, tf.int64)])
+            return mix_up(data, self.config.mixup, own_seed + tf.cast(num_steps, tf.int64))
+
+        return self.model.batch_augmentation(mix)
+
+    def compile(self) -> None:
+        """Compile the model with optimiser, loss and metrics; `fit` does this itself."""
+        model, config = self.model, self.config
+        with model.distribute_strategy.scope():
+            model.compile(
+                optimizer=self._optimizer(),
+                loss=keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing),
+                metrics=[UnweightedAverageRecall(model.num_emotions), keras.metrics.CategoricalAccuracy("accuracy")],
+                # Keras's loop over steps fails on a distributed iterator.
+                steps_per_execution=config.steps_per_execution if self.replicas.number == 1 else 1,
+            )
+            model.optimizer.build(model.trainable_variables)
 
     def _training_batches(self) -> Batches:
         weights = class_weights(self.contents.counts) if self.config.class_weights else None
@@ -125,30 +150,6 @@ class Trainer:
 
     def _labelled(self, data: Any, weights: np.ndarray | None = None) -> tf.data.Dataset:
         return labelled_batches(data, self.model.num_emotions, class_weights=weights)
-
-    def _mixed(self, seed: Sequence[int]) -> AbstractContextManager:
-        """Let `fit` mix the clips of each batch (see `mix_up`)."""
-        if not self.config.mixup:
-            return nullcontext()
-
-        def mix(data, num_steps):
-            replica = tf.distribute.get_replica_context().replica_id_in_sync_group  # 0 on one device
-            own_seed = tf.constant(seed, tf.int64) + tf.stack([0, tf.cast(replica, tf.int64)])
-            return mix_up(data, self.config.mixup, own_seed + tf.cast(num_steps, tf.int64))
-
-        return self.model.batch_augmentation(mix)
-
-    def _compile(self) -> None:
-        model, config = self.model, self.config
-        with model.distribute_strategy.scope():
-            model.compile(
-                optimizer=self._optimizer(),
-                loss=keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing),
-                metrics=[UnweightedAverageRecall(model.num_emotions), keras.metrics.CategoricalAccuracy("accuracy")],
-                # Keras's loop over steps fails on a distributed iterator.
-                steps_per_execution=config.steps_per_execution if self.replicas.number == 1 else 1,
-            )
-            model.optimizer.build(model.trainable_variables)
 
     def _optimizer(self) -> keras.optimizers.Optimizer:
         config, total_steps = self.config, len(self.contents.batch_sizes) * self.config.epochs
