@@ -19,7 +19,7 @@ train: $(STAMP) ## Train on a synthetic corpus, score, export, predict
 # Once a worker has crashed, pytest-xdist 3.8 may wait for ever (pytest-xdist#1378): no other takes its place.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal --max-worker-restart 0
 
-test: $(STAMP) ## Run the tests, in about 6 minutes on 2 cores
+test: $(STAMP) ## Run the tests, in about 3 minutes on 2 cores
 	$(PYTEST) -m "not slow" $(ARGS)
 
 test-slow: $(STAMP) ## Run the slow tests: notebooks, site, browser, C, ONNX, several processes, kills
