@@ -8,39 +8,26 @@ text and an empty waveform, and its neighbours in the batch or the pipeline rema
 
 import functools
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from ser_keras.audio_io.clip_faults import EMPTY, damage
-from ser_keras.audio_io.libsndfile import UNREADABLE, Source
+from ser_keras.audio_io.foreign import read_foreign
 from ser_keras.audio_io.resampling import resample
 from ser_keras.audio_io.sound_files import (
     WAV_BEGINNINGS,
-    SoundFile,
-    UnreadableError,
     as_float32,
     as_int16_if_exact,
-    is_plain_wav,
-    mix_channels,
-    mono_blocks,
-    not_audio,
-    open_file,
     read_plain_flac,
 )
 from ser_keras.audio_io.wav import DecodedAudio, decode_wav, read_frames
-from ser_keras.audio_io.wav_header import CUT_OFF, HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE, WavHeader, begin_as_riff
+from ser_keras.audio_io.wav_header import CUT_OFF, WavHeader, begin_as_riff
 from ser_keras.errors import InputError
 
-_SMALL_BYTES = 2**20  # at the lowest rate 16 MB of samples
-_MOST_SAMPLES_AT_ONCE = 2**26  # 256 MB
-_MOST_SAMPLES_OF_MP3 = 48  # in a byte: stereo of 24 kHz at the lowest bit rate, 8,000 a second
-_TENSORFLOW_IO = {("MP3", "MPEG_LAYER_III"): "decode_mp3", ("OGG", "VORBIS"): "decode_vorbis"}
+_SMALL_BYTES = 2**20  # of a file that is read together with others; at the lowest rate 16 MB of samples
 
 
 class Waveform(NamedTuple):
@@ -128,7 +115,7 @@ def decode_audio(contents: tf.Tensor, *, sample_rate: int = 16_000, max_seconds:
 
 
 def load_audio(path: str | Path, *, sample_rate: int = 16_000, max_seconds: float = 600.0) -> np.ndarray:
-    """Reads an audio file as a waveform.
+    """Read an audio file as a waveform.
 
     Args:
         path: the file; its format is recognised by its content.
@@ -155,7 +142,7 @@ def load_audio(path: str | Path, *, sample_rate: int = 16_000, max_seconds: floa
 
 
 def read_audio(path: str | Path, *, sample_rate: int, max_seconds: float) -> tuple[np.ndarray, str]:
-    """Reads an audio file as `load_audio` does, without raising.
+    """Read an audio file as `load_audio` does, without raising.
 
     Returns:
         Mono samples, float32, shape (time,), and why there are none; empty where all is well.
@@ -165,7 +152,7 @@ def read_audio(path: str | Path, *, sample_rate: int, max_seconds: float) -> tup
 
 
 def read_samples(path: str | Path, *, sample_rate: int, max_seconds: float) -> tuple[np.ndarray, str]:
-    """Reads an audio file as `read_audio` does, into int16 with a full scale of 2**15 where that is exact."""
+    """Read an audio file as `read_audio` does, into int16 with a full scale of 2**15 where that is exact."""
     path = Path(path)
     try:
         with path.open("rb") as file:
@@ -175,7 +162,7 @@ def read_samples(path: str | Path, *, sample_rate: int, max_seconds: float) -> t
         if begin.startswith((*WAV_BEGINNINGS, b"ID3")):
             samples, _, (error,) = _compiled_decoder(sample_rate, max_seconds)(_as_tensor([path]))
             return as_int16_if_exact(samples.numpy()), error.numpy().decode(errors="replace")
-        samples, rate, error = _read_foreign(path, "", max_seconds)  # a video may be larger than the memory
+        samples, rate, error = read_foreign(path, "", max_seconds)  # a video may be larger than the memory
     except (OSError, tf.errors.OpError) as error:
         reason = error.strerror if isinstance(error, OSError) else error.message
         return np.zeros(0, np.float32), f"cannot be read: {reason}; expected an audio file"
@@ -185,7 +172,16 @@ def read_samples(path: str | Path, *, sample_rate: int, max_seconds: float) -> t
 
 
 def read_files(paths: Sequence[Path], *, sample_rate: int, max_seconds: float) -> list[tuple[np.ndarray, str]]:
-    """Reads several files as `read_samples` does, small WAV files in one call of the graph: it takes half the time."""
+    """Read several files, each as `read_samples` does; together small WAV files take half the time.
+
+    Args:
+        paths: the files; one that cannot be read changes nothing for the others.
+        sample_rate: of the samples, in Hz.
+        max_seconds: longer recordings are an error.
+
+    Returns:
+        For each file mono samples `(time,)`, and why there are none; empty where all is well.
+    """
     limits = {"sample_rate": sample_rate, "max_seconds": max_seconds}
     small = [path for path in paths if _is_small_wav(path)]
     read = _read_small_wavs(small, **limits) if small else {}
@@ -219,7 +215,7 @@ def _as_tensor(paths: Sequence[Path]) -> tf.Tensor:
 
 @functools.cache
 def _compiled_decoder(sample_rate: int, max_seconds: float) -> tf.types.experimental.ConcreteFunction:
-    """Returns a function from paths to the samples of all files, their numbers and their errors."""
+    """Return a function from paths to the samples of all files, their numbers and their errors."""
 
     def decode(paths):
         number = tf.size(paths)
@@ -273,94 +269,8 @@ def _decode_riff(contents: tf.Tensor, max_seconds: float) -> DecodedAudio:
 def _decode_foreign(contents: tf.Tensor, wav_error: tf.Tensor, max_seconds: float) -> DecodedAudio:
     def read(contents, wav_error):
         contents = np.asarray(contents, object).item()  # eagerly it comes as an array
-        waveform, rate, error = _read_foreign(contents, np.asarray(wav_error, object).item().decode(), max_seconds)
+        waveform, rate, error = read_foreign(contents, np.asarray(wav_error, object).item().decode(), max_seconds)
         return waveform, rate, error.encode()
 
     waveform, sample_rate, error = tf.numpy_function(read, [contents, wav_error], [tf.float32, tf.int32, tf.string])
     return DecodedAudio(tf.ensure_shape(waveform, [None]), tf.ensure_shape(sample_rate, []), tf.ensure_shape(error, []))
-
-
-def _read_foreign(source: Source, wav_error: str, max_seconds: float) -> tuple[np.ndarray, np.int32, str]:
-    """Reads what is not plain WAV: waveform (time,), its rate in Hz, error.
-
-    A WAV file of an encoding that the graph reads keeps the graph's error even if another reader opens it: otherwise
-    the file would be used in training and refused by a server.
-    """
-    try:
-        with open_file(source) as file:
-            if wav_error and is_plain_wav(file):
-                raise InputError(wav_error)
-            _check_length(file.known_frames, file.samplerate, max_seconds)
-            waveform = _read_by_tensorflow_io(source, file, max_seconds)
-            if waveform is None:
-                waveform = _read_blocks(file, max_seconds)
-            _check(waveform, file.samplerate, max_seconds)
-            return waveform, np.int32(file.samplerate), ""
-    except UnreadableError as error:
-        text = wav_error or str(error)
-    except UNREADABLE as error:
-        text = not_audio(error)
-    return np.zeros(0, np.float32), np.int32(0), text
-
-
-def _check(waveform: np.ndarray, rate: int, max_seconds: float) -> None:
-    if len(waveform) == 0:
-        raise InputError(EMPTY)
-    if damaged := damage(waveform):
-        raise InputError(damaged)
-    _check_length(len(waveform), rate, max_seconds)
-
-
-def _check_length(num_frames: int, rate: int, max_seconds: float) -> None:
-    if not LOWEST_SAMPLE_RATE <= rate <= HIGHEST_SAMPLE_RATE:
-        raise InputError(f"sample rate {rate} Hz is outside {LOWEST_SAMPLE_RATE} to {HIGHEST_SAMPLE_RATE} Hz")
-    if num_frames > max_seconds * rate:
-        raise InputError(f"too long: {num_frames / rate:.1f} s, at most {max_seconds:.1f} s")
-
-
-def _read_blocks(file: SoundFile, max_seconds: float) -> np.ndarray:
-    """Reads until there is more than allowed."""
-    blocks = [np.zeros(0, np.float32)]
-    for block in mono_blocks(file):
-        blocks.append(block)
-        if sum(map(len, blocks)) > max_seconds * file.samplerate:
-            break
-    return np.concatenate(blocks)
-
-
-def _read_by_tensorflow_io(source: Source, file: SoundFile, max_seconds: float) -> np.ndarray | None:
-    """Reads short MP3 and Ogg Vorbis files; None for all others, after an error, and where it is not installed.
-
-    It decodes whole files, and does not report that one is cut off. The length of an Ogg file is in its header; that
-    of an MP3 file is bounded by its number of bytes.
-    """
-    decoder = _TENSORFLOW_IO.get((file.format, file.subtype))
-    library = _tensorflow_io() if decoder else None
-    if library is None:
-        return None
-    contents = source.read_bytes() if isinstance(source, Path) else source
-    is_mp3 = decoder == "decode_mp3"
-    num_samples = len(contents) * _MOST_SAMPLES_OF_MP3 if is_mp3 else file.known_frames * file.channels
-    if num_samples > min(max_seconds * file.samplerate * file.channels, _MOST_SAMPLES_AT_ONCE):
-        return None
-    try:
-        # Within the graph an error of its operations could not be caught and would end the pipeline.
-        frames = getattr(library.audio, decoder)(contents).numpy()  # (time, channels)
-    except tf.errors.OpError:
-        return None
-    return mix_channels(frames) if len(frames) >= max(file.known_frames, 1) else None
-
-
-@functools.cache
-def _tensorflow_io() -> ModuleType | None:
-    """The package, if its native library fits this TensorFlow; importing it proves nothing."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            import tensorflow_io
-            from tensorflow_io.python.ops import core_ops
-
-            core_ops.io_audio_decode_mp3  # noqa: B018  the library is loaded here
-        except (ImportError, NotImplementedError, AttributeError):
-            return None
-    return tensorflow_io

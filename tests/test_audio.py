@@ -8,8 +8,8 @@ import soundfile
 import soxr
 import tensorflow as tf
 
-from ser_keras import audio
 from ser_keras.audio import decode_audio, load_audio, wav_to_waveform
+from ser_keras.audio_io import foreign
 from ser_keras.errors import InputError
 
 SPEC = [tf.TensorSpec([], tf.string)]
@@ -56,7 +56,7 @@ def by_libsndfile(contents):
 
 @pytest.fixture
 def without_tensorflow_io(monkeypatch):
-    monkeypatch.setattr(audio, "_tensorflow_io", lambda: None)
+    monkeypatch.setattr(foreign, "_tensorflow_io", lambda: None)
 
 
 @pytest.mark.parametrize("num_channels", [1, 2])

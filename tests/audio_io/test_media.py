@@ -10,9 +10,8 @@ import pytest
 import soundfile
 from media_files import KINDS, PITCH, encoded, media_file, tone
 
-from ser_keras import audio
 from ser_keras.audio import decode_audio, load_audio, read_audio
-from ser_keras.audio_io import libsndfile, sound_files
+from ser_keras.audio_io import foreign, libsndfile, sound_files
 from ser_keras.audio_io.sound_files import as_wav, look_at_sound, mono_blocks, open_file, read_plain_flac
 from ser_keras.config import DataConfig
 from ser_keras.corpora import Utterance
@@ -270,7 +269,7 @@ def test_a_wav_file_that_is_cut_off_is_not_opened():
 
 def test_what_the_graph_refuses_of_the_encodings_that_it_reads_no_other_reader_accepts():
     def read(subtype):
-        return audio._read_foreign(by_libsndfile("WAV", subtype), "the graph's error", 9.0)
+        return foreign.read_foreign(by_libsndfile("WAV", subtype), "the graph's error", 9.0)
 
     assert read("PCM_16")[2] == read("PCM_24")[2] == "the graph's error"
     assert read("ULAW")[2] == "" and len(read("ULAW")[0]) == 16_000
@@ -301,7 +300,7 @@ def no_decoder_of_whole_files(monkeypatch):
         def audio(self):
             pytest.fail("decoded whole")
 
-    monkeypatch.setattr(audio, "_tensorflow_io", Library)
+    monkeypatch.setattr(foreign, "_tensorflow_io", Library)
 
 
 @pytest.mark.usefixtures("no_decoder_of_whole_files")
@@ -315,7 +314,7 @@ def test_a_length_in_the_header_is_enough_to_refuse(name, blocks):
 @pytest.mark.usefixtures("no_decoder_of_whole_files")
 @pytest.mark.parametrize("name", ["MP3", "Ogg Vorbis"])
 def test_a_file_that_would_fill_the_memory_is_decoded_in_blocks(name, blocks, monkeypatch):
-    monkeypatch.setattr(audio, "_MOST_SAMPLES_AT_ONCE", 10_000)
+    monkeypatch.setattr(foreign, "_MOST_SAMPLES_AT_ONCE", 10_000)
     samples, error = decode(by_libsndfile(*LIBSNDFILE[name]))
     assert error == "" and len(samples) == 16_000
     assert max(blocks) <= 4_000
