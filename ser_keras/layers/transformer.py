@@ -5,8 +5,11 @@ import numpy as np
 from keras import ops
 
 _EPSILON = 1e-5
-_HIDDEN = -1e9
-"""Added to the attention scores of steps that do not belong to the clip: their weights become exactly 0."""
+_HIDDEN = -3e4
+"""Added to the attention scores of steps that do not belong to the clip: their weights become exactly 0.
+
+Float16 holds it: with an infinite value the weights of a row in which all steps are hidden would be NaN.
+"""
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")

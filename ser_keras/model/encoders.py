@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from ser_keras.config import AudioConfig
-from ser_keras.errors import InputError
+from ser_keras.errors import InputError, require
 from ser_keras.layers.transformer import TransformerBlock, sinusoidal_positions
 
 WHISPER_AUDIO = AudioConfig(
@@ -38,6 +38,9 @@ class WhisperEncoder(keras.layers.Layer):
         size: features of each step; a multiple of 64, the size of a head.
         blocks: blocks whose outputs are returned side by side, counted from 1; later ones are left out.
 
+    Raises:
+        InputError: `size` is not such a multiple, or `blocks` is empty or has a number below 1.
+
     Example:
         >>> encoder = WhisperEncoder(size=64, blocks=(1, 2))
         >>> encoder(np.zeros((1, 101, 80), "float32"), np.ones((1, 101), bool)).shape
@@ -48,6 +51,8 @@ class WhisperEncoder(keras.layers.Layer):
         super().__init__(**kwargs)
         self.size = size
         self.blocks = tuple(blocks)
+        require(size > 0 and size % _HEAD_SIZE == 0, "size", size, f"a multiple of {_HEAD_SIZE}")
+        require(min(self.blocks, default=0) > 0, "blocks", self.blocks, "at least one number, counted from 1")
 
     def build(self, log_mel_shape, mask_shape=None):
         """Create the weights."""
@@ -117,8 +122,8 @@ def load_whisper(path: str | Path, *, blocks: Sequence[int] = (1, 2, 3), **optio
         **options: of the layer, such as ``name``.
 
     Raises:
-        InputError: the file cannot be read, is not a safetensors file, or lacks a tensor; or a tensor has another
-            shape than Whisper's.
+        InputError: the file cannot be read, is not a safetensors file, or lacks a tensor; a tensor has another
+            shape than Whisper's; or `blocks` is not as in `WhisperEncoder`.
 
     Example:
         ```python

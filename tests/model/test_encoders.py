@@ -112,6 +112,14 @@ def test_padding_changes_nothing(encoder, log_mel, padding):
     np.testing.assert_allclose(padded[: len(alone)], alone, atol=1e-5)
 
 
+def test_windows_behind_a_clip_are_finite_in_float16_too(weights, encoder, log_mel):
+    half = load_whisper(weights, blocks=(1, 2), dtype="mixed_float16")
+    alone = encoder(*log_mel(9_000)).numpy()[0]
+    padded = half(*log_mel(9_000, padding=61 * 16_000)).numpy()[0]  # a window without any frame of the clip
+    assert np.isfinite(padded).all()
+    np.testing.assert_allclose(padded[: len(alone)], alone, atol=0.05)
+
+
 def test_batch_mates_change_nothing(encoder, log_mel):
     (short, short_mask), (long, long_mask) = log_mel(9_000, padding=7_000), log_mel(16_000)
     together = encoder(np.concatenate([short, 20 + long]), np.concatenate([short_mask, long_mask]))
@@ -132,6 +140,14 @@ def test_blocks_are_returned_in_the_order_asked_for_and_later_ones_not_made(weig
     first = load_whisper(weights, blocks=(1,))
     np.testing.assert_array_equal(first(*log_mel(9_000)), both[..., :SIZE])
     assert len(first.transformer) == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "blocks", "name"), [(100, (1,), "size"), (128, (), "blocks"), (128, (0, 1), "blocks")]
+)
+def test_settings_that_cannot_work_are_named(size, blocks, name):
+    with pytest.raises(InputError, match=f"^{name}="):
+        WhisperEncoder(size, blocks=blocks)
 
 
 def test_it_is_rebuilt_from_its_config(encoder, log_mel):
