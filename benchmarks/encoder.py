@@ -23,10 +23,11 @@ from tqdm import tqdm
 from ser_keras.layers.functionals import Functionals
 from ser_keras.layers.log_mel import FrameMask, LevelNormalization, LogMelSpectrogram
 from ser_keras.layers.masking import PoolMask, TrimSilence
-from ser_keras.model.encoders import WHISPER_AUDIO, load_whisper
+from ser_keras.model.encoders import load_whisper
 from ser_keras.pipeline.datasets import pad_clips
 from ser_keras.pipeline.recordings import Recordings
 from ser_keras.preprocessing import read_recordings
+from ser_keras.presets import WHISPER_AUDIO
 from ser_keras.splits.folds import fixed_folds, leave_one_speaker_out
 from ser_keras.splits.split import Split
 

@@ -133,11 +133,18 @@ class DataConfig(Config):
 class ModelConfig(Config):
     """The shape of `ParallelModel`.
 
+    With `encoder_blocks` the network stands behind a pretrained encoder, see `ParallelModel.from_preset`.
+
     Example:
         >>> ModelConfig().frames_per_step, ModelConfig().bands_per_step
         (8, 16)
     """
 
+    encoder_blocks: tuple[int, ...] = _setting(
+        (), "blocks of the pretrained encoder whose outputs are used side by side, counted from 1; empty: no encoder"
+    )
+    encoder_size: int = _setting(384, "features of each step of the encoder")
+    encoder_pool: int = _setting(8, "steps of the encoder, of 20 ms, averaged into one step of the two branches")
     conv_filters: tuple[int, ...] = _setting((32, 64, 96, 128), "filters of each Conv2D block")
     conv_kernels: tuple[int, ...] = _setting((5, 3, 3, 3), "width and height of the filters of each block")
     conv_strides: tuple[int, ...] = _setting((2, 1, 1, 1), "stride of the filters of each block, in time and frequency")
@@ -170,7 +177,8 @@ class ModelConfig(Config):
             fits = len(values) == len(self.conv_filters)
             require(fits, name, values, f"one for each of conv_filters={self.conv_filters}")
             require(min(values) > 0, name, values, "numbers above 0")
-        for name in ("lstm_inputs", "lstm_units", "attention_units"):
+        require(min(self.encoder_blocks, default=1) > 0, "encoder_blocks", self.encoder_blocks, "numbers above 0")
+        for name in ("encoder_size", "encoder_pool", "lstm_inputs", "lstm_units", "attention_units"):
             require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
         require(self.num_cepstra > 0, "num_cepstra", self.num_cepstra, "more than 0")
         require(min(self.functional_lags, default=1) > 0, "functional_lags", self.functional_lags, "numbers above 0")
@@ -182,8 +190,9 @@ class ModelConfig(Config):
 
     @property
     def frames_per_step(self) -> int:
-        """Frames that the Conv2D blocks pool into one step of the LSTM and of the attention."""
-        return math.prod(self.conv_strides) * math.prod(self.conv_time_pools)
+        """Frames of the spectrogram behind one step of the LSTM and of the attention."""
+        pooled = math.prod(self.conv_strides) * math.prod(self.conv_time_pools)
+        return pooled * 2 * self.encoder_pool if self.encoder_blocks else pooled  # the encoder takes every second frame
 
     @property
     def frames_multiple(self) -> int:
@@ -214,8 +223,12 @@ class TrainConfig(Config):
         100.0, "L2 penalty of the functionals branch, 1 / C of LogisticRegression"
     )
     functionals_draws: int = _setting(4, "augmented copies of each training clip for fitting the functionals branch")
+    encoded_copies: int = _setting(0, "augmented copies of each training clip that a pretrained encoder encodes")
     class_weights: bool = _setting(True, "weight each emotion by the inverse of its frequency")
-    refit_fraction: float = _setting(0.25, "share of the epochs added with the validation clips")
+    refit: bool = _setting(True, "train further on training and validation clips together, after the calibration")
+    refit_fraction: float = _setting(
+        0.25, "share of the epochs that this adds; 0: the functionals branch alone is fitted anew"
+    )
     refit_learning_rate: float = _setting(1e-3, "peak learning rate of these epochs")
     steps_per_execution: int = _setting(5, "batches per call of the compiled training function, on one device")
 
@@ -225,12 +238,12 @@ class TrainConfig(Config):
             require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
         for name in ("warmup_fraction", "label_smoothing", "ema_momentum"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 or more and less than 1")
-        for name in ("patience", "weight_decay", "mixup", "refit_fraction"):
+        for name in ("patience", "weight_decay", "mixup", "encoded_copies", "refit_fraction"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
 
     @property
     def refit_epochs(self) -> int:
-        """Epochs of `refit_model`: at least one, unless ``refit_fraction`` is 0."""
+        """Epochs that `refit_model` adds: at least one, unless ``refit_fraction`` is 0."""
         return math.ceil(self.refit_fraction * self.epochs)
 
 

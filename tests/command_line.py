@@ -3,10 +3,12 @@
 from conftest import SMALL
 
 from ser_keras.cli import main
+from ser_keras.cli.flags import OF_PRESETS
 
-NETWORK = [
+NETWORK = ["--preset", "light"] + [
     word
     for name, value in SMALL.to_dict().items()
+    if name not in OF_PRESETS
     for word in ("--" + name.replace("_", "-"), *map(str, value if isinstance(value, list) else [value]))
 ]
 QUICK = ["--epochs", "2", "--batch-size", "8", *NETWORK]

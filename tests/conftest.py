@@ -124,7 +124,7 @@ def restless_model(corpus):
     model = ParallelModel(3, emotions=("neutral", "sad", "angry"), config=SMALL)
     train = labelled_batches(preprocess_data(corpus).train, 3)
     model.adapt_normalization(train)
-    fit_functionals_branch(model, train, 100.0)
+    fit_functionals_branch(model, [train], 100.0)
     random = np.random.default_rng(0)
     for weight in model.trainable_weights:
         weight.assign(weight + 0.04 * random.normal(size=weight.shape))

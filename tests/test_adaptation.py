@@ -37,7 +37,7 @@ def mean_functionals(model, waveforms):
 def model(restless_model, corpus):
     """A model with a functionals branch that was fitted."""
     model = restless_model.copy()
-    fit_functionals_branch(model, labelled_batches(preprocess_data(corpus).train, 3), 100.0)
+    fit_functionals_branch(model, [labelled_batches(preprocess_data(corpus).train, 3)], 100.0)
     return model
 
 

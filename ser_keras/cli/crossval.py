@@ -2,7 +2,7 @@
 
 import argparse
 
-from ser_keras.cli.flags import add_config_flags, config_from_flags
+from ser_keras.cli.flags import add_config_flags, add_preset_flags, configs_from_flags, preset_configs
 from ser_keras.cli.output import Outcome
 from ser_keras.runs import CROSSVAL_CONFIGS, SET_BY_FOLDS
 
@@ -23,19 +23,26 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="continue the interrupted run in --output-dir; finished folds are kept",
     )
-    for title, config_class in CROSSVAL_CONFIGS.items():
-        add_config_flags(parser, config_class, title, without=SET_BY_FOLDS)
+    add_preset_flags(parser)
+    for title in CROSSVAL_CONFIGS:
+        add_config_flags(parser, preset_configs()[title], title, without=SET_BY_FOLDS)
 
 
 def run(options: argparse.Namespace) -> Outcome:
     """Run every fold that is not finished, print the table, and write every figure and prediction."""
-    configs = {title: config_from_flags(config_class, options) for title, config_class in CROSSVAL_CONFIGS.items()}
+    configs = configs_from_flags(CROSSVAL_CONFIGS, options)
 
     from ser_keras.crossval import cross_validate
 
     try:
         result = cross_validate(
-            options.dataset_path, options.output_dir, resume=options.resume, configs=configs, echo=_print
+            options.dataset_path,
+            options.output_dir,
+            resume=options.resume,
+            preset=options.preset,
+            encoder_weights=options.encoder_weights,
+            configs=configs,
+            echo=_print,
         )
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt("interrupted; the same command with --resume continues") from stop

@@ -32,12 +32,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "the adapted model.keras (default: only print)",
     )
     add_adapt_flag(parser)
-    add_config_flags(parser, DataConfig, "data", without=_WITHOUT)
+    add_config_flags(parser, DataConfig(), "data", without=_WITHOUT)
 
 
 def run(options: argparse.Namespace) -> Outcome:
     """Print the score, and write every figure and prediction."""
-    config = config_from_flags(DataConfig, options)
+    config = config_from_flags(DataConfig(), options)
 
     from ser_keras.evaluation.scoring import score_corpus
     from ser_keras.model import save_model

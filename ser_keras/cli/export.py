@@ -19,12 +19,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--name", metavar="NAME", help="model name on the server (default: name of its folder)")
     add_adapt_flag(parser)
-    add_config_flags(parser, ExportConfig, "serving")
+    add_config_flags(parser, ExportConfig(), "serving")
 
 
 def run(options: argparse.Namespace) -> Outcome:
     """Export, and print the files."""
-    config = config_from_flags(ExportConfig, options)
+    config = config_from_flags(ExportConfig(), options)
 
     from ser_keras.export import SERVER_FILES, export_model
 

@@ -6,10 +6,11 @@ import re
 import shlex
 import types
 import typing
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any, TypeVar
 
-from ser_keras.config import Config
+from ser_keras.config import Config, CrossvalConfig
+from ser_keras.presets import DEFAULT_PRESET, PRESETS
 
 ConfigType = TypeVar("ConfigType", bound=Config)
 
@@ -19,41 +20,76 @@ SETTING = re.compile(r"`(\w+)(?:=([^`]*))?`")
 _QUOTES = "'\""
 
 COMMON = {
-    *("split", "batch_size", "cache", "strict", "seed"),
-    *("epochs", "patience", "learning_rate", "refit_fraction"),
+    *("split", "batch_size", "cache", "seed"),
+    *("epochs", "refit"),
     *("protocol", "folds", "seeds", "validation_only"),
     *("max_timeline_seconds", "window_seconds", "hop_seconds", "batch_sizes", "abstain_below"),
 }
 """Settings that `--help` shows; the others are for `--help-all`."""
 
 
+OF_PRESETS = ("encoder_blocks", "encoder_size", "encoder_pool")
+"""Settings without a flag: a preset has them together with its weights."""
+
+
 def add_config_flags(
-    parser: argparse.ArgumentParser, config_class: type[Config], title: str, *, without: Collection[str] = ()
+    parser: argparse.ArgumentParser, defaults: Config, title: str, *, without: Collection[str] = ()
 ) -> None:
     """Add a group with one flag for each field, with its help, unit and default.
 
     Args:
         parser: The parser.
-        config_class: The settings class.
+        defaults: The settings where no flag is given.
         title: Heading of the group.
         without: Fields without a flag, which keep their default.
 
     Example:
         >>> from ser_keras.config import TrainConfig
         >>> parser = argparse.ArgumentParser()
-        >>> add_config_flags(parser, TrainConfig, "training")
-        >>> config_from_flags(TrainConfig, parser.parse_args(["--epochs", "3", "--no-class-weights"])).epochs
+        >>> add_config_flags(parser, TrainConfig(), "training")
+        >>> config_from_flags(TrainConfig(), parser.parse_args(["--epochs", "3", "--no-class-weights"])).epochs
         3
     """
     group = parser.add_argument_group(title)
-    hints = typing.get_type_hints(config_class)
-    for field in dataclasses.fields(config_class):
-        if field.name in without:
+    hints = typing.get_type_hints(type(defaults))
+    for field in dataclasses.fields(defaults):
+        if field.name in without or field.name in OF_PRESETS:
             continue
         flag = "--" + field.name.replace("_", "-")
-        help_text = (field.metadata["help"] + _shown(field.default)).replace("%", "%%")
-        action = group.add_argument(flag, default=field.default, help=help_text, **_parsing(hints[field.name], field))
+        help_text = (field.metadata["help"] + _shown(getattr(defaults, field.name))).replace("%", "%%")
+        action = group.add_argument(
+            flag, default=argparse.SUPPRESS, help=help_text, **_parsing(hints[field.name], field)
+        )
         action.minor = field.name not in COMMON
+
+
+def add_preset_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that choose the model."""
+    parser.add_argument(
+        "--preset",
+        choices=PRESETS,
+        default=DEFAULT_PRESET,
+        help=f"pretrained encoder; light: a small network without one (default: {DEFAULT_PRESET}, as in what follows)",
+    )
+    weights = parser.add_argument(
+        "--encoder-weights", metavar="FILE", help="safetensors file of the encoder's weights instead of the preset's"
+    )
+    weights.minor = True
+
+
+def configs_from_flags(titles: Iterable[str], options: argparse.Namespace) -> dict[str, Config]:
+    """Return the settings of the flags by their names; where a flag was not given those of the preset.
+
+    Raises:
+        InputError: A value is not allowed.
+    """
+    defaults = preset_configs(options.preset)
+    return {title: config_from_flags(defaults[title], options) for title in titles}
+
+
+def preset_configs(preset: str = DEFAULT_PRESET) -> dict[str, Config]:
+    """Return the settings of `train` and `crossval` under a preset, by their names."""
+    return {"crossval": CrossvalConfig(), **PRESETS[preset].configs()}
 
 
 def name_flags(message: str, parser: argparse.ArgumentParser) -> str:
@@ -66,7 +102,7 @@ def name_flags(message: str, parser: argparse.ArgumentParser) -> str:
     Example:
         >>> from ser_keras.config import DataConfig
         >>> parser = argparse.ArgumentParser()
-        >>> add_config_flags(parser, DataConfig, "data")
+        >>> add_config_flags(parser, DataConfig(), "data")
         >>> name_flags("choose `split='random'`, `strict=False` or another `cache`", parser)
         'choose --split random, --no-strict or another --cache'
     """
@@ -85,15 +121,15 @@ def name_flags(message: str, parser: argparse.ArgumentParser) -> str:
     return SETTING.sub(flag_of, message)
 
 
-def config_from_flags(config_class: type[ConfigType], options: argparse.Namespace) -> ConfigType:
-    """Return the settings of the parsed flags.
+def config_from_flags(default: ConfigType, options: argparse.Namespace) -> ConfigType:
+    """Return settings with the values of the flags that were given.
 
     Raises:
         InputError: A value is not allowed.
     """
-    names = [field.name for field in dataclasses.fields(config_class)]
+    names = [field.name for field in dataclasses.fields(default)]
     values = {name: getattr(options, name) for name in names if hasattr(options, name)}
-    return config_class(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    return default.replace(**{name: tuple(each) if isinstance(each, list) else each for name, each in values.items()})
 
 
 def _parsing(hint: Any, field: dataclasses.Field) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ser_keras.cli.flags import add_config_flags, config_from_flags
+from ser_keras.cli.flags import add_config_flags, add_preset_flags, configs_from_flags, preset_configs
 from ser_keras.cli.output import Outcome
 from ser_keras.errors import InputError, WorkerLostError
 from ser_keras.runs import CONFIGS, SYNTHETIC_CORPUS, begin_table, run_directory, settings_of, write_environment
@@ -61,13 +61,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "exit code 75: another worker was lost)",
     )
     strategy.minor = True
-    for title, config_class in CONFIGS.items():
-        add_config_flags(parser, config_class, title)
+    add_preset_flags(parser)
+    for title in CONFIGS:
+        add_config_flags(parser, preset_configs()[title], title)
 
 
 def run(options: argparse.Namespace) -> Outcome:
     """Train, score and export, and write a run directory with everything to predict, evaluate and serve."""
-    configs = {title: config_from_flags(config_class, options) for title, config_class in CONFIGS.items()}
+    configs = configs_from_flags(CONFIGS, options)
     job = _Job(options, configs, _output_dir(options))
     return _run_as_worker(job) if options.strategy == "multiworker" else _run(job)
 
@@ -89,7 +90,13 @@ def _run(job: _Job, strategy: "tf.distribute.Strategy | None" = None) -> Outcome
     directory = job.directory
     try:
         with run_directory(directory, resume=job.options.resume):
-            settings = {**stamp(), **settings_of(job.options.dataset_path, job.configs)}
+            weights = job.options.encoder_weights
+            settings = {
+                **stamp(),
+                **settings_of(job.options.dataset_path, job.configs),
+                "preset": job.options.preset,
+                "encoder_weights": weights and str(weights),
+            }
             if (path := directory / "config.json").exists():
                 refuse_changes(path, read_json(path, "a run directory of `ser-keras train`"), settings)
             if (directory / "environment.json").exists():
@@ -164,20 +171,27 @@ def _build(strategy: "tf.distribute.Strategy", splits: "Splits", job: _Job) -> "
     keras.utils.set_random_seed(job.configs["data"].seed)
     num_emotions = job.options.num_emotions or len(splits.emotions)
     with strategy.scope():
-        return ParallelModel(
-            num_emotions, emotions=splits.emotions, audio=job.configs["audio"], config=job.configs["model"]
+        return ParallelModel.from_preset(
+            job.options.preset,
+            num_emotions,
+            emotions=splits.emotions,
+            config=job.configs["model"],
+            audio=job.configs["audio"],
+            encoder_weights=job.options.encoder_weights,
         )
 
 
 def _train(model: "ParallelModel", splits: "Splits", job: _Job) -> tuple["ParallelModel", "keras.callbacks.History"]:
     """Return the trained model, on one device with any strategy, and the history."""
     from ser_keras.refitting import refit_model
-    from ser_keras.training import train_model
+    from ser_keras.training import encoded_clips, train_model
 
     config = job.configs["training"]
-    how = {"config": config, "output_dir": job.directory, "verbose": 1 if sys.stdout.isatty() else 2}
+    encoded = None if model.parts.encoder is None else encoded_clips(model)
+    verbose = 1 if sys.stdout.isatty() else 2
+    how = {"config": config, "output_dir": job.directory, "encoded": encoded, "verbose": verbose}
     history = train_model(model, splits.train, splits.val, resume=job.options.resume, **how)
-    if config.refit_epochs:
+    if config.refit:
         print("Refitting on the training and validation recordings", flush=True)
         refit_model(model, splits.train_and_val, **how)
     return (model.copy() if job.options.strategy else model), history

@@ -23,8 +23,10 @@ from ser_keras.errors import InputError
 from ser_keras.evaluation import evaluate_model
 from ser_keras.labels import order_emotions
 from ser_keras.model import ParallelModel
+from ser_keras.pipeline.encoded import EncodedClips
 from ser_keras.pipeline.recordings import Recordings
 from ser_keras.preprocessing import Splits, make_splits, read_recordings
+from ser_keras.presets import DEFAULT_PRESET, find_preset
 from ser_keras.refitting import refit_model
 from ser_keras.runs import CROSSVAL_CONFIGS, SET_BY_FOLDS, run_directory, settings_of, write_environment
 from ser_keras.runs.reading import stamp
@@ -38,7 +40,7 @@ from ser_keras.splits import (
 )
 from ser_keras.splits.split import suggest_if_unsplittable
 from ser_keras.terminal import log_level
-from ser_keras.training import train_model
+from ser_keras.training import encoded_clips, train_model
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +52,8 @@ def cross_validate(
     output_dir: str | Path,
     *,
     resume: bool = False,
+    preset: str = DEFAULT_PRESET,
+    encoder_weights: str | Path | None = None,
     configs: dict[str, Config] | None = None,
     echo: Callable[[str], None] = print,
     **settings: Any,
@@ -69,6 +73,8 @@ def cross_validate(
         dataset_path: as `preprocess_data` takes it.
         output_dir: directory to make, or with `resume` to continue.
         resume: continue in `output_dir`; if there is none, begin.
+        preset: as in `ParallelModel.from_preset`; the settings that are not given are the preset's.
+        encoder_weights: the same.
         configs: settings as objects, by the names in `ser_keras.runs.CROSSVAL_CONFIGS`.
         echo: called with each line of the table.
         **settings: fields of any of the settings classes by name, such as ``protocol="loso"``,
@@ -88,13 +94,21 @@ def cross_validate(
         ```
     """
     started = time.monotonic()
-    configs = _merge(configs or {}, settings)
+    configs = _merge(find_preset(preset).configs() | (configs or {}), settings)
+    build = partial(
+        ParallelModel.from_preset,
+        preset,
+        config=configs["model"],
+        audio=configs["audio"],
+        encoder_weights=encoder_weights,
+    )
     with run_directory(output_dir, resume=resume) as directory:
-        journal = Journal(directory, _settings_of(dataset_path, configs))
+        model = {"preset": preset, "encoder_weights": encoder_weights and str(encoder_weights)}
+        journal = Journal(directory, _settings_of(dataset_path, configs) | model)
         folds = partial(_make_folds, config=configs["crossval"], val_fraction=configs["data"].val_fraction)
         recordings = read_recordings(dataset_path, config=configs["data"], audio=configs["audio"], check=folds)
         folds = partial(folds, recordings.utterances, skipped=[each.path for each in recordings.rejected])
-        result = _run_folds(journal, recordings, folds, configs, echo)
+        result = _run_folds(journal, recordings, folds, _FoldTrainer(recordings, build, configs), echo)
         result.save(directory)
         journal.write_settings()
         write_environment(directory, time.monotonic() - started)
@@ -135,10 +149,10 @@ def _run_folds(
     journal: Journal,
     recordings: Recordings,
     make_folds: Callable[..., list[Split]],
-    configs: dict[str, Config],
+    trainer: "_FoldTrainer",
     echo: Callable[[str], None],
 ) -> CrossValidation:
-    config, results = configs["crossval"], []
+    config, results = trainer.configs["crossval"], []
     for seed in config.seeds:
         splits = make_folds(seed=seed)
         journal.begin(recordings, splits)
@@ -148,7 +162,7 @@ def _run_folds(
             result = journal.load(seed, fold, split)
             if result is None:
                 with log_level("tensorflow", logging.ERROR):  # functions are traced again
-                    result = _train_fold(recordings, split, journal.workplace(seed, fold), (seed, fold), configs)
+                    result = trainer.train(split, journal.workplace(seed, fold), seed, fold)
                 journal.save(result)
             results.append(result)
             echo(table_line(result.row))
@@ -181,42 +195,54 @@ def _make_folds(
         return [require_two_emotions(split) for split in splits]
 
 
-def _train_fold(
-    recordings: Recordings, split: Split, workplace: Path, number: tuple[int, int], configs: dict[str, Config]
-) -> FoldResult:
-    """Train one fold, or resume it from its checkpoint, and score it; `number` is seed and fold."""
-    started, (seed, fold) = time.monotonic(), number
-    own_seed = _reset(seed, fold)
-    splits = make_splits(recordings, split, config=configs["data"].replace(seed=own_seed))
-    for finding in splits.audit:
-        if finding.kind == "class" and "train" in finding.subsets:
-            logger.warning("seed %d, fold %d: %s", seed, fold, finding.message)
-    model = ParallelModel(
-        len(splits.emotions), emotions=splits.emotions, audio=configs["audio"], config=configs["model"]
-    )
-    options = {"config": configs["training"], "output_dir": workplace, "resume": True, "verbose": 0}
-    history = train_model(model, splits.train, splits.val, **options).history["val_uar"]
-    report = None
-    if not configs["crossval"].validation_only:
-        refit_model(model, splits.train_and_val, config=configs["training"], verbose=0)
-        report = evaluate_model(model, splits.test)
-    kept = int(np.argmax(history)) if configs["training"].patience else len(history) - 1
-    row = FoldRow(
-        seed=seed,
-        fold=fold,
-        speakers=speakers_of(split.test),
-        validation_speakers=speakers_of(split.val),
-        num_clips=len(split.test),
-        num_leaks=_num_leaks(splits),
-        num_weights=model.count_params(),
-        validation_uar=float(history[kept]),
-        epochs=len(history),
-        kept_epoch=kept + 1,
-        seconds=round(time.monotonic() - started, 1),
-        uar=report and report.unweighted_average_recall,
-        accuracy=report and report.accuracy,
-    )
-    return FoldResult(row, split.test, report)
+class _FoldTrainer:
+    """Trains and scores folds, which share what a frozen encoder gives of their clips.
+
+    Args:
+        recordings: of the corpus.
+        build: as `ParallelModel.from_preset`.
+        configs: of the cross-validation.
+    """
+
+    def __init__(self, recordings: Recordings, build: Callable[..., ParallelModel], configs: dict[str, Config]):
+        self._recordings, self._build, self.configs = recordings, build, configs
+        self._encoded: EncodedClips | None = None
+
+    def train(self, split: Split, workplace: Path, seed: int, fold: int) -> FoldResult:
+        """Train one fold, or resume it from its checkpoint, and score it."""
+        started, training = time.monotonic(), self.configs["training"]
+        own_seed = _reset(seed, fold)
+        splits = make_splits(self._recordings, split, config=self.configs["data"].replace(seed=own_seed))
+        for finding in splits.audit:
+            if finding.kind == "class" and "train" in finding.subsets:
+                logger.warning("seed %d, fold %d: %s", seed, fold, finding.message)
+        model = self._build(len(splits.emotions), emotions=splits.emotions)
+        if model.parts.encoder is not None:
+            self._encoded = self._encoded or encoded_clips(model)
+        options = {"config": training, "encoded": self._encoded, "verbose": 0}
+        history = train_model(model, splits.train, splits.val, output_dir=workplace, resume=True, **options)
+        scores, report = history.history["val_uar"], None
+        if not self.configs["crossval"].validation_only:
+            if training.refit:
+                refit_model(model, splits.train_and_val, **options)
+            report = evaluate_model(model, splits.test)
+        kept = int(np.argmax(scores)) if training.patience else len(scores) - 1
+        row = FoldRow(
+            seed=seed,
+            fold=fold,
+            speakers=speakers_of(split.test),
+            validation_speakers=speakers_of(split.val),
+            num_clips=len(split.test),
+            num_leaks=_num_leaks(splits),
+            num_weights=model.count_params(),
+            validation_uar=float(scores[kept]),
+            epochs=len(scores),
+            kept_epoch=kept + 1,
+            seconds=round(time.monotonic() - started, 1),
+            uar=report and report.unweighted_average_recall,
+            accuracy=report and report.accuracy,
+        )
+        return FoldResult(row, split.test, report)
 
 
 def _reset(seed: int, fold: int) -> int:

@@ -113,11 +113,12 @@ class SpecAugment(keras.layers.Layer):
 def mix_up(data: tuple, alpha: float, seed) -> tuple:
     """Mix each clip of a batch with its neighbour, and their labels and weights alike; it needs TensorFlow.
 
-    After Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018, on waveforms. The longer of
+    After Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018, on waveforms or encoded clips. The longer of
     the two lengths becomes that of the mixture.
 
     Args:
-        data: ``({"waveform", "num_samples"}, one-hot labels)``, with optional weights `(batch,)` of the clips.
+        data: ``(inputs, one-hot labels)``, with optional weights `(batch,)` of the clips. The inputs are a dictionary
+            of `waveform` and `num_samples`, or of what an encoder gives of them, with a mask.
         alpha: both parameters of the Beta distribution of the mixing weights.
         seed: two integers; the same ones give the same mixing weights.
 
@@ -134,6 +135,9 @@ def mix_up(data: tuple, alpha: float, seed) -> tuple:
         own = tf.cast(tf.reshape(beta, [-1] + [1] * (len(values.shape) - 1)), values.dtype)
         return values + own * (tf.roll(values, 1, axis=0) - values)
 
-    lengths = inputs["num_samples"]
-    mixed = {"waveform": mix(inputs["waveform"]), "num_samples": tf.maximum(lengths, tf.roll(lengths, 1, axis=0))}
+    def longer(values):
+        neighbours = tf.roll(values, 1, axis=0)
+        return values | neighbours if values.dtype == tf.bool else tf.maximum(values, neighbours)
+
+    mixed = {name: mix(each) if each.dtype.is_floating else longer(each) for name, each in inputs.items()}
     return mixed, mix(labels), None if weights is None else mix(weights)

@@ -52,6 +52,34 @@ class PoolMask(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
+class MaskedAveragePooling(keras.layers.Layer):
+    """Averages every n neighbouring steps, of which those outside the mask do not count.
+
+    Args:
+        size: steps averaged into one; the number of steps has to be a multiple, see `PadTime`.
+
+    Example:
+        >>> steps = np.array([[[1.0], [3.0], [5.0], [7.0]]])
+        >>> pooled, mask = MaskedAveragePooling(2)(steps, np.array([[True, True, True, False]]))
+        >>> print(pooled.numpy().ravel(), mask.numpy())
+        [2. 5.] [[ True  True]]
+    """
+
+    def __init__(self, size: int, **kwargs):
+        super().__init__(**kwargs)
+        self.size = size
+
+    def call(self, steps, mask):
+        """Return `(batch, steps / size, features)` and its mask for `(batch, steps, features)` and its mask."""
+        batch, num_steps, features = ops.shape(steps)
+        weights = ops.reshape(ops.cast(mask, "float32"), (batch, num_steps // self.size, 1, self.size))
+        values = ops.reshape(ops.cast(steps, "float32"), (batch, num_steps // self.size, self.size, features))
+        count = ops.sum(weights, axis=-1)  # (batch, steps, 1)
+        means = ops.squeeze(ops.matmul(weights, values), axis=2) / ops.maximum(count, 1)
+        return ops.cast(means, steps.dtype), ops.squeeze(count > 0, axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="ser_keras")
 class TrimSilence(keras.layers.Layer):
     """Removes silence before and behind the speech from a mask, as `librosa.effects.trim` does.
 

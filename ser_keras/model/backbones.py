@@ -16,7 +16,36 @@ from ser_keras.layers.functionals import Functionals, Reliability
 from ser_keras.layers.log_mel import FrameMask, LevelNormalization, LogMelSpectrogram
 from ser_keras.layers.low_level_descriptors import Cepstra, SpectralShape
 from ser_keras.layers.lstm import FusedLSTM
-from ser_keras.layers.masking import MaskTime, MeanRemoval, PadTime, PoolMask, StatisticsPooling, TrimSilence
+from ser_keras.layers.masking import (
+    MaskedAveragePooling,
+    MaskTime,
+    MeanRemoval,
+    PadTime,
+    PoolMask,
+    StatisticsPooling,
+    TrimSilence,
+)
+from ser_keras.model.encoders import WhisperEncoder
+
+_SILENCE_FRAMES = 4
+"""Frames of silence, of 10 ms, that are left at either end of the speech for the encoder."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Tensors between a frozen encoder and the layers that are trained.
+
+    Attributes:
+        steps: `(batch, steps, features)`, one for each ``2 * encoder_pool`` frames.
+        mask: of the steps, bool `(batch, steps)`.
+        functionals: of the encoder's features over time, `(batch, functionals)`.
+        reliability: of each kind of functional, `(batch, kinds)`, that of the mean first.
+    """
+
+    steps: Any
+    mask: Any
+    functionals: Any
+    reliability: Any
 
 
 @dataclass(frozen=True)
@@ -46,17 +75,40 @@ def front_end(waveform, num_samples, audio: AudioConfig):
     return log_mel, mask
 
 
-def two_channels(normalized, mask, config: ModelConfig):
-    """Return an image of two channels, the spectrogram with and without the clip's mean, and its mask.
+def encoder_features(log_mel, frame_mask, config: ModelConfig) -> Encoded:
+    """Return what a frozen encoder of `config` gives of the speech in a spectrogram; its weights are random.
 
-    In training SpecAugment masks it.
+    Silence at both ends is hidden from it.
     """
+    log_mel = PadTime(config.frames_multiple, name="pad_image")(log_mel)
+    frame_mask = PadTime(config.frames_multiple, name="pad_mask")(frame_mask)
+    if config.trim_db:
+        trim = TrimSilence(config.trim_db, margin=_SILENCE_FRAMES, name="trim_silence")
+        frame_mask = trim(log_mel, frame_mask)
+    encoder = WhisperEncoder(config.encoder_size, blocks=config.encoder_blocks, trainable=False, name="encoder")
+    steps = encoder(log_mel, frame_mask)  # (batch, frames / 2, features)
+    mask = PoolMask(2, name="encoder_mask")(frame_mask)
+    functionals, reliability = functionals_of(steps, mask, config)
+    steps, mask = MaskedAveragePooling(config.encoder_pool, name="encoder_pool")(steps, mask)
+    encoded = Encoded(steps, mask, functionals, reliability)
+    for name, tensor in vars(encoded).items():
+        tensor.name = name  # of an entry of the head's input dictionary
+    return encoded
+
+
+def two_channels(normalized, mask, config: ModelConfig):
+    """Return an image of two channels, the spectrogram with and without the clip's mean, and its mask."""
     centred = MeanRemoval(name="mean_removal")(normalized, mask)
     image = ops.stack([normalized, centred], axis=-1)  # (batch, frames, mels, 2)
-    spec_augment = SpecAugment(config.time_mask, config.band_mask, num_masks=config.num_masks, name="spec_augment")
-    image = MaskTime(name="mask_image")(spec_augment(image, mask), mask)
     multiple = config.frames_multiple
-    return PadTime(multiple, name="pad_image")(image), PadTime(multiple, name="pad_mask")(mask)
+    image, mask = masked_image(image, mask, config), PadTime(multiple, name="pad_mask")(mask)
+    return PadTime(multiple, name="pad_image")(image), mask
+
+
+def masked_image(image, mask, config: ModelConfig):
+    """Return an image `(batch, frames, bands, channels)` with zeros outside the mask; SpecAugment hides more of it."""
+    spec_augment = SpecAugment(config.time_mask, config.band_mask, num_masks=config.num_masks, name="spec_augment")
+    return MaskTime(name="mask_image")(spec_augment(image, mask), mask)
 
 
 def conv_stem(x, mask, config: ModelConfig):
@@ -65,6 +117,7 @@ def conv_stem(x, mask, config: ModelConfig):
     blocks = zip(config.conv_filters, config.conv_kernels, config.conv_strides, pools, strict=True)
     for index, (filters, kernel, stride, pool) in enumerate(blocks, 1):
         mask = PoolMask(stride * pool[0], name=f"mask_{index}")(mask)
+        kernel = (kernel, min(kernel, x.shape[2]))  # an encoder's features are channels of a single band
         conv = keras.layers.Conv2D(
             filters, kernel, strides=stride, padding="same", use_bias=False, name=f"conv_{index}"
         )
@@ -97,21 +150,32 @@ def lstm_branch(steps, mask, config: ModelConfig):
     return keras.layers.Flatten(name="context")(context), ops.squeeze(weights, axis=1)
 
 
-def functionals_branch(log_mel, normalized, mask, num_emotions: int, config: ModelConfig) -> FunctionalsBranch:
-    """Return the branch from low-level descriptors over their functionals to logits of its own.
+def low_level_descriptors(log_mel, normalized, mask, config: ModelConfig):
+    """Return the descriptors of each frame, `(batch, frames, mels + cepstra + 13)`, and the mask of the speech."""
+    float32 = {"dtype": "float32"}
+    cepstra = Cepstra(min(config.num_cepstra, normalized.shape[-1]), **float32, name="cepstra")(normalized)
+    shape = SpectralShape(**float32, name="spectral_shape")(log_mel)
+    if config.trim_db:
+        mask = TrimSilence(config.trim_db, name="trim_silence")(log_mel, mask)
+    return ops.concatenate([normalized, cepstra, shape], axis=-1), mask
+
+
+def functionals_of(descriptors, mask, config: ModelConfig):
+    """Return functionals `(batch, kinds * descriptors)` of descriptors over time, and their reliability."""
+    functionals = Functionals(config.functional_lags, dtype="float32", name="functionals")(descriptors, mask)
+    reliability = Reliability(config.functional_lags, dtype="float32", name="reliability")(mask)  # (batch, kinds)
+    return functionals, reliability
+
+
+def functionals_branch(functionals, reliability, num_emotions: int) -> FunctionalsBranch:
+    """Return the branch from functionals, of one size for each kind, to logits of its own.
 
     `ser_keras.model.functionals_branch.fit_functionals_branch` fits it, not `fit`.
     """
     float32 = {"dtype": "float32"}
-    cepstra = Cepstra(min(config.num_cepstra, normalized.shape[-1]), **float32, name="cepstra")(normalized)
-    shape = SpectralShape(**float32, name="spectral_shape")(log_mel)
-    descriptors = ops.concatenate([normalized, cepstra, shape], axis=-1)  # (batch, frames, mels + cepstra + 13)
-    if config.trim_db:
-        mask = TrimSilence(config.trim_db, name="trim_silence")(log_mel, mask)
-    functionals = Functionals(config.functional_lags, **float32, name="functionals")(descriptors, mask)
-    reliability = Reliability(config.functional_lags, **float32, name="reliability")(mask)  # (batch, kinds)
     normalization = keras.layers.Normalization(**float32, name="functionals_normalization")
-    weighted = normalization(functionals) * ops.repeat(reliability, descriptors.shape[-1], axis=-1)
+    num_descriptors = functionals.shape[-1] // reliability.shape[-1]
+    weighted = normalization(functionals) * ops.repeat(reliability, num_descriptors, axis=-1)
     head = keras.layers.Dense(
         num_emotions, kernel_initializer="zeros", trainable=False, **float32, name="functionals_logits"
     )

@@ -1,25 +1,25 @@
 """Pretrained encoders of speech: the first blocks of OpenAI's Whisper, in Keras layers, and their weights."""
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
 from keras import ops
 
-from ser_keras.config import AudioConfig
 from ser_keras.errors import InputError, require
 from ser_keras.layers.transformer import TransformerBlock, sinusoidal_positions
-
-WHISPER_AUDIO = AudioConfig(
-    frame_length=400, frame_step=160, fft_length=400, num_mel_bins=80, min_hz=0.0, max_hz=8_000.0, log_offset=1e-10
-)
-"""Recipe of the log-mel spectrogram that Whisper was trained on."""
+from ser_keras.presets import WHISPER_AUDIO
 
 _HEAD_SIZE = 64
 _WINDOW_FRAMES = 3_000
 """Frames of one window, 30 s: Whisper has no positions beyond."""
+
+_PREFIX = "model.encoder."
+"""Of the tensors' names."""
 
 _RANGE = 8.0
 """Frames are raised to this far below the loudest value of the window, in powers of ten."""
@@ -130,40 +130,91 @@ def load_whisper(path: str | Path, *, blocks: Sequence[int] = (1, 2, 3), **optio
         encoder = load_whisper("whisper-tiny.en.safetensors", blocks=(1, 2))
         ```
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return _filled(_tensors_of(file, path), blocks, options)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: {error}; expected a safetensors file of Whisper's weights") from None
-
-
-def _tensors_of(file: Any, path: str | Path) -> Callable[..., np.ndarray]:
-    """Return a function from a name in the encoder, and the expected shape, to float32 values."""
-    names = set(file.keys())
-
-    def tensor(name, *shape):
-        full = f"model.encoder.{name}"
-        if full not in names:
-            raise InputError(f"{path}: no tensor {full}; expected the encoder of Whisper under Hugging Face's names")
-        values = file.get_tensor(full).astype(np.float32)
-        if shape and values.shape != shape:
-            raise InputError(f"{path}: {full} has the shape {values.shape}; expected {shape}")
-        return values
-
-    return tensor
-
-
-def _filled(tensor: Callable[..., np.ndarray], blocks: Sequence[int], options: dict[str, Any]) -> WhisperEncoder:
-    size, bands = len(tensor("conv1.bias")), WHISPER_AUDIO.num_mel_bins
-    encoder = WhisperEncoder(size, blocks=blocks, **options)
-    encoder.build((None, None, bands))
-    for conv, name, inputs in ((encoder.conv_1, "conv1", bands), (encoder.conv_2, "conv2", size)):
-        conv.set_weights([tensor(f"{name}.weight", size, inputs, 3).transpose(2, 1, 0), tensor(f"{name}.bias", size)])
-    for index, block in enumerate(encoder.transformer):
-        _fill_block(block, tensor, f"layers.{index}", size)
+    with _WhisperFile.open(path) as file:
+        encoder = WhisperEncoder(file.size, blocks=blocks, **options)
+        encoder.build((None, None, WHISPER_AUDIO.num_mel_bins))
+        _fill(encoder, file)
     return encoder
+
+
+def fill_whisper(encoder: WhisperEncoder, path: str | Path, *, digest: str = "") -> None:
+    """Set the weights of an encoder to those of a file.
+
+    Args:
+        encoder: built, of the same size.
+        path: as in `load_whisper`.
+        digest: SHA-256 of the tensors, as float16 in the order in which they are read; empty: any are taken. The
+            same weights have it in whatever file and precision they are published.
+
+    Raises:
+        InputError: as in `load_whisper`, or the digest or the size differs.
+    """
+    with _WhisperFile.open(path) as file:
+        require(file.size == encoder.size, f"{path}: size", file.size, f"{encoder.size}, that of the preset")
+        _fill(encoder, file)
+        if digest and file.digest != digest:
+            raise InputError(
+                f"{path}: its tensors have the SHA-256 {file.digest}; expected {digest}: the file is damaged or has "
+                "other weights"
+            )
+
+
+class _WhisperFile:
+    """Tensors of a safetensors file by their names in the encoder; their digest so far."""
+
+    def __init__(self, file: Any, path: str | Path):
+        self._file, self._path, self._names = file, path, set(file.keys())
+        self._hash = hashlib.sha256()
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: str | Path) -> Iterator[Self]:
+        """Yield an open file.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="numpy") as file:
+                yield cls(file, path)
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"{path}: {error}; expected a safetensors file of Whisper's weights") from None
+
+    @property
+    def size(self) -> int:
+        """Features of a step."""
+        return len(self._tensor("conv1.bias"))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the tensors that were read."""
+        return self._hash.hexdigest()
+
+    def read(self, name: str, *shape: int) -> np.ndarray:
+        """Return float32 values of an expected shape."""
+        values = self._tensor(name)
+        if values.shape != shape:
+            raise InputError(f"{self._path}: {_PREFIX}{name} has the shape {values.shape}; expected {shape}")
+        self._hash.update(np.ascontiguousarray(values, "<f2"))
+        return values.astype(np.float32)
+
+    def _tensor(self, name: str) -> np.ndarray:
+        if _PREFIX + name not in self._names:
+            raise InputError(
+                f"{self._path}: no tensor {_PREFIX}{name}; expected the encoder of Whisper under Hugging Face's names"
+            )
+        return self._file.get_tensor(_PREFIX + name)
+
+
+def _fill(encoder: WhisperEncoder, file: _WhisperFile) -> None:
+    size = encoder.size
+    for conv, name, inputs in ((encoder.conv_1, "conv1", WHISPER_AUDIO.num_mel_bins), (encoder.conv_2, "conv2", size)):
+        kernel = file.read(f"{name}.weight", size, inputs, 3).transpose(2, 1, 0)
+        conv.set_weights([kernel, file.read(f"{name}.bias", size)])
+    for index, block in enumerate(encoder.transformer):
+        _fill_block(block, file.read, f"layers.{index}", size)
 
 
 def _fill_block(block: TransformerBlock, tensor: Callable[..., np.ndarray], name: str, size: int) -> None:

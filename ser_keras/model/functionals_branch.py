@@ -3,7 +3,10 @@
 `ser_keras.model.backbones.functionals_branch` builds these layers; gradients do not train them.
 """
 
-from typing import NamedTuple, Self
+from collections.abc import Iterable
+from itertools import chain
+from operator import itemgetter
+from typing import Any, NamedTuple, Self
 
 import keras
 import numpy as np
@@ -16,27 +19,31 @@ _LEAST_SPREAD = 0.01
 """Least standard deviation: a functional that hardly varies in training may vary more elsewhere."""
 
 
-def fit_functionals_branch(model: keras.Model, batches, regularization: float) -> None:
+def fit_functionals_branch(model: keras.Model, draws: Iterable[Any], regularization: float) -> None:
     """Fit a model's functionals branch to training data, after its `adapt_normalization`.
 
     The regression is fitted to clips augmented as in training. The means that it subtracts are those of the clips
-    without augmentation, which `centre_functionals` moves. Then the fusion gets its weight; with a single class
-    in the data it stays 0.
+    without the augmentation inside the model, which `centre_functionals` moves. Then the fusion gets its weight; with
+    a single class in the data it stays 0.
 
     Args:
         model: a `ParallelModel`; one with ``fusion_weight=0`` stays as it is.
-        batches: iterable, consumed once, of inputs as the model takes them and one-hot labels
-            `(batch, num_emotions)`; see `ser_keras.pipeline.batches.labelled_batches`.
+        draws: datasets of the training clips, each with other crops or augmented copies. A dataset is an iterable of
+            inputs as ``model.parts.head`` takes them and one-hot labels `(batch, num_emotions)`, see
+            `ser_keras.pipeline.batches.labelled_batches`; each is consumed once.
         regularization: as in `logistic_regression`.
     """
     branch = model.parts.functionals
     if branch is None:
         return
-    augmented, plain = _functionals_of(model, training=True), _functionals_of(model, training=False)
+    if model.parts.encoder is None:
+        augmented, plain = _functionals_of(model, training=True), _functionals_of(model, training=False)
+    else:
+        augmented = plain = itemgetter("functionals", "reliability")
     labels, reliability, means = [], [], _Means()
 
     def each_clip():
-        for inputs, one_hot, *_ in batches:
+        for inputs, one_hot, *_ in chain.from_iterable(draws):
             means.add(*plain(inputs))
             functionals, weights = augmented(inputs)
             labels.append(one_hot.numpy())
@@ -164,7 +171,7 @@ def _quotient(total: np.ndarray, weight: np.ndarray, default: np.ndarray) -> np.
 
 
 def _functionals_of(model: keras.Model, *, training: bool):
-    """Return a function from inputs to the functionals of each clip, `(clips, functionals)`, and their reliability."""
+    """Return a function from waveforms to functionals, `(clips, functionals)`, and their reliability."""
     import tensorflow as tf
 
     branch = model.parts.functionals

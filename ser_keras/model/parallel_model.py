@@ -2,16 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
+from keras import ops
 
 from ser_keras.config import AudioConfig, ModelConfig
 from ser_keras.errors import InputError
 from ser_keras.layers.augmentation import RandomFilter
 from ser_keras.layers.fusion import LateFusion, Temperature
 from ser_keras.model import backbones
+from ser_keras.model.encoders import fill_whisper
 from ser_keras.model.train_step import BaseModel
+from ser_keras.presets import DEFAULT_PRESET, WHISPER_AUDIO, find_preset
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,11 @@ class ModelParts:
     Attributes:
         log_mel: float32 `(batch, frames, mels)`, in dB.
         frame_mask: bool `(batch, frames)`, the frames of each clip.
-        normalization: of the mel bands, see `ParallelModel.adapt_normalization`.
+        inputs: of the model, and of its head, by their names.
+        encoder: from the inputs to what a frozen encoder gives, `ser_keras.model.backbones.Encoded` as a dictionary;
+            None in a model without an encoder.
+        head: from there to the probabilities; without an encoder the whole model. It is what is trained.
+        normalization: of the mel bands, or of the encoder's features, see `ParallelModel.adapt_normalization`.
         attention: weights over the time of the clip, `(batch, steps)`.
         embedding: input of the classifier, `(batch, features)`.
         logits: of the network alone, `(batch, num_emotions)`.
@@ -33,6 +41,9 @@ class ModelParts:
 
     log_mel: Any
     frame_mask: Any
+    inputs: dict[str, Any]
+    encoder: keras.Model | None
+    head: keras.Model
     normalization: keras.layers.Normalization
     attention: Any
     embedding: Any
@@ -51,6 +62,12 @@ class InputSelection(BaseModel):
         if isinstance(inputs, dict):
             inputs = {name: inputs[name] for name in self.input}
         return super().call(inputs, training=training, mask=mask)
+
+    def finalize_normalization(self) -> None:
+        """Let the layers that normalise use weights that were set; Keras keeps the constants computed before."""
+        for layer in self.layers:
+            if isinstance(layer, keras.layers.Normalization):
+                layer.finalize_state()
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
@@ -110,22 +127,34 @@ class ParallelModel(InputSelection):
         **kwargs,
     ):
         # === Settings ===
-        audio = AudioConfig.from_dict(audio) if isinstance(audio, dict) else audio or AudioConfig()
         config = ModelConfig.from_dict(config) if isinstance(config, dict) else config or ModelConfig()
+        audio = AudioConfig.from_dict(audio) if isinstance(audio, dict) else audio
+        audio = audio or (WHISPER_AUDIO if config.encoder_blocks else AudioConfig())
         _check_keras_arguments(kwargs)
         _check_classes(num_emotions, emotions)
-        _check_bands(audio, config)
+        _check_features(audio, config)
 
-        # === Inputs, features, augmentation ===
+        # === Inputs, features ===
         waveform = keras.Input((None,), dtype="float32", name="waveform")  # (batch, samples)
         num_samples = keras.Input((), dtype="int32", name="num_samples")  # (batch,)
         log_mel, frame_mask = backbones.front_end(waveform, num_samples, audio)  # (batch, frames, mels) and its mask
-        augmented = RandomFilter(config.filter_db, name="random_filter")(log_mel)  # (batch, frames, mels)
         normalization = keras.layers.Normalization(name="normalization")
-        normalized = normalization(augmented)  # (batch, frames, mels)
+        encoded = None
+        if config.encoder_blocks:
+            # === Behind a frozen encoder: its features are channels of an image of one band ===
+            encoded = backbones.encoder_features(log_mel, frame_mask, config)
+            image = ops.expand_dims(normalization(encoded.steps), axis=2)  # (batch, steps, 1, features)
+            image, mask = backbones.masked_image(image, encoded.mask, config), encoded.mask  # and its mask
+            functionals, reliability = encoded.functionals, encoded.reliability  # (batch, functionals), (batch, kinds)
+        else:
+            # === From scratch ===
+            augmented = RandomFilter(config.filter_db, name="random_filter")(log_mel)  # (batch, frames, mels)
+            normalized = normalization(augmented)  # (batch, frames, mels)
+            image, mask = backbones.two_channels(normalized, frame_mask, config)  # (batch, frames, mels, 2), its mask
+            described, speech = backbones.low_level_descriptors(augmented, normalized, frame_mask, config)
+            functionals, reliability = backbones.functionals_of(described, speech, config)
 
         # === Network: a Conv2D stem, then two branches ===
-        image, mask = backbones.two_channels(normalized, frame_mask, config)  # (batch, frames, mels, 2) and its mask
         steps, step_mask = backbones.conv_stem(image, mask, config)  # (batch, steps, bands * filters) and its mask
         conv = backbones.conv_branch(steps, step_mask)  # (batch, 2 * bands * filters)
         lstm, attention = backbones.lstm_branch(steps, step_mask, config)  # (batch, 2 * lstm_units), (batch, steps)
@@ -134,11 +163,11 @@ class ParallelModel(InputSelection):
         logits = keras.layers.Dense(num_emotions, dtype="float32", name="logits")(dropped)  # (batch, num_emotions)
 
         # === Functionals branch, late fusion, calibration ===
-        functionals, fusion, fused = None, None, logits
+        branch, fusion, fused = None, None, logits
         if config.fusion_weight:
-            functionals = backbones.functionals_branch(augmented, normalized, frame_mask, num_emotions, config)
+            branch = backbones.functionals_branch(functionals, reliability, num_emotions)
             fusion = LateFusion(dtype="float32", name="fusion")
-            fused = fusion(logits, functionals.logits, functionals.reliability[:, :1])  # (batch, num_emotions)
+            fused = fusion(logits, branch.logits, reliability[:, :1])  # (batch, num_emotions)
         temperature = Temperature(dtype="float32", name="temperature")
         probabilities = keras.layers.Softmax(dtype="float32", name="probabilities")(temperature(fused))
         super().__init__({"waveform": waveform, "num_samples": num_samples}, probabilities, **kwargs)
@@ -151,15 +180,61 @@ class ParallelModel(InputSelection):
         self.parts = ModelParts(
             log_mel=log_mel,
             frame_mask=frame_mask,
+            inputs=self.input if encoded is None else {**self.input, **vars(encoded)},
+            encoder=None if encoded is None else InputSelection(self.input, vars(encoded), name="encoder"),
+            head=self if encoded is None else InputSelection(vars(encoded), probabilities, name="head"),
             normalization=normalization,
             attention=attention,
             embedding=embedding,
             logits=logits,
-            functionals=functionals,
+            functionals=branch,
             fusion=fusion,
             fused_logits=fused,
             temperature=temperature,
         )
+
+    @classmethod
+    def from_preset(
+        cls,
+        preset: str = DEFAULT_PRESET,
+        num_emotions: int = 8,
+        *,
+        emotions: Sequence[str] | None = None,
+        config: ModelConfig | None = None,
+        audio: AudioConfig | None = None,
+        encoder_weights: str | Path | None = None,
+    ) -> "ParallelModel":
+        """Return a model whose encoder is pretrained; the layers behind it are to be trained by `train_model`.
+
+        Args:
+            preset: name in `ser_keras.presets.PRESETS`: "whisper-tiny.en" (its weights are part of this
+                package), "whisper-base" (downloaded from the Hugging Face Hub), or "light" (without an encoder).
+            num_emotions: as in `ParallelModel`.
+            emotions: as in `ParallelModel`.
+            config: shape of the network instead of the preset's.
+            audio: recipe of the features instead of the preset's; an encoder has one only.
+            encoder_weights: safetensors file of the encoder's weights instead of the preset's, under the names of
+                Hugging Face's Whisper; of any origin.
+
+        Raises:
+            InputError: there is no such preset; the weights cannot be read or downloaded, or are not those that the
+                preset expects.
+
+        Example:
+            >>> ParallelModel.from_preset("whisper-tiny.en", num_emotions=7).output_shape
+            (None, 7)
+        """
+        found = find_preset(preset)
+        config = config or found.model
+        model = cls(num_emotions, emotions=emotions, audio=audio or found.audio, config=config)
+        if config.encoder_blocks:
+            own = encoder_weights is not None
+            path = encoder_weights if own else found.encoder_weights()
+            is_whole = config.encoder_blocks == found.model.encoder_blocks  # the digest is of all tensors
+            fill_whisper(model.get_layer("encoder"), path, digest=found.digest if is_whole and not own else "")
+        elif encoder_weights is not None:
+            raise InputError(f"encoder_weights={str(encoder_weights)!r}: the preset {preset!r} has no encoder")
+        return model
 
     def copy(self, *, adaptation: dict[str, Any] | None = None) -> "ParallelModel":
         """Return a copy with the same weights that is not compiled and on one device.
@@ -174,12 +249,6 @@ class ParallelModel(InputSelection):
         copy.finalize_normalization()
         return copy
 
-    def finalize_normalization(self) -> None:
-        """Let the layers that normalise use weights that were set; Keras keeps the constants computed before."""
-        for layer in self.layers:
-            if isinstance(layer, keras.layers.Normalization):
-                layer.finalize_state()
-
     @property
     def details(self) -> keras.Model:
         """The same network with intermediate values as outputs; the weights are shared.
@@ -192,19 +261,23 @@ class ParallelModel(InputSelection):
         return InputSelection(self.input, {"probabilities": self.output, **outputs}, name="details")
 
     def adapt_normalization(self, batches) -> None:
-        """Fit the normalisation of the mel bands to recordings; call it on training data only.
+        """Fit the normalisation of the network's features, those of mel bands or of an encoder; on training data only.
 
         Args:
-            batches: iterable of inputs, or of tuples that begin with inputs; each a dictionary of
-                `waveform` and `num_samples` as the model takes it.
+            batches: iterable of inputs, or of tuples that begin with inputs; each a dictionary as ``parts.head``
+                takes it.
         """
-        front_end = InputSelection(self.input, [self.parts.log_mel, self.parts.frame_mask])
+        if self.parts.encoder is None:
+            outputs = {"steps": self.parts.log_mel, "mask": self.parts.frame_mask}
+            front_end = InputSelection(self.input, outputs)
+        else:
+            front_end = dict  # they are encoded
 
-        def frames(batch):
-            log_mel, mask = front_end(batch[0] if isinstance(batch, tuple) else batch)
-            return log_mel[mask][None]  # (1, frames, mels)
+        def steps(batch):
+            features = front_end(batch[0] if isinstance(batch, tuple) else batch)
+            return features["steps"][features["mask"]][None]  # (1, steps, features)
 
-        self.parts.normalization.adapt(map(frames, batches))
+        self.parts.normalization.adapt(map(steps, batches))
 
     def known_emotions(self) -> tuple[str, ...]:
         """Return the names of the emotions, in the order of the outputs.
@@ -255,8 +328,14 @@ def _check_classes(num_emotions: int, emotions: Sequence[str] | None) -> None:
         )
 
 
-def _check_bands(audio: AudioConfig, config: ModelConfig) -> None:
-    if audio.num_mel_bins < config.bands_per_step:
+def _check_features(audio: AudioConfig, config: ModelConfig) -> None:
+    if config.encoder_blocks:
+        if audio != WHISPER_AUDIO:
+            raise InputError(
+                f"audio={audio}: a pretrained encoder reads the spectrogram that it was trained on, {WHISPER_AUDIO}; "
+                "leave the settings of the audio as they are, or take the preset 'light'"
+            )
+    elif audio.num_mel_bins < config.bands_per_step:
         raise InputError(
             f"num_mel_bins={audio.num_mel_bins}: conv_strides and conv_band_pools shrink the bands "
             f"{config.bands_per_step} times; take more bands or smaller pools"

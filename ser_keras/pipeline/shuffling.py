@@ -83,6 +83,17 @@ def shuffled(size: int, read: Callable[[tf.Tensor, tf.Tensor], Any], *, batch_si
     return read_ahead(batches.apply(tf.data.experimental.assert_cardinality(num_batches)), read_batch)
 
 
+def batch_sizes(size: int, batch_size: int) -> list[int]:
+    """Return the number of clips in each batch of `shuffled`.
+
+    Example:
+        >>> batch_sizes(5, 2)
+        [1, 2, 2]
+    """
+    num_batches = -(-size // batch_size)
+    return [(batch + 1) * size // num_batches - batch * size // num_batches for batch in range(num_batches)]
+
+
 def read_ahead(entries: tf.data.Dataset, read: Callable[..., Any]) -> tf.data.Dataset:
     """Return what `read` makes of each entry, several at a time, while the batches before are computed on.
 

@@ -46,7 +46,7 @@ def _data(config: dict[str, Any], rows: list[dict[str, str]]) -> dict[str, Any]:
         "corpora": [Path(path).name for path in config["dataset_path"] or []],
         "split": config["data"]["split"],
         "seed": config["data"]["seed"],
-        "is_refitted": config["training"]["refit_fraction"] > 0,
+        "is_refitted": config["training"]["refit"],
         "protocol": _protocol([set(subset["speakers"]) for subset in subsets], rows),
         "subsets": subsets,
     }

@@ -8,11 +8,15 @@ import keras
 
 from ser_keras.config import TrainConfig
 from ser_keras.model import ParallelModel, save_model
+from ser_keras.pipeline.encoded import EncodedClips
+from ser_keras.presets import default_training
 from ser_keras.runs.reading import stamp
-from ser_keras.training.calibration import calibrate_temperature
+from ser_keras.training.calibration import fit_temperature
 from ser_keras.training.callbacks import training_callbacks
 from ser_keras.training.checkpoints import CHECKPOINT, Checkpoint
-from ser_keras.training.setup import Trainer
+from ser_keras.training.setup import Trainer, encoded_clips
+
+__all__ = ["encoded_clips", "train_model"]
 
 
 def train_model(
@@ -24,6 +28,7 @@ def train_model(
     output_dir: str | Path | None = None,
     resume: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    encoded: EncodedClips | None = None,
     **settings: Any,
 ) -> keras.callbacks.History:
     """Train a model on labelled recordings.
@@ -48,6 +53,8 @@ def train_model(
             equal those of a training that was never stopped.
         callbacks: more Keras callbacks; their state is not saved for `resume`, and they see every fifth batch:
             ``steps_per_execution=1`` shows them all.
+        encoded: of `encoded_clips`, for a model with a frozen encoder: what was encoded for another training with the
+            same encoder, such as that of another fold, is used again.
         **settings: fields of `TrainConfig` by name, such as ``epochs=10``, and ``verbose`` as in `fit`.
 
     Returns:
@@ -68,9 +75,9 @@ def train_model(
         ```
     """
     verbose = settings.pop("verbose", "auto")
-    config = (config or TrainConfig()).replace(**settings)
+    config = (config or default_training(model.config)).replace(**settings)
     folder = None if output_dir is None else Path(output_dir)
-    trainer = Trainer(model, train_data, config, val_data=val_data)
+    trainer = Trainer(model, train_data, config, val_data=val_data, encoded=encoded)
     model.parts.temperature.set(1.0)
     checkpoint = _checkpoint(folder, trainer)
     if not checkpoint.start(resume=resume):
@@ -81,10 +88,10 @@ def train_model(
         mixup_seed=checkpoint.mixup_seed,
         initial_epoch=checkpoint.num_epochs,
         epochs=checkpoint.num_epochs if checkpoint.is_done else config.epochs,
-        callbacks=[*training_callbacks(config, folder, checkpoint, trainer.replicas), *callbacks],
+        callbacks=[*training_callbacks(trainer, folder, checkpoint), *callbacks],
         verbose=verbose,
     )
-    calibrate_temperature(model, val_data)
+    fit_temperature(model, trainer.source.validation)
     if folder is not None and trainer.replicas.is_chief:
         save_model(model, folder / "model.keras")
     return history
@@ -95,7 +102,7 @@ def _checkpoint(folder: Path | None, trainer: Trainer) -> Checkpoint:
     settings = {
         **stamp(),
         "emotions": model.emotions,
-        "batches": len(trainer.contents.batch_sizes),
+        "batches": len(trainer.source.batch_sizes),
         "audio": model.audio.to_dict(),
         "model": model.config.to_dict(),
         "training": config.to_dict(),

@@ -41,8 +41,21 @@ def calibrate_temperature(model: keras.Model, val_data: Any) -> float:
         calibrate_temperature(model, val_data)
         ```
     """
+    batches = labelled_batches(val_data, model.num_emotions)
+    for inputs, one_hot, *_ in batches:
+        check_clips(inputs, one_hot, model.num_emotions)
+    return fit_temperature(model, batches)
+
+
+def fit_temperature(model: keras.Model, batches: tf.data.Dataset) -> float:
+    """Fit the temperature as `calibrate_temperature` does, to batches that are checked.
+
+    Args:
+        model: trained `ParallelModel`; its temperature is changed in place.
+        batches: of `labelled_batches`, or of the same clips encoded.
+    """
     layer = model.parts.temperature
-    logits, targets = _logits_and_targets(model, val_data)
+    logits, targets = _logits_and_targets(model, batches)
     finite = np.isfinite(logits).all(axis=1)
     if not finite.all():
         raise InputError(
@@ -81,16 +94,13 @@ def best_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
     return float(np.exp(found.x))
 
 
-def _logits_and_targets(model: keras.Model, data: Any) -> tuple[np.ndarray, np.ndarray]:
+def _logits_and_targets(model: keras.Model, batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
     """Return two arrays `(clips, classes)`: the logits, and the labels as one-hot rows."""
-    batches = labelled_batches(data, model.num_emotions)
-    raw = keras.Model(model.input, model.parts.fused_logits)
-    logits_of = tf.function(
-        lambda inputs: raw(inputs, training=False), input_signature=[batches.element_spec[0]], autograph=False
-    )
+    signature = batches.element_spec[0]
+    raw = keras.Model({name: model.parts.inputs[name] for name in signature}, model.parts.fused_logits)
+    logits_of = tf.function(lambda inputs: raw(inputs, training=False), input_signature=[signature], autograph=False)
     logits, targets = [], []
     for inputs, one_hot, *_ in batches:
-        check_clips(inputs, one_hot, model.num_emotions)
         logits.append(logits_of(inputs).numpy())
         targets.append(one_hot.numpy())
     if not logits:

@@ -11,31 +11,30 @@ from ser_keras.errors import InputError
 from ser_keras.files import write_csv
 from ser_keras.model import save_model
 from ser_keras.training.checkpoints import Checkpoint
+from ser_keras.training.setup import Trainer
 
 
-def training_callbacks(
-    config: TrainConfig, folder: Path | None, checkpoint: Checkpoint, replicas: Replicas
-) -> list[keras.callbacks.Callback]:
+def training_callbacks(trainer: Trainer, folder: Path | None, checkpoint: Checkpoint) -> list[keras.callbacks.Callback]:
     """Return the callbacks of `train_model`, in an order that matters: each relies on those before it.
 
     Args:
-        config: how to train.
+        trainer: of the model.
         folder: of the run; nothing is written if it is None.
         checkpoint: with the early stopping that it saves.
-        replicas: of the model.
     """
+    config = trainer.config
     callbacks: list[keras.callbacks.Callback] = [
         _StopAtNaN(config, checkpoint.early_stopping),
         *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema_momentum else []),
         checkpoint.early_stopping,
         keras.callbacks.History(),
         checkpoint,
-        _ScatterSeeds(replicas),
+        _ScatterSeeds(trainer.replicas),
     ]
     if folder is not None and checkpoint.writes:
         folder.mkdir(parents=True, exist_ok=True)
         callbacks += [
-            _WriteProgress(folder, best_only=config.patience > 0),
+            _WriteProgress(trainer, folder),
             keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
         ]
     return callbacks
@@ -87,20 +86,19 @@ class _StopAtNaN(keras.callbacks.Callback):
 
 
 class _WriteProgress(keras.callbacks.Callback):
-    """Write the history and the model after each epoch.
+    """Write the history and the model after each epoch; with patience the model only if it is the best so far.
 
-    Args:
-        folder: of the run.
-        best_only: write the model only if the epoch is the best so far.
+    A model with a frozen encoder is written at the end only: to write it takes longer than the epoch of a head.
     """
 
-    def __init__(self, folder: Path, *, best_only: bool):
+    def __init__(self, trainer: Trainer, folder: Path):
         super().__init__()
-        self._folder, self._best_only = folder, best_only
+        self._trainer, self._folder = trainer, folder
 
     def on_epoch_end(self, epoch, logs=None):
-        history = self.model.history.history
-        if not self._best_only or history["val_uar"][-1] > max(history["val_uar"][:-1], default=-np.inf):
-            save_model(self.model, self._folder / "model.keras")
+        history, whole = self.model.history.history, self._trainer.model
+        is_best = history["val_uar"][-1] > max(history["val_uar"][:-1], default=-np.inf)
+        if whole is self.model and (is_best or not self._trainer.config.patience):
+            save_model(whole, self._folder / "model.keras")
         rows = enumerate(zip(*history.values(), strict=True))
         write_csv(self._folder / "history.csv", ("epoch", *history), ((epoch, *row) for epoch, row in rows))

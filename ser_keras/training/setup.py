@@ -1,10 +1,9 @@
 """A model and the data that it is fitted to; `train_model` and `refit_model` share it."""
 
 import logging
-import zlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,24 +16,13 @@ from ser_keras.layers.augmentation import mix_up
 from ser_keras.metrics import UnweightedAverageRecall
 from ser_keras.model import ParallelModel
 from ser_keras.model.functionals_branch import fit_functionals_branch
-from ser_keras.pipeline.batches import check_clips, emotions_of, labelled_batches, shuffled_batches
+from ser_keras.pipeline.batches import emotions_of, labelled_batches, shuffled_batches
+from ser_keras.pipeline.encoded import EncodedClips
 from ser_keras.pipeline.shuffling import epochs_numbered
+from ser_keras.training.data import contents, waveforms
+from ser_keras.training.data import encoded as encode
 
 logger = logging.getLogger(__name__)
-
-
-class Contents(NamedTuple):
-    """The clips of a dataset, counted in one pass.
-
-    Attributes:
-        counts: number of clips of each class, float64 `(classes,)`.
-        batch_sizes: number of clips in each batch.
-        checksum: of all labels and lengths in their order.
-    """
-
-    counts: np.ndarray
-    batch_sizes: list[int]
-    checksum: int
 
 
 class Trainer:
@@ -46,10 +34,12 @@ class Trainer:
         config: how to train.
         val_data: validation data, as `train_model` takes them.
         subset: name of the training data in errors.
+        encoded: clips that were encoded before, for a model with a frozen encoder.
 
     Attributes:
+        head: what is trained: the model, or what follows its frozen encoder.
         replicas: where the model is trained.
-        contents: of the training data.
+        source: the batches.
 
     Raises:
         InputError: the data's emotions are not the model's, all training clips have one emotion, there is no clip, or
@@ -57,35 +47,40 @@ class Trainer:
     """
 
     def __init__(
-        self, model: ParallelModel, data: Any, config: TrainConfig, *, val_data: Any = None, subset: str = "training"
+        self,
+        model: ParallelModel,
+        data: Any,
+        config: TrainConfig,
+        *,
+        val_data: Any = None,
+        subset: str = "training",
+        encoded: EncodedClips | None = None,
     ):
-        self.model, self.config = model, config
+        self.model, self.head, self.config = model, model.parts.head, config
         self.replicas = Replicas(model.distribute_strategy)
-        self._data = shuffled_batches(data) if isinstance(data, tuple) else data
-        self._val_data = val_data
-        _adopt_emotions(model, data)
-        if val_data is not None:
-            _adopt_emotions(model, val_data)
+        data = shuffled_batches(data) if isinstance(data, tuple) else data
+        for each in (data,) if val_data is None else (data, val_data):
+            _adopt_emotions(model, each)
         with epochs_numbered():
-            self.contents = contents(self._labelled(self._data), subset)
-        _check_classes(model, self.contents.counts, subset)
-        self._val_contents = None if val_data is None else contents(self._labelled(val_data), "validation")
+            found = contents(self._labelled(data), subset)
+        _check_classes(model, found.counts, subset)
+        validation = None if val_data is None else self._labelled(val_data)
+        self._validation = None if val_data is None else contents(validation, "validation")
+        training = self._labelled(data, class_weights(found.counts) if config.class_weights else None)
+        if model.parts.encoder is None:
+            sizes = {"sizes": found.batch_sizes, "validation_sizes": self._validation and self._validation.batch_sizes}
+            self.source = waveforms(training, validation, **sizes, num_draws=config.functionals_draws)
+        else:
+            options = {"batch_size": max(found.batch_sizes), "copies": config.encoded_copies}
+            self.source = encode(encoded or encoded_clips(model), training, validation, **options)
 
     def fit_normalization(self) -> None:
         """Fit the normalisation of the features to the clips of the first epoch."""
-        with epochs_numbered():
-            self.model.adapt_normalization(self._labelled(self._data))
+        self.model.adapt_normalization(next(self.source.draws()))
 
     def fit_functionals(self) -> None:
-        """Fit the functionals branch to the clips of the first epochs, as many as ``functionals_draws``."""
-        batches = self._labelled(self._data)
-        with epochs_numbered() as epochs:
-
-            def draws():
-                for epochs.epoch in range(self.config.functionals_draws):
-                    yield from batches
-
-            fit_functionals_branch(self.model, draws(), self.config.functionals_regularization)
+        """Fit the functionals branch to the clips in all their draws."""
+        fit_functionals_branch(self.model, self.source.draws(), self.config.functionals_regularization)
 
     def fit(
         self, *, mixup_seed: Sequence[int], callbacks: Sequence[keras.callbacks.Callback] = (), **options: Any
@@ -104,7 +99,7 @@ class Trainer:
         batches = self._training_batches()
         with epochs_numbered() as epochs, self.mixed(mixup_seed), self.replicas.naming_lost_workers():
             set_epoch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: setattr(epochs, "epoch", epoch))
-            return self.model.fit(
+            return self.head.fit(
                 batches,
                 validation_data=self._validation_batches(),
                 steps_per_epoch=steps_per_epoch(batches),
@@ -123,36 +118,38 @@ class Trainer:
             own_seed = tf.constant(seed, tf.int64) + tf.stack([0, tf.cast(replica, tf.int64)])
             return mix_up(data, self.config.mixup, own_seed + tf.cast(num_steps, tf.int64))
 
-        return self.model.batch_augmentation(mix)
+        return self.head.batch_augmentation(mix)
 
     def compile(self) -> None:
         """Compile the model with optimiser, loss and metrics; `fit` does this itself."""
-        model, config = self.model, self.config
-        with model.distribute_strategy.scope():
-            model.compile(
+        head, config = self.head, self.config
+        with head.distribute_strategy.scope():
+            head.compile(
                 optimizer=self._optimizer(),
                 loss=keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing),
-                metrics=[UnweightedAverageRecall(model.num_emotions), keras.metrics.CategoricalAccuracy("accuracy")],
+                metrics=[
+                    UnweightedAverageRecall(self.model.num_emotions),
+                    keras.metrics.CategoricalAccuracy("accuracy"),
+                ],
                 # Keras's loop over steps fails on a distributed iterator.
                 steps_per_execution=config.steps_per_execution if self.replicas.number == 1 else 1,
             )
-            model.optimizer.build(model.trainable_variables)
+            head.optimizer.build(head.trainable_variables)
 
     def _training_batches(self) -> Batches:
-        weights = class_weights(self.contents.counts) if self.config.class_weights else None
-        return self.replicas.share_training(self._labelled(self._data, weights), self.contents.batch_sizes)
+        return self.replicas.share_training(self.source.training, self.source.batch_sizes)
 
     def _validation_batches(self) -> Batches | None:
-        found = self._val_contents
+        source, found = self.source, self._validation
         if found is None:
             return None
-        return self.replicas.share_validation(self._labelled(self._val_data), found.batch_sizes, found.checksum)
+        return self.replicas.share_validation(source.validation, source.validation_sizes, found.checksum)
 
     def _labelled(self, data: Any, weights: np.ndarray | None = None) -> tf.data.Dataset:
         return labelled_batches(data, self.model.num_emotions, class_weights=weights)
 
     def _optimizer(self) -> keras.optimizers.Optimizer:
-        config, total_steps = self.config, len(self.contents.batch_sizes) * self.config.epochs
+        config, total_steps = self.config, len(self.source.batch_sizes) * self.config.epochs
         warmup = max(1, round(config.warmup_fraction * total_steps))
         schedule = keras.optimizers.schedules.CosineDecay(
             initial_learning_rate=config.learning_rate / 100,
@@ -170,25 +167,6 @@ class Trainer:
         )
         optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
         return optimizer
-
-
-def contents(batches: tf.data.Dataset, subset: str) -> Contents:
-    """Count the clips of a dataset of `labelled_batches`, and check each of them.
-
-    Raises:
-        InputError: a label is outside the classes, a sample is NaN or infinite, or there is no clip; `subset` is
-            named.
-    """
-    counts, sizes, checksum = 0.0, [], 0
-    for inputs, one_hot, *_ in batches:
-        check_clips(inputs, one_hot, one_hot.shape[1])
-        counts += one_hot.numpy().sum(axis=0, dtype=np.float64)
-        sizes.append(len(one_hot))
-        for values in (one_hot, inputs["num_samples"]):
-            checksum = zlib.crc32(values.numpy().tobytes(), checksum)
-    if not sizes:
-        raise InputError(f"the {subset} data holds no clip: give at least one")
-    return Contents(counts, sizes, checksum)
 
 
 def _adopt_emotions(model: ParallelModel, data: Any) -> None:
@@ -213,6 +191,12 @@ def _adopt_emotions(model: ParallelModel, data: Any) -> None:
             "they must be the same, in the same order"
         )
     model.emotions = names
+
+
+def encoded_clips(model: ParallelModel) -> EncodedClips:
+    """Return an empty store of clips encoded by a model's frozen encoder."""
+    config, encoder = model.config, model.parts.encoder
+    return EncodedClips(encoder, multiple=config.frames_multiple // (2 * config.encoder_pool))
 
 
 def steps_per_epoch(batches: Any) -> int | None:

@@ -5,7 +5,7 @@ import dataclasses
 
 import pytest
 
-from ser_keras.cli.flags import add_config_flags, config_from_flags
+from ser_keras.cli.flags import OF_PRESETS, add_config_flags, config_from_flags
 from ser_keras.config import AudioConfig, DataConfig, ModelConfig, TrainConfig
 from ser_keras.errors import InputError
 
@@ -16,12 +16,12 @@ each_config = pytest.mark.parametrize("config_class", CONFIGS)
 def parser_for(*config_classes):
     parser = argparse.ArgumentParser(prog="program")
     for config_class in config_classes:
-        add_config_flags(parser, config_class, f"settings of {config_class.__name__}")
+        add_config_flags(parser, config_class(), f"settings of {config_class.__name__}")
     return parser
 
 
 def parse(config_class, *words):
-    return config_from_flags(config_class, parser_for(config_class).parse_args(words))
+    return config_from_flags(config_class(), parser_for(config_class).parse_args(words))
 
 
 def help_of(config_class):
@@ -37,6 +37,8 @@ def test_no_flags_give_the_defaults(config_class):
 def test_every_field_has_a_flag_whose_help_shows_its_text_and_default_once(config_class):
     text = help_of(config_class)
     for field in dataclasses.fields(config_class):
+        if field.name in OF_PRESETS:
+            continue
         assert f"--{field.name.replace('_', '-')} " in text + " "
         default = " ".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
         shown = "" if default is None else f" (default: {default})"
@@ -49,10 +51,10 @@ def test_help_is_grouped_by_title():
 
 def test_all_settings_fit_into_one_parser():
     options = parser_for(*CONFIGS).parse_args(["--epochs", "3", "--batch-size", "8", "--lstm-units", "16"])
-    assert config_from_flags(TrainConfig, options) == TrainConfig(epochs=3)
-    assert config_from_flags(DataConfig, options) == DataConfig(batch_size=8)
-    assert config_from_flags(ModelConfig, options) == ModelConfig(lstm_units=16)
-    assert config_from_flags(AudioConfig, options) == AudioConfig()
+    assert config_from_flags(TrainConfig(), options) == TrainConfig(epochs=3)
+    assert config_from_flags(DataConfig(), options) == DataConfig(batch_size=8)
+    assert config_from_flags(ModelConfig(), options) == ModelConfig(lstm_units=16)
+    assert config_from_flags(AudioConfig(), options) == AudioConfig()
 
 
 @pytest.mark.parametrize(

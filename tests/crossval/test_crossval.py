@@ -19,6 +19,7 @@ from conftest import SMALL
 
 from ser_keras import __version__, crossval, preprocessing
 from ser_keras.cli import main
+from ser_keras.cli.flags import OF_PRESETS
 from ser_keras.config import CrossvalConfig, DataConfig
 from ser_keras.corpora import Utterance
 from ser_keras.crossval import CrossValidation, FoldResult, FoldRow, cross_validate
@@ -33,7 +34,8 @@ from ser_keras.training import train_model
 
 SETTINGS = {**SMALL.to_dict(), "epochs": 1, "batch_size": 8}
 SETTINGS = {name: tuple(value) if isinstance(value, list) else value for name, value in SETTINGS.items()}
-QUIET = {"echo": lambda line: None}
+LIGHT = {"preset": "light"}
+QUIET = {"echo": lambda line: None, **LIGHT}
 
 
 def read_csv(path):
@@ -48,7 +50,7 @@ def run(corpus, make_once):
 
     def make(folder):
         lines = []
-        result = cross_validate(corpus, folder / "run", echo=lines.append, **options, **SETTINGS)
+        result = cross_validate(corpus, folder / "run", echo=lines.append, **options, **SETTINGS, **LIGHT)
         (folder / "result.pickle").write_bytes(pickle.dumps({"result": result, "lines": lines}))
 
     folder = make_once("crossval", make)
@@ -89,7 +91,8 @@ def stubbed(monkeypatch, recordings):
     monkeypatch.setattr(crossval, "train_model", train)
     monkeypatch.setattr(crossval, "refit_model", lambda *_, **__: None)
     monkeypatch.setattr(crossval, "evaluate_model", evaluate)
-    monkeypatch.setattr(crossval, "ParallelModel", lambda *_, **__: SimpleNamespace(count_params=lambda: 7))
+    model = SimpleNamespace(count_params=lambda: 7, parts=SimpleNamespace(encoder=None))
+    monkeypatch.setattr(crossval, "ParallelModel", SimpleNamespace(from_preset=lambda *_, **__: model))
     return calls
 
 
@@ -334,7 +337,8 @@ def test_a_run_that_was_killed_resumes_at_the_fold_it_was_in(run, corpus, tmp_pa
     """The process gets SIGKILL during the second fold; the figures are those of the uninterrupted run."""
     flags = [
         word
-        for name, value in (*run.options.items(), *SETTINGS.items())
+        for name, value in (*LIGHT.items(), *run.options.items(), *SETTINGS.items())
+        if name not in OF_PRESETS
         for word in (f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, tuple) else [value]))
     ]
     arguments = ["crossval", "--dataset-path", str(corpus), "--output-dir", str(tmp_path / "run"), *flags]

@@ -110,7 +110,7 @@ def test_the_functionals_tell_short_clips_apart_and_predict_no_single_emotion(qu
     train = tf.data.Dataset.from_tensors(train)
     model = ParallelModel(2, config=SMALL)
     model.adapt_normalization(train)
-    fit_functionals_branch(model, train, 100.0)
+    fit_functionals_branch(model, [train], 100.0)
     functionals = keras.Model(model.input, model.parts.functionals.logits)
     for seconds in (0.1, 0.2, 0.3, 0.4, 0.5):
         predicted = np.argmax(functionals(bright_and_dull(seconds, 40, quiet_start), training=False), axis=1)

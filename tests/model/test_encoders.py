@@ -5,7 +5,8 @@ from scipy.special import erf, softmax
 
 from ser_keras.errors import InputError
 from ser_keras.layers.log_mel import FrameMask, LogMelSpectrogram
-from ser_keras.model.encoders import WHISPER_AUDIO, WhisperEncoder, load_whisper
+from ser_keras.model.encoders import WhisperEncoder, load_whisper
+from ser_keras.presets import WHISPER_AUDIO
 
 SIZE = 128
 

@@ -14,9 +14,9 @@ METRICS = {"unweighted_average_recall": 0.5}
 def make_run(tmp_path):
     """Return a function from rows of split.csv to a run directory that has them."""
 
-    def make(*rows, dataset_path=("/home/somebody/emodb",), refit_fraction=0.0):
+    def make(*rows, dataset_path=("/home/somebody/emodb",), refit=False):
         config = {"dataset_path": dataset_path and list(dataset_path), "data": {"split": "auto", "seed": 3}}
-        config["training"] = {"refit_fraction": refit_fraction}
+        config["training"] = {"refit": refit}
         (tmp_path / "config.json").write_text(json.dumps(config))
         (tmp_path / "metrics.json").write_text(json.dumps(METRICS))
         lines = ["path,start_seconds,end_seconds,emotion,speaker,subset", *(f"x.wav,,,{row}" for row in rows)]
@@ -42,7 +42,7 @@ def test_corpora_are_named_without_their_place_on_the_disk(make_run):
 
 
 def test_it_says_whether_the_model_was_refitted_on_the_validation_set(make_run):
-    assert read_run(make_run("sad,a,train", refit_fraction=0.1))["data"]["is_refitted"] is True
+    assert read_run(make_run("sad,a,train", refit=True))["data"]["is_refitted"] is True
     assert read_run(make_run("sad,a,train"))["data"]["is_refitted"] is False
 
 

@@ -280,7 +280,7 @@ def test_the_functionals_branch_is_fitted_to_the_training_data_and_stays():
     model = ParallelModel(2, config=CALM)
     train_model(model, data, data, functionals_draws=1, **QUICK)
     kernel, bias = (np.array(each) for each in model.get_layer("functionals_logits").weights)
-    fit_functionals_branch(model, labelled_batches(data, 2), TrainConfig().functionals_regularization)
+    fit_functionals_branch(model, [labelled_batches(data, 2)], TrainConfig().functionals_regularization)
     np.testing.assert_allclose(model.get_layer("functionals_logits").kernel, kernel, atol=1e-6)
     np.testing.assert_allclose(model.get_layer("functionals_logits").bias, bias, atol=1e-5)
     model.get_layer("logits").kernel.assign(0 * model.get_layer("logits").kernel)
@@ -312,7 +312,7 @@ def test_the_functionals_branch_is_fitted_to_clips_that_are_augmented_as_in_trai
     inputs = {"waveform": np.tile(noise(8_000), (500, 1)), "num_samples": np.full(500, 8_000, np.int32)}
     data = tf.data.Dataset.from_tensors((inputs, np.eye(2, dtype=np.float32)[np.arange(500) % 2]))
     model.adapt_normalization(data)
-    fit_functionals_branch(model, data, 100.0)
+    fit_functionals_branch(model, [data], 100.0)
     of_statistics, of_bands = (
         model.get_layer(name).adapt_variance.numpy().ravel() for name in ("functionals_normalization", "normalization")
     )
