@@ -144,6 +144,7 @@ class ModelConfig(Config):
         (), "blocks of the pretrained encoder whose outputs are used side by side, counted from 1; empty: no encoder"
     )
     encoder_size: int = _setting(384, "features of each step of the encoder")
+    encoder_window: int = _setting(400, "frames, of 10 ms, that the encoder encodes together; an even number")
     encoder_pool: int = _setting(8, "steps of the encoder, of 20 ms, averaged into one step of the two branches")
     conv_filters: tuple[int, ...] = _setting((32, 64, 96, 128), "filters of each Conv2D block")
     conv_kernels: tuple[int, ...] = _setting((5, 3, 3, 3), "width and height of the filters of each block")
@@ -166,6 +167,7 @@ class ModelConfig(Config):
     functional_lags: tuple[int, ...] = _setting(
         (1, 2, 4, 8, 16), "lags of the structure functions among the functionals, in frames"
     )
+    functional_trends: bool = _setting(True, "whether trends over the time of a clip are among the functionals")
     trim_db: float = _setting(
         30.0, "silence trimmed from both ends before the functionals: below the loudest frame by this, in dB; 0: off"
     )

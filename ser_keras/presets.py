@@ -92,6 +92,7 @@ _ENCODER_MODEL = ModelConfig(
     dropout=0.4,
     fusion_weight=0.6,
     functional_lags=(),
+    functional_trends=False,
 )
 
 _ENCODER_TRAINING = TrainConfig(

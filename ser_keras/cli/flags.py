@@ -28,7 +28,7 @@ COMMON = {
 """Settings that `--help` shows; the others are for `--help-all`."""
 
 
-OF_PRESETS = ("encoder_blocks", "encoder_size", "encoder_pool")
+OF_PRESETS = ("encoder_blocks", "encoder_size", "encoder_window", "encoder_pool")
 """Settings without a flag: a preset has them together with its weights."""
 
 

@@ -85,8 +85,13 @@ def _at_run_time(constant: np.ndarray | float, zero: tf.Tensor) -> tf.Tensor:
     return tf.bitcast(bits + zero, tf.float32)
 
 
+def _fourier_of_tflite(config: dict) -> str:
+    """Its FFT has lengths that are powers of two only."""
+    return "convolution" if config["fft_length"] & (config["fft_length"] - 1) else "fft"
+
+
 _FRONT_ENDS = {
     "tensorflow": LogMelSpectrogram.from_config,
-    "tflite": _UnroundedLogMel.from_config,
+    "tflite": lambda config: _UnroundedLogMel.from_config({**config, "fourier": _fourier_of_tflite(config)}),
     "onnx": lambda config: _Float32LogMel.from_config({**config, "fourier": "convolution"}),
 }

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from ser_keras.layers.masking import as_windows
+
 _FLOOR = 1e-3
 """Added to every variance before its logarithm; the bands are normalised to a variance of 1."""
 
@@ -26,8 +28,13 @@ class Functionals(keras.layers.Layer):
     a modulation spectrum this measures how fast the voice moves, without a transform. Clips of any length give
     the same number of values, and padding changes none of them.
 
+    Over a recording that is longer than those of the training the variance grows, and the trends mean something else.
+    With a `window` the functionals are taken in windows of the clip and averaged, weighted by their frames.
+
     Args:
         lags: lags of the structure functions, in frames.
+        trends: whether the trends are among the functionals.
+        window: frames of a window; 0: the whole clip.
 
     Example:
         >>> frames = np.random.default_rng(0).normal(size=(2, 100, 40)).astype("float32")
@@ -35,17 +42,37 @@ class Functionals(keras.layers.Layer):
         TensorShape([2, 240])
     """
 
-    def __init__(self, lags: Sequence[int] = (1, 2, 4, 8, 16), **kwargs):
+    def __init__(self, lags: Sequence[int] = (1, 2, 4, 8, 16), *, trends: bool = True, window: int = 0, **kwargs):
         super().__init__(**kwargs)
         self.lags = tuple(lags)
+        self.trends = trends
+        self.window = window
 
     def call(self, descriptors, mask):
-        """Return `(batch, (4 + lags) * features)` for `descriptors` `(batch, frames, features)`.
+        """Return `(batch, kinds * features)` for `descriptors` `(batch, frames, features)`.
 
-        The mask is one stretch of True in each clip, over which the trends are taken.
+        The trends and the changes are those over the frames in the mask as if nothing lay between them.
         """
-        inside = ops.cast(mask, descriptors.dtype)[:, None]  # (batch, 1, frames)
-        mean, *trends = ops.split(ops.matmul(_legendre(inside), descriptors), 3, axis=1)  # (batch, 1, features)
+        if not self.window:
+            return self._of_stretches(descriptors, mask)
+        batch, _, features = ops.shape(descriptors)
+        windows = as_windows(descriptors, self.window)
+        inside = as_windows(ops.cast(mask, descriptors.dtype), self.window)  # TensorFlow Lite cannot pad booleans
+        functionals = ops.reshape(self._of_stretches(windows, inside), (batch, -1, self._num_kinds * features))
+        count = ops.reshape(ops.sum(inside, axis=-1), (batch, 1, -1))
+        weights = count * count / (count + _PRIOR_FRAMES)  # (batch, 1, windows)
+        total = ops.maximum(ops.sum(weights, axis=-1), _FLOOR)
+        return ops.squeeze(ops.matmul(weights, functionals), axis=1) / total
+
+    @property
+    def _num_kinds(self) -> int:
+        return (4 if self.trends else 2) + len(self.lags)
+
+    def _of_stretches(self, descriptors, mask):
+        inside = ops.expand_dims(ops.cast(mask, descriptors.dtype), 1)  # (batch, 1, frames)
+        weights = _legendre(inside) if self.trends else inside / ops.maximum(ops.sum(inside, axis=-1, keepdims=True), 1)
+        moments = ops.matmul(weights, descriptors)  # (batch, 1 or 3, features)
+        mean, *trends = ops.split(moments, 3, axis=1) if self.trends else [moments]  # each (batch, 1, features)
         log_variance = _log(_mean(ops.square(descriptors - mean), inside))
         functionals = [mean, log_variance, *trends]
         for lag in self.lags:
@@ -54,8 +81,8 @@ class Functionals(keras.layers.Layer):
         return ops.concatenate([ops.squeeze(each, axis=1) for each in functionals], axis=-1)
 
     def compute_output_shape(self, descriptors_shape, mask_shape=None):
-        """Return `(batch, (4 + lags) * features)`; JAX cannot infer it, for the slices by lag."""
-        return (descriptors_shape[0], (4 + len(self.lags)) * descriptors_shape[-1])
+        """Return `(batch, kinds * features)`; JAX cannot infer it, for the slices by lag."""
+        return (descriptors_shape[0], self._num_kinds * descriptors_shape[-1])
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")
@@ -70,6 +97,7 @@ class Reliability(keras.layers.Layer):
 
     Args:
         lags: as in `Functionals`.
+        trends: as in `Functionals`.
         prior_frames: κ.
 
     Example:
@@ -77,15 +105,24 @@ class Reliability(keras.layers.Layer):
         [[0.5  0.43 0.33 0.2  0.43 0.  ]]
     """
 
-    def __init__(self, lags: Sequence[int] = (1, 2, 4, 8, 16), *, prior_frames: float = _PRIOR_FRAMES, **kwargs):
+    def __init__(
+        self,
+        lags: Sequence[int] = (1, 2, 4, 8, 16),
+        *,
+        trends: bool = True,
+        prior_frames: float = _PRIOR_FRAMES,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.lags = tuple(lags)
+        self.trends = trends
         self.prior_frames = prior_frames
 
     def call(self, frames):
-        """Return `(batch, 4 + lags)` for a mask of frames `(batch, frames)`: mean, variance, trends, change by lag."""
+        """Return `(batch, kinds)` for a mask of frames `(batch, frames)`: mean, variance, trends, change by lag."""
         count = ops.sum(ops.cast(frames, self.compute_dtype), axis=-1, keepdims=True)  # (batch, 1)
-        evidence = ops.maximum(count - np.array([0, 1, 2, 3, *self.lags], np.float32), 0)  # (batch, 4 + lags)
+        needed = (0, 1, 2, 3) if self.trends else (0, 1)
+        evidence = ops.maximum(count - np.array([*needed, *self.lags], np.float32), 0)  # (batch, kinds)
         return evidence / (evidence + self.prior_frames)
 
 

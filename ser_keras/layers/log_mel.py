@@ -186,10 +186,10 @@ def _power_by_convolution(waveform, window, recipe: AudioConfig):
     start = (recipe.fft_length - recipe.frame_length) // 2
     before = recipe.fft_length // 2 - start
     padded = ops.pad(waveform, [[0, 0], [before, recipe.frame_length - before]])
-    sample = np.arange(start, start + recipe.frame_length)[:, None]
+    sample = np.arange(start, start + recipe.frame_length)[:, None, None]
     phase = 2 * np.pi * sample * np.arange(recipe.fft_length // 2 + 1) / recipe.fft_length
-    kernels = window[sample] * np.concatenate([np.cos(phase), np.sin(phase)], axis=1)  # (frame_length, 2 * bins)
-    kernels = kernels[:, None].astype(np.float32)
+    waves = np.concatenate([np.cos(phase), np.sin(phase)], axis=2).astype(np.float32)  # (frame_length, 1, 2 * bins)
+    kernels = ops.reshape(window[start : start + recipe.frame_length], (-1, 1, 1)) * waves
     spectrum = ops.conv(ops.expand_dims(padded, -1), kernels, strides=recipe.frame_step, padding="valid")
     real, imaginary = ops.split(ops.square(spectrum), 2, axis=-1)
     return real + imaginary

@@ -17,6 +17,14 @@ def sequence_mask(lengths, num_steps):
     return ops.arange(num_steps) < ops.cast(lengths, "int32")[:, None]
 
 
+def as_windows(values, length):
+    """Return `(batch * windows, length, ...)`: the windows of `values` `(batch, steps, ...)`, zeros behind the last."""
+    steps, rest = ops.shape(values)[1], list(values.shape[2:])
+    missing = (length - steps % length) % length  # ONNX divides negative integers in another way
+    padded = ops.pad(values, [[0, 0], [0, missing]] + [[0, 0]] * len(rest))
+    return ops.reshape(padded, [-1, length, *rest])
+
+
 @keras.saving.register_keras_serializable(package="ser_keras")
 class MaskTime(keras.layers.Layer):
     """Sets the steps that do not belong to their clip to zero."""
@@ -104,13 +112,98 @@ class TrimSilence(keras.layers.Layer):
 
     def call(self, log_mel, mask):
         """Return bool `(batch, frames)` for `log_mel` `(batch, frames, mels)` in dB and the mask of its frames."""
-        level = ops.logsumexp(ops.cast(log_mel, "float32") * _NEPERS, axis=-1, keepdims=True)  # (batch, frames, 1)
-        level = ops.where(ops.expand_dims(mask, -1), level, -np.inf)
-        loud = level > ops.max(level, axis=1, keepdims=True) - self.top_db * _NEPERS
-        near = ops.max_pool(ops.cast(loud, "float32"), 2 * self.margin + 1, strides=1, padding="same")
+        near = _near_speech(log_mel, mask, self.top_db, self.margin)
         so_far = ops.cumsum(near, axis=1)
         begun, over = so_far > 0, so_far - near >= ops.max(so_far, axis=1, keepdims=True)
         return ops.squeeze(begun & ~over, axis=-1) & mask
+
+
+@keras.saving.register_keras_serializable(package="ser_keras")
+class HideSilence(keras.layers.Layer):
+    """Removes all silence from a mask, pauses too.
+
+    How long a speaker pauses depends on the text and on where a recording was cut, and the features of a silent frame
+    on the room.
+
+    Args:
+        top_db: as in `TrimSilence`.
+        margin: silent frames kept on both sides of the speech.
+
+    Example:
+        >>> log_mel = np.full((1, 9, 4), -80.0, "float32")
+        >>> log_mel[:, [1, 7]] = 0.0
+        >>> print(HideSilence(margin=1)(log_mel, np.ones((1, 9), bool)).numpy().astype(int))
+        [[1 1 1 0 0 0 1 1 1]]
+    """
+
+    def __init__(self, top_db: float = 30.0, *, margin: int = 10, **kwargs):
+        super().__init__(**kwargs)
+        self.top_db = top_db
+        self.margin = margin
+
+    def call(self, log_mel, mask):
+        """Return bool `(batch, frames)` for `log_mel` `(batch, frames, mels)` in dB and the mask of its frames."""
+        return ops.squeeze(_near_speech(log_mel, mask, self.top_db, self.margin) > 0, axis=-1) & mask
+
+
+@keras.saving.register_keras_serializable(package="ser_keras")
+class StartAtSpeech(keras.layers.Layer):
+    """Moves each clip to its first step in the mask, by whole blocks of steps, so that no position counts silence.
+
+    Args:
+        block: steps in a block; the number of steps has to be a multiple, see `PadTime`.
+
+    Example:
+        >>> steps, mask = np.arange(8.0).reshape(1, 8, 1), np.arange(8)[None] > 4
+        >>> moved, mask, start = StartAtSpeech(2)(steps, mask)
+        >>> print(moved.numpy().ravel()[:4], mask.numpy().astype(int), start.numpy())
+        [4. 5. 6. 7.] [[0 1 1 1 0 0 0 0]] [2]
+    """
+
+    def __init__(self, block: int, **kwargs):
+        super().__init__(**kwargs)
+        self.block = block
+
+    def call(self, steps, mask):
+        """Return the moved steps and their mask, in the shapes of the inputs, and the blocks skipped, int32 `(batch,)`.
+
+        Args:
+            steps: `(batch, steps, features)`.
+            mask: bool `(batch, steps)`.
+        """
+        batch, num_steps, features = ops.shape(steps)
+        inside = ops.reshape(ops.cast(mask, steps.dtype), (batch, -1, self.block))
+        has_any = ops.cast(ops.max(inside, axis=-1), "int32")  # (batch, blocks)
+        start = ops.cast(ops.argmax(has_any, axis=-1), "int32")  # the first block with a True
+        moved = moved_rows(ops.reshape(steps, (batch, -1, self.block * features)), start)
+        inside = moved_rows(inside, start)
+        return ops.reshape(moved, (batch, num_steps, features)), ops.reshape(inside, (batch, num_steps)) > 0, start
+
+
+@keras.saving.register_keras_serializable(package="ser_keras")
+class UndoStart(keras.layers.Layer):
+    """Moves weights over the steps of clips that `StartAtSpeech` moved back to their time in the recording."""
+
+    def call(self, weights, start):
+        """Return `(batch, steps)` for weights of that shape, and the steps skipped, `(batch,)`."""
+        return ops.squeeze(moved_rows(ops.expand_dims(weights, -1), -start), -1)
+
+
+def moved_rows(values, start):
+    """Return `values` `(batch, rows, features)` from row `start` `(batch,)` on, which may be negative; 0 outside."""
+    batch, rows, features = ops.shape(values)
+    index = ops.expand_dims(ops.cast(start, "int32"), 1) + ops.arange(rows, dtype="int32")  # (batch, rows)
+    known = ops.cast(ops.logical_and(index >= 0, index < rows), values.dtype)
+    places = ops.clip(index, 0, rows - 1) + ops.expand_dims(ops.arange(batch, dtype="int32") * rows, 1)
+    return ops.take(ops.reshape(values, (-1, features)), places, axis=0) * ops.expand_dims(known, -1)
+
+
+def _near_speech(log_mel, mask, top_db: float, margin: int):
+    """Return `(batch, frames, 1)`, 1 where a frame within `margin` is not silent, else 0."""
+    level = ops.logsumexp(ops.cast(log_mel, "float32") * _NEPERS, axis=-1, keepdims=True)  # (batch, frames, 1)
+    level = ops.where(ops.expand_dims(mask, -1), level, -np.inf)
+    loud = level > ops.max(level, axis=1, keepdims=True) - top_db * _NEPERS
+    return ops.max_pool(ops.cast(loud, "float32"), 2 * margin + 1, strides=1, padding="same")
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")

@@ -4,6 +4,9 @@ import keras
 import numpy as np
 from keras import ops
 
+_FINE = 64
+"""Neighbouring steps whose positions are constants in the graph."""
+
 _EPSILON = 1e-5
 _HIDDEN = -3e4
 """Added to the attention scores of steps that do not belong to the clip: their weights become exactly 0.
@@ -57,7 +60,7 @@ class TransformerBlock(keras.layers.Layer):
         heads = (batch, length, 3, self.num_heads, size // self.num_heads)
         query, key, value = ops.unstack(ops.transpose(ops.reshape(self.qkv(steps), heads), (2, 0, 3, 1, 4)), 3)
         scores = ops.matmul(query * (size // self.num_heads) ** -0.5, ops.transpose(key, (0, 1, 3, 2)))
-        hidden = ops.where(mask, 0.0, _HIDDEN)[:, None, None]  # (batch, 1, 1, steps)
+        hidden = ops.expand_dims(ops.where(mask, 0.0, _HIDDEN), (1, 2))  # (batch, 1, 1, steps)
         weights = ops.softmax(scores + ops.cast(hidden, scores.dtype), axis=-1)  # (batch, heads, steps, steps)
         context = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
         return ops.reshape(context, (batch, length, size))
@@ -67,12 +70,26 @@ class TransformerBlock(keras.layers.Layer):
         return {**super().get_config(), "num_heads": self.num_heads}
 
 
-def sinusoidal_positions(num_steps: int, size: int) -> np.ndarray:
+def sinusoidal_positions(num_steps, size: int, *, most_steps: int):
     """Return the fixed positions that are added to the first block's input, float32 `(num_steps, size)`.
 
     Sines, then cosines, of wavelengths from 2π to 20,000π steps; see Vaswani et al., "Attention Is All You Need",
-    2017, section 3.5, with the order of OpenAI's Whisper.
+    2017, section 3.5, with the order of OpenAI's Whisper. The constants in the graph are the angles of the first 64
+    steps and of every 64th, which are added by the sum formulas: a table of all would be larger than the graph.
+
+    Args:
+        num_steps: an integer or a tensor of one.
+        size: features; even.
+        most_steps: largest `num_steps`.
     """
     rates = np.exp(-np.log(10_000) / (size // 2 - 1) * np.arange(size // 2))
-    phase = np.arange(num_steps)[:, None] * rates
-    return np.concatenate([np.sin(phase), np.cos(phase)], axis=1).astype(np.float32)
+    angles = [
+        np.arange(count)[:, None] * stride * rates for count, stride in ((-(-most_steps // _FINE), _FINE), (_FINE, 1))
+    ]
+    (sin, fine_sin), (cos, fine_cos) = (
+        [table(each).astype(np.float32) for each in angles] for table in (np.sin, np.cos)
+    )
+    blocks = (num_steps + _FINE - 1) // _FINE
+    sin, cos = (ops.expand_dims(ops.convert_to_tensor(each)[:blocks], 1) for each in (sin, cos))
+    halves = [sin * fine_cos + cos * fine_sin, cos * fine_cos - sin * fine_sin]
+    return ops.reshape(ops.concatenate(halves, axis=-1), (-1, size))[:num_steps]

@@ -17,18 +17,20 @@ from ser_keras.layers.log_mel import FrameMask, LevelNormalization, LogMelSpectr
 from ser_keras.layers.low_level_descriptors import Cepstra, SpectralShape
 from ser_keras.layers.lstm import FusedLSTM
 from ser_keras.layers.masking import (
+    HideSilence,
     MaskedAveragePooling,
     MaskTime,
     MeanRemoval,
     PadTime,
     PoolMask,
+    StartAtSpeech,
     StatisticsPooling,
     TrimSilence,
 )
 from ser_keras.model.encoders import WhisperEncoder
 
-_SILENCE_FRAMES = 4
-"""Frames of silence, of 10 ms, that are left at either end of the speech for the encoder."""
+_SILENCE_FRAMES, _PAUSE_FRAMES = 4, 10
+"""Frames of silence, of 10 ms, that are left at either end of the speech for the encoder, and of each pause."""
 
 
 @dataclass(frozen=True)
@@ -75,25 +77,29 @@ def front_end(waveform, num_samples, audio: AudioConfig):
     return log_mel, mask
 
 
-def encoder_features(log_mel, frame_mask, config: ModelConfig) -> Encoded:
-    """Return what a frozen encoder of `config` gives of the speech in a spectrogram; its weights are random.
+def encoder_features(log_mel, frame_mask, config: ModelConfig) -> tuple[Encoded, Any]:
+    """Return what a frozen encoder of `config` gives of the speech in a spectrogram, and the steps before the speech.
 
-    Silence at both ends is hidden from it.
+    Silence at both ends is hidden from it, and pauses from the functionals. Its weights are random until they are set.
     """
     log_mel = PadTime(config.frames_multiple, name="pad_image")(log_mel)
-    frame_mask = PadTime(config.frames_multiple, name="pad_mask")(frame_mask)
+    mask = PadTime(config.frames_multiple, name="pad_mask")(frame_mask)
     if config.trim_db:
-        trim = TrimSilence(config.trim_db, margin=_SILENCE_FRAMES, name="trim_silence")
-        frame_mask = trim(log_mel, frame_mask)
-    encoder = WhisperEncoder(config.encoder_size, blocks=config.encoder_blocks, trainable=False, name="encoder")
-    steps = encoder(log_mel, frame_mask)  # (batch, frames / 2, features)
-    mask = PoolMask(2, name="encoder_mask")(frame_mask)
-    functionals, reliability = functionals_of(steps, mask, config)
+        mask = TrimSilence(config.trim_db, margin=_SILENCE_FRAMES, name="trim_silence")(log_mel, mask)
+    log_mel, mask, start = StartAtSpeech(config.frames_per_step, name="start_at_speech")(log_mel, mask)
+    speech = mask
+    if config.trim_db:
+        speech = HideSilence(config.trim_db, margin=_PAUSE_FRAMES, name="hide_silence")(log_mel, mask)
+    options = {"blocks": config.encoder_blocks, "window": config.encoder_window}
+    encoder = WhisperEncoder(config.encoder_size, **options, trainable=False, name="encoder")
+    steps = encoder(log_mel, mask)  # (batch, frames / 2, features)
+    functionals, reliability = functionals_of(steps, PoolMask(2, name="speech_steps")(speech), config)
+    mask = PoolMask(2, name="encoder_steps")(mask)
     steps, mask = MaskedAveragePooling(config.encoder_pool, name="encoder_pool")(steps, mask)
     encoded = Encoded(steps, mask, functionals, reliability)
     for name, tensor in vars(encoded).items():
         tensor.name = name  # of an entry of the head's input dictionary
-    return encoded
+    return encoded, start
 
 
 def two_channels(normalized, mask, config: ModelConfig):
@@ -162,8 +168,10 @@ def low_level_descriptors(log_mel, normalized, mask, config: ModelConfig):
 
 def functionals_of(descriptors, mask, config: ModelConfig):
     """Return functionals `(batch, kinds * descriptors)` of descriptors over time, and their reliability."""
-    functionals = Functionals(config.functional_lags, dtype="float32", name="functionals")(descriptors, mask)
-    reliability = Reliability(config.functional_lags, dtype="float32", name="reliability")(mask)  # (batch, kinds)
+    window = config.encoder_window // 2 if config.encoder_blocks else 0
+    kinds = {"lags": config.functional_lags, "trends": config.functional_trends, "dtype": "float32"}
+    functionals = Functionals(**kinds, window=window, name="functionals")(descriptors, mask)
+    reliability = Reliability(**kinds, name="reliability")(mask)  # (batch, kinds)
     return functionals, reliability
 
 

@@ -11,12 +11,13 @@ import numpy as np
 from keras import ops
 
 from ser_keras.errors import InputError, require
+from ser_keras.layers.masking import as_windows
 from ser_keras.layers.transformer import TransformerBlock, sinusoidal_positions
 from ser_keras.presets import WHISPER_AUDIO
 
 _HEAD_SIZE = 64
-_WINDOW_FRAMES = 3_000
-"""Frames of one window, 30 s: Whisper has no positions beyond."""
+_MOST_FRAMES = 3_000
+"""Frames of the longest window, 30 s: Whisper has no positions beyond."""
 
 _PREFIX = "model.encoder."
 """Of the tensors' names."""
@@ -32,14 +33,17 @@ class WhisperEncoder(keras.layers.Layer):
     Two convolutions, of which the second halves the number of frames, fixed positions and Transformer blocks; see
     Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision", 2022, section 2.2. Unlike there a clip
     is not padded to 30 s: all steps are masked, so that neither padding nor the other clips of a batch
-    change a value. A recording longer than 30 s is encoded in windows of 30 s, in one batch.
+    change a value. A recording that is longer than `window` is encoded in windows, in one batch: the features depend
+    on their position, and a model that was trained on short clips knows no later ones.
 
     Args:
         size: features of each step; a multiple of 64, the size of a head.
         blocks: blocks whose outputs are returned side by side, counted from 1; later ones are left out.
+        window: frames, of 10 ms, that are encoded together; even, at most 3,000.
 
     Raises:
-        InputError: `size` is not such a multiple, or `blocks` is empty or has a number below 1.
+        InputError: `size` is not such a multiple, `blocks` is empty or has a number below 1, or `window` is odd or
+            outside 2 to 3,000.
 
     Example:
         >>> encoder = WhisperEncoder(size=64, blocks=(1, 2))
@@ -47,12 +51,14 @@ class WhisperEncoder(keras.layers.Layer):
         TensorShape([1, 51, 128])
     """
 
-    def __init__(self, size: int = 384, *, blocks: Sequence[int] = (1, 2, 3), **kwargs):
+    def __init__(self, size: int = 384, *, blocks: Sequence[int] = (1, 2, 3), window: int = _MOST_FRAMES, **kwargs):
         super().__init__(**kwargs)
         self.size = size
         self.blocks = tuple(blocks)
+        self.window = window
         require(size > 0 and size % _HEAD_SIZE == 0, "size", size, f"a multiple of {_HEAD_SIZE}")
         require(min(self.blocks, default=0) > 0, "blocks", self.blocks, "at least one number, counted from 1")
+        require(window % 2 == 0 and 0 < window <= _MOST_FRAMES, "window", window, f"even, 2 to {_MOST_FRAMES}")
 
     def build(self, log_mel_shape, mask_shape=None):
         """Create the weights."""
@@ -79,12 +85,10 @@ class WhisperEncoder(keras.layers.Layer):
             `(batch, steps, size * len(blocks))`; step ``t`` is centred on frame ``2 * t``, so that there are
             ``ceil(frames / 2)``. Steps behind the clip have no meaning.
         """
-        batch, frames, bands = ops.shape(log_mel)
-        length = min(frames, _WINDOW_FRAMES) if isinstance(frames, int) else ops.minimum(frames, _WINDOW_FRAMES)
-        missing = -frames % length
-        windows = ops.reshape(ops.pad(log_mel, [[0, 0], [0, missing], [0, 0]]), (-1, length, bands))
-        inside = ops.reshape(ops.pad(mask, [[0, 0], [0, missing]]), (-1, length))
-        steps = self._encode(windows, inside)
+        batch, frames, _ = ops.shape(log_mel)
+        length = min(frames, self.window) if isinstance(frames, int) else ops.minimum(frames, self.window)
+        inside = as_windows(ops.cast(mask, "float32"), length)  # TensorFlow Lite cannot pad booleans
+        steps = self._encode(as_windows(log_mel, length), inside > 0)
         joined = ops.reshape(steps, (batch, -1, self.size * len(self.blocks)))
         return joined[:, : (frames + 1) // 2]
 
@@ -93,8 +97,8 @@ class WhisperEncoder(keras.layers.Layer):
         scaled = ops.cast(_scaled(log_mel, frames), self.compute_dtype)
         steps = _gelu(self.conv_1(_padded(scaled))) * ops.cast(frames, self.compute_dtype)
         steps = _gelu(self.conv_2(_padded(steps)))  # (windows, steps, size)
-        positions = ops.convert_to_tensor(sinusoidal_positions(_WINDOW_FRAMES // 2, self.size), self.compute_dtype)
-        steps = steps + positions[: ops.shape(steps)[1]]
+        positions = sinusoidal_positions(ops.shape(steps)[1], self.size, most_steps=_MOST_FRAMES // 2)
+        steps = steps + ops.cast(positions, self.compute_dtype)
         outputs = []
         for block in self.transformer:
             steps = block(steps, mask[:, ::2])
@@ -109,7 +113,7 @@ class WhisperEncoder(keras.layers.Layer):
 
     def get_config(self):
         """Return the arguments of the constructor."""
-        return {**super().get_config(), "size": self.size, "blocks": self.blocks}
+        return {**super().get_config(), "size": self.size, "blocks": self.blocks, "window": self.window}
 
 
 def load_whisper(path: str | Path, *, blocks: Sequence[int] = (1, 2, 3), **options: Any) -> WhisperEncoder:

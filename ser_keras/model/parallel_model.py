@@ -12,6 +12,7 @@ from ser_keras.config import AudioConfig, ModelConfig
 from ser_keras.errors import InputError
 from ser_keras.layers.augmentation import RandomFilter
 from ser_keras.layers.fusion import LateFusion, Temperature
+from ser_keras.layers.masking import UndoStart
 from ser_keras.model import backbones
 from ser_keras.model.encoders import fill_whisper
 from ser_keras.model.train_step import BaseModel
@@ -142,7 +143,7 @@ class ParallelModel(InputSelection):
         encoded = None
         if config.encoder_blocks:
             # === Behind a frozen encoder: its features are channels of an image of one band ===
-            encoded = backbones.encoder_features(log_mel, frame_mask, config)
+            encoded, start = backbones.encoder_features(log_mel, frame_mask, config)
             image = ops.expand_dims(normalization(encoded.steps), axis=2)  # (batch, steps, 1, features)
             image, mask = backbones.masked_image(image, encoded.mask, config), encoded.mask  # and its mask
             functionals, reliability = encoded.functionals, encoded.reliability  # (batch, functionals), (batch, kinds)
@@ -158,6 +159,8 @@ class ParallelModel(InputSelection):
         steps, step_mask = backbones.conv_stem(image, mask, config)  # (batch, steps, bands * filters) and its mask
         conv = backbones.conv_branch(steps, step_mask)  # (batch, 2 * bands * filters)
         lstm, attention = backbones.lstm_branch(steps, step_mask, config)  # (batch, 2 * lstm_units), (batch, steps)
+        if encoded is not None:
+            attention = UndoStart(name="attention_over_time")(attention, start)
         embedding = keras.layers.Concatenate(name="embedding")([conv, lstm])  # (batch, features)
         dropped = keras.layers.Dropout(config.dropout, name="dropout")(embedding)
         logits = keras.layers.Dense(num_emotions, dtype="float32", name="logits")(dropped)  # (batch, num_emotions)

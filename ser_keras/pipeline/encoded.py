@@ -137,12 +137,13 @@ def _clips_of(batches: Iterable[tuple]) -> Iterator[tuple[np.ndarray, tuple[np.n
 
 
 def _rows(features: Mapping[str, tf.Tensor]) -> Iterator[Features]:
-    """Yield what is kept of each clip of a batch: the steps up to the last one that belongs to the clip."""
+    """Yield what is kept of each clip of a batch: the steps from the first one in the mask to the last."""
     arrays = {name: np.asarray(features[name], dtype) for name, dtype in _FEATURES.items()}
     for row, mask in enumerate(arrays["mask"]):
-        size = np.flatnonzero(mask).max(initial=-1) + 1
+        inside = np.flatnonzero(mask)
+        kept = slice(*(inside[[0, -1]] + [0, 1])) if len(inside) else slice(0)
         yield {
-            name: array[row, :size].copy() if name in ("steps", "mask") else array[row].copy()
+            name: array[row, kept].copy() if name in ("steps", "mask") else array[row].copy()
             for name, array in arrays.items()
         }
 
