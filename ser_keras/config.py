@@ -225,6 +225,9 @@ class TrainConfig(Config):
         100.0, "L2 penalty of the functionals branch, 1 / C of LogisticRegression"
     )
     functionals_draws: int = _setting(4, "augmented copies of each training clip for fitting the functionals branch")
+    encoded_crop: int = _setting(
+        25, "random crop of longer clips behind a pretrained encoder, in steps of the two branches, of 160 ms"
+    )
     encoded_copies: int = _setting(0, "augmented copies of each training clip that a pretrained encoder encodes")
     class_weights: bool = _setting(True, "weight each emotion by the inverse of its frequency")
     refit: bool = _setting(True, "train further on training and validation clips together, after the calibration")
@@ -236,7 +239,7 @@ class TrainConfig(Config):
 
     def __post_init__(self) -> None:
         positive = ("epochs", "learning_rate", "refit_learning_rate", "steps_per_execution")
-        for name in (*positive, "functionals_regularization", "functionals_draws"):
+        for name in (*positive, "encoded_crop", "functionals_regularization", "functionals_draws"):
             require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
         for name in ("warmup_fraction", "label_smoothing", "ema_momentum"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 or more and less than 1")
@@ -269,6 +272,9 @@ class CrossvalConfig(Config):
     )
     num_folds: int = _setting(5, "number of folds, for random, and for folds without a file")
     seeds: tuple[int, ...] = _setting((0, 1, 2), "each seed trains every fold once, from its own weights")
+    adapt_clips: int = _setting(
+        0, "clips of each test speaker, without their labels, that the model is adapted to before it is scored; 0: none"
+    )
     validation_only: bool = _setting(False, "score validation speakers only, to compare settings")
 
     def __post_init__(self) -> None:
@@ -276,6 +282,7 @@ class CrossvalConfig(Config):
         expected = f"none with protocol={self.protocol!r}, or protocol='folds'"
         self._check(expected, lambda value: value is None or self.protocol == "folds", "folds")
         self._check("2 or more", lambda value: value > 1, "num_folds")
+        self._check("0 or more", lambda value: value >= 0, "adapt_clips")
         distinct = len(set(self.seeds)) == len(self.seeds) > 0
         self._check("different numbers of 0 or more", lambda value: distinct and min(value) >= 0, "seeds")
 

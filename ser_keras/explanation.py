@@ -3,7 +3,7 @@
 `attention_over_time` reads the weights of the recurrent branch, which are not yet the importance for the prediction.
 `integrated_gradients` attributes the probability of an emotion to the cells of the log-mel spectrogram, and
 `occlusion` measures how much the probability falls without a patch. The last two compare with the mean of the training
-data.
+data in each band; in a model with a pretrained encoder, which has no such mean, with that of the recording.
 
 Memory grows with the length of the one recording: several versions of it run together only where it is short.
 """
@@ -156,12 +156,13 @@ class _Network:
 
     Attributes:
         log_mel: of the recording, float32 `(frames, mels)`, in dB.
-        baseline: mean of the training data, float32 `(mels,)`, in dB.
+        baseline: mean of the training data, or with a pretrained encoder of the recording, float32 `(mels,)`, in dB.
     """
 
     def __init__(self, model: ParallelModel, waveform: np.ndarray):
         self.log_mel = log_mel_of(model, waveform)
-        self.baseline = np.reshape(model.parts.normalization.mean, -1)
+        has_encoder = model.parts.encoder is not None  # which normalises no bands
+        self.baseline = self.log_mel.mean(axis=0) if has_encoder else np.reshape(model.parts.normalization.mean, -1)
         self._network = keras.Model([model.parts.log_mel, model.input["num_samples"]], model.output)
         self._num_samples = len(waveform)
         self._emotions = tuple(model.emotions or ())

@@ -1,5 +1,7 @@
 """The normalisation follows new recordings, by the weight that their number gives them."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -7,13 +9,13 @@ import soundfile
 import tensorflow as tf
 from conftest import SMALL
 
-from ser_keras.adaptation import PRIOR_CLIPS, adapt_normalization
+from ser_keras.adaptation import PRIOR_CLIPS, adapt_normalization, evaluate_by_speaker
 from ser_keras.errors import InputError
 from ser_keras.model import ParallelModel, save_model
 from ser_keras.model.functionals_branch import fit_functionals_branch
 from ser_keras.pipeline.batches import labelled_batches
 from ser_keras.pipeline.clips import fingerprint
-from ser_keras.preprocessing import preprocess_data
+from ser_keras.preprocessing import preprocess_data, read_recordings
 
 
 def means(model):
@@ -159,3 +161,29 @@ def test_a_model_that_has_nothing_to_adapt_is_refused(clips):
     network = ParallelModel(3, config=SMALL.replace(fusion_weight=0.0))
     with pytest.raises(InputError, match="fusion_weight=0"):
         adapt_normalization(network, clips)
+
+
+# === each speaker by its own clips ===
+
+
+def test_each_speaker_is_scored_by_the_model_adapted_to_its_own_clips(model, corpus):
+    recordings = read_recordings(corpus)
+    some = recordings.utterances[::3]
+    report = evaluate_by_speaker(model, recordings, some)
+    assert report.utterances == some and report.speakers == tuple(each.speaker_id for each in some)
+    index = next(place for place, each in enumerate(some) if each.speaker_id == some[-1].speaker_id)
+    own = [
+        recordings.waveform(recordings.utterances.index(each))
+        for each in some
+        if each.speaker_id == some[-1].speaker_id
+    ]
+    adapted = adapt_normalization(model, own)
+    alone = adapted({"waveform": own[0][None], "num_samples": np.array([len(own[0])])})
+    np.testing.assert_allclose(report.probabilities[index], alone[0], atol=1e-5)
+
+
+def test_a_clip_without_a_speaker_cannot_be_scored_by_speaker(model, corpus):
+    recordings = read_recordings(corpus)
+    nameless = [replace(each, speaker=None) for each in recordings.utterances[:2]]
+    with pytest.raises(InputError, match=r"speaker is unknown"):
+        evaluate_by_speaker(model, recordings, nameless)

@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from ser_keras.adaptation import evaluate_by_speaker
 from ser_keras.config import Config, CrossvalConfig, DataConfig
 from ser_keras.corpora import Utterance
 from ser_keras.crossval.journal import Journal
@@ -225,7 +226,10 @@ class _FoldTrainer:
         if not self.configs["crossval"].validation_only:
             if training.refit:
                 refit_model(model, splits.train_and_val, **options)
-            report = evaluate_model(model, splits.test)
+            if clips := self.configs["crossval"].adapt_clips:
+                report = evaluate_by_speaker(model, self._recordings, split.test, clips=clips)
+            else:
+                report = evaluate_model(model, splits.test)
         kept = int(np.argmax(scores)) if training.patience else len(scores) - 1
         row = FoldRow(
             seed=seed,

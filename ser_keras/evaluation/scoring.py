@@ -9,7 +9,7 @@ p(emotion | one of the shared ones) = p(emotion) / Σ p(shared).
 import csv
 import dataclasses
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -120,6 +120,7 @@ def score_corpus(
     *,
     run: str | Path | None = None,
     config: DataConfig | None = None,
+    evaluate: Callable[..., Report] | None = None,
 ) -> CorpusScore:
     """Score a trained model on a corpus.
 
@@ -128,6 +129,8 @@ def score_corpus(
         dataset_path: as `preprocess_data` takes it.
         run: directory of the model's training, whose ``split.csv`` lists its clips.
         config: how to read the corpus; its split is not used.
+        evaluate: function from recordings and utterances to a report, in place of `evaluate_model`; such as
+            ``partial(evaluate_by_speaker, model)`` of `ser_keras.adaptation`.
 
     Returns:
         The score, and which clips could not be scored.
@@ -149,7 +152,10 @@ def score_corpus(
     unknown = Counter(each.emotion for each in recordings.utterances if each.emotion not in model.emotions)
     seen = seen_in_training(run, recordings, known)
     adapted = adapted_to(model, recordings, known)
-    report = evaluate_model(model, clip_batches(recordings, known, model.emotions, batch_size=config.batch_size))
+    if evaluate is None:
+        report = evaluate_model(model, clip_batches(recordings, known, model.emotions, batch_size=config.batch_size))
+    else:
+        report = evaluate(recordings, known)
     report = dataclasses.replace(report, caveats=_caveats(len(known), seen, adapted))
     return CorpusScore(report, known, {label: unknown[label] for label in order_emotions(unknown)}, seen, adapted)
 

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from ser_keras.pipeline.augmentation import Augmentation
 from ser_keras.pipeline.clips import fingerprint
-from ser_keras.pipeline.datasets import pad_clips
+from ser_keras.pipeline.datasets import pad_clips, random_crop
 from ser_keras.pipeline.shuffling import read_ahead, shuffled
 
 _AT_ONCE = 16
@@ -77,9 +77,16 @@ class EncodedClips:
         """Make a dataset of the clips as they are, always in the same order."""
         return read_ahead(tf.data.Dataset.range(len(clips)).batch(batch_size), self._reader(clips))
 
-    def shuffled(self, clips: list[EncodedClip], *, batch_size: int, seed: int) -> tf.data.Dataset:
-        """Make a dataset that gives each clip once an epoch, in a new order, as one of its versions."""
-        return shuffled(len(clips), self._reader(clips), batch_size=batch_size, seed=seed)
+    def shuffled(self, clips: list[EncodedClip], *, batch_size: int, seed: int, crop: int) -> tf.data.Dataset:
+        """Make a dataset that gives each clip once an epoch, in a new order, as one of its versions.
+
+        Args:
+            clips: of `read`.
+            batch_size: most clips in a batch.
+            seed: of the order.
+            crop: steps of a random crop of longer clips; the functionals stay those of the whole clip.
+        """
+        return shuffled(len(clips), self._reader(clips, crop), batch_size=batch_size, seed=seed)
 
     def each_version(self, clips: list[EncodedClip], *, batch_size: int) -> Iterator[tf.data.Dataset]:
         """Yield a dataset of the clips as they are, and one for each set of augmented copies."""
@@ -106,7 +113,7 @@ class EncodedClips:
         name, copy = key
         return self._augmentation(samples, np.random.default_rng([int(name, 16), copy])) if copy else samples
 
-    def _reader(self, clips: list[EncodedClip]) -> Callable[..., Any]:
+    def _reader(self, clips: list[EncodedClip], crop: int | None = None) -> Callable[..., Any]:
         num_versions = len(clips[0].versions) if clips else 1
         targets = [tf.constant(np.stack(column)) for column in zip(*(clip.targets for clip in clips), strict=True)]
         shapes = {name: clips[0].versions[0][name].shape[1:] for name in ("steps", "mask")}
@@ -114,6 +121,10 @@ class EncodedClips:
 
         def pad(places, draws):
             versions = [clips[place].versions[draw % num_versions] for place, draw in zip(places, draws, strict=True)]
+            if crop is not None:
+                versions = [
+                    _cropped(each, draw // num_versions, crop) for each, draw in zip(versions, draws, strict=True)
+                ]
             return _padded(versions, self._multiple)
 
         def read(places, draws=None):
@@ -146,6 +157,11 @@ def _rows(features: Mapping[str, tf.Tensor]) -> Iterator[Features]:
             name: array[row, kept].copy() if name in ("steps", "mask") else array[row].copy()
             for name, array in arrays.items()
         }
+
+
+def _cropped(features: Features, draw: int, size: int) -> Features:
+    """Return at most `size` steps, from a start given by a random number."""
+    return {**features, **{name: random_crop(features[name], draw, size) for name in ("steps", "mask")}}
 
 
 def _padded(versions: list[Features], multiple: int) -> list[np.ndarray]:

@@ -70,6 +70,7 @@ def encoded(
     *,
     batch_size: int,
     copies: int,
+    crop: int,
 ) -> Source:
     """Encode the clips of the first epoch once, with augmented copies, and the validation clips.
 
@@ -78,13 +79,16 @@ def encoded(
         training: dataset of `labelled_batches`.
         validation: the same, or None.
         batch_size: clips in a batch, at most.
+        crop: most steps of a training clip, see `EncodedClips.shuffled`.
         copies: augmented copies of each training clip; each epoch draws one of them or the clip itself.
     """
     with epochs_numbered():
         known = clips.read(training, copies=copies)
     seen = [] if validation is None else clips.read(validation)
     return Source(
-        clips.shuffled(known, batch_size=batch_size, seed=0),  # the order of the first epoch has the seed in it
+        clips.shuffled(
+            known, batch_size=batch_size, seed=0, crop=crop
+        ),  # the order of the first epoch has the seed in it
         batch_sizes(len(known), batch_size),
         clips.in_order(seen, batch_size=batch_size) if seen else None,
         [min(batch_size, len(seen) - first) for first in range(0, len(seen), batch_size)],

@@ -71,7 +71,11 @@ class Trainer:
             sizes = {"sizes": found.batch_sizes, "validation_sizes": self._validation and self._validation.batch_sizes}
             self.source = waveforms(training, validation, **sizes, num_draws=config.functionals_draws)
         else:
-            options = {"batch_size": max(found.batch_sizes), "copies": config.encoded_copies}
+            options = {
+                "batch_size": max(found.batch_sizes),
+                "copies": config.encoded_copies,
+                "crop": config.encoded_crop,
+            }
             self.source = encode(encoded or encoded_clips(model), training, validation, **options)
 
     def fit_normalization(self) -> None:
