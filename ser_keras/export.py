@@ -22,6 +22,7 @@ from ser_keras.config import ExportConfig
 from ser_keras.errors import InputError
 from ser_keras.files import blame_disk, write_bytes, write_json
 from ser_keras.model import ParallelModel
+from ser_keras.presets import WHISPER_LICENCE
 from ser_keras.runs.reading import FORMAT_VERSION
 from ser_keras.serving.model_card import read_run
 from ser_keras.serving.parity_check import check_export
@@ -109,6 +110,8 @@ def export_model(
             batch_sizes=config.batch_sizes,
             sample_rate=model.audio.sample_rate,
         )
+        if model.config.encoder_blocks:
+            shutil.copy(WHISPER_LICENCE, part)
         facts["agreement"] = check_export(model, part)
         _write_server_files(base, facts)
         return _publish(part, base, version, facts)

@@ -13,6 +13,9 @@ WHISPER_AUDIO = AudioConfig(
 
 _PACKAGED = Path(__file__).parent / "weights"
 
+WHISPER_LICENCE = _PACKAGED / "LICENSE.whisper"
+"""The licence of Whisper's weights, which goes with every copy of them."""
+
 
 @dataclass(frozen=True)
 class HubFile:

@@ -8,7 +8,7 @@ from ser_keras.cli.flags import OF_PRESETS
 NETWORK = ["--preset", "light"] + [
     word
     for name, value in SMALL.to_dict().items()
-    if name not in OF_PRESETS
+    if name not in OF_PRESETS and not isinstance(value, bool)  # a flag of its own
     for word in ("--" + name.replace("_", "-"), *map(str, value if isinstance(value, list) else [value]))
 ]
 QUICK = ["--epochs", "2", "--batch-size", "8", *NETWORK]

@@ -61,8 +61,8 @@ def cross_validate(
 ) -> CrossValidation:
     """Train and score every fold of a corpus for every seed, and write the results.
 
-    The corpus is decoded once. Each fold leaves a small file, and each epoch a checkpoint, so that a stopped run
-    resumes at its epoch; the result of a fold depends on its seed and number only. Validation speakers are taken from
+    The corpus is decoded once, and with a pretrained encoder encoded once. Each fold leaves a small file, and without
+    an encoder each epoch a checkpoint, so that a stopped run resumes there; the result of a fold depends on its seed and number only. Validation speakers are taken from
     the training speakers, others for each seed. The test set of a fold is read once, after its training; with
     ``validation_only`` never.
 
@@ -209,7 +209,7 @@ class _FoldTrainer:
         self._recordings, self._build, self.configs = recordings, build, configs
         self._encoded: EncodedClips | None = None
 
-    def train(self, split: Split, workplace: Path, seed: int, fold: int) -> FoldResult:
+    def train(self, split: Split, workplace: Path | None, seed: int, fold: int) -> FoldResult:
         """Train one fold, or resume it from its checkpoint, and score it."""
         started, training = time.monotonic(), self.configs["training"]
         own_seed = _reset(seed, fold)
@@ -220,6 +220,7 @@ class _FoldTrainer:
         model = self._build(len(splits.emotions), emotions=splits.emotions)
         if model.parts.encoder is not None:
             self._encoded = self._encoded or encoded_clips(model)
+            workplace = None  # a head is trained again sooner than its checkpoints are written
         options = {"config": training, "encoded": self._encoded, "verbose": 0}
         history = train_model(model, splits.train, splits.val, output_dir=workplace, resume=True, **options)
         scores, report = history.history["val_uar"], None

@@ -338,7 +338,7 @@ def test_a_run_that_was_killed_resumes_at_the_fold_it_was_in(run, corpus, tmp_pa
     flags = [
         word
         for name, value in (*LIGHT.items(), *run.options.items(), *SETTINGS.items())
-        if name not in OF_PRESETS
+        if name not in OF_PRESETS and not isinstance(value, bool)  # a flag of its own
         for word in (f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, tuple) else [value]))
     ]
     arguments = ["crossval", "--dataset-path", str(corpus), "--output-dir", str(tmp_path / "run"), *flags]
