@@ -62,9 +62,9 @@ def cross_validate(
     """Train and score every fold of a corpus for every seed, and write the results.
 
     The corpus is decoded once, and with a pretrained encoder encoded once. Each fold leaves a small file, and without
-    an encoder each epoch a checkpoint, so that a stopped run resumes there; the result of a fold depends on its seed and number only. Validation speakers are taken from
-    the training speakers, others for each seed. The test set of a fold is read once, after its training; with
-    ``validation_only`` never.
+    an encoder each epoch a checkpoint, so that a stopped run resumes there; the result of a fold depends on its seed
+    and number only. Validation speakers are taken from the training speakers, others for each seed. The test set of a
+    fold is read once, after its training; with ``validation_only`` never.
 
     `output_dir` gets ``config.json``, ``environment.json``, ``folds.csv`` (which recording is tested in
     which fold; `fixed_folds` reads it), ``folds/`` and, at the end, ``metrics.json``, ``predictions.csv``
