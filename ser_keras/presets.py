@@ -40,11 +40,11 @@ class HubFile:
             InputError: it cannot be downloaded.
         """
         from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import HfHubHTTPError
+        from huggingface_hub.errors import HTTPError  # of the HTTP client, where it is no OSError
 
         try:
             return Path(hf_hub_download(self.repository, self.name, revision=self.revision))
-        except (OSError, ValueError, HfHubHTTPError) as error:
+        except (OSError, ValueError, HTTPError) as error:
             reason = str(error).strip().split("\n")[0]
             raise InputError(
                 f"{self.repository}, {self.name}: cannot be downloaded ({reason}); connect this machine to the Hub, or "

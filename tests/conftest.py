@@ -18,6 +18,7 @@ from ser_keras.export import export_model
 from ser_keras.model import ParallelModel
 from ser_keras.model.functionals_branch import fit_functionals_branch
 from ser_keras.pipeline.batches import labelled_batches
+from ser_keras.pipeline.datasets import pad_clips
 from ser_keras.preprocessing import preprocess_data
 from ser_keras.serving.parity_check import Agreement
 from ser_keras.synthetic import make_corpus
@@ -31,6 +32,34 @@ SMALL = ModelConfig(
     lstm_units=8,
     attention_units=8,
 )
+
+WITH_ENCODER = ModelConfig(
+    encoder_blocks=(1,),
+    encoder_size=64,
+    conv_filters=(8,),
+    conv_kernels=(3,),
+    conv_strides=(1,),
+    conv_time_pools=(1,),
+    conv_band_pools=(1,),
+    lstm_units=8,
+    lstm_inputs=8,
+    attention_units=8,
+    functional_lags=(),
+    functional_trends=False,
+)
+"""Its encoder has random weights: the features are as good as any, where nothing is to be recognised."""
+
+
+def stir(model, clips):
+    """Fit a model with an encoder to clips, of one emotion after the other, and move its weights off zeros and ones."""
+    waveform, num_samples = pad_clips(clips)
+    encoded = model.parts.encoder({"waveform": waveform, "num_samples": num_samples})
+    model.adapt_normalization([encoded])
+    labels = tf.one_hot(np.arange(len(clips)) % model.num_emotions, model.num_emotions)
+    fit_functionals_branch(model, [[(encoded, labels)]], 10.0)
+    random = np.random.default_rng(0)
+    for weight in model.parts.head.trainable_weights:
+        weight.assign(weight + 0.1 * random.normal(size=weight.shape))
 
 
 def pytest_configure(config):
@@ -128,6 +157,17 @@ def restless_model(corpus):
     random = np.random.default_rng(0)
     for weight in model.trainable_weights:
         weight.assign(weight + 0.04 * random.normal(size=weight.shape))
+    return model
+
+
+@pytest.fixture(scope="session")
+def encoder_model(noise):
+    """A fitted model behind a random encoder, whose weights have 16 bits as those that are published."""
+    keras.utils.set_random_seed(0)
+    model = ParallelModel(3, emotions=("neutral", "sad", "angry"), config=WITH_ENCODER)
+    for weight in model.get_layer("encoder").weights:
+        weight.assign(weight.numpy().astype(np.float16))
+    stir(model, [noise(size, seed=size) for size in range(4_000, 24_000, 2_000)])
     return model
 
 

@@ -1,4 +1,7 @@
-"""A server of files on this machine, with Range, that can break off, change its files, or know no ranges."""
+"""A server of files on this machine, with Range, that can break off, change its files, or know no ranges.
+
+With some headers it passes for the Hugging Face Hub, which is first asked by HEAD.
+"""
 
 import hashlib
 import http.server
@@ -26,13 +29,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if site.has_tags:
             self.send_header("ETag", tag)
         body = contents[start or 0 :]
+        for name, value in site.headers.items():
+            self.send_header(name, value)
         if site.tells_length:
             self.send_header("Content-Length", str(len(body)))
         self.send_header("Connection", "close")
         self.end_headers()
-        cut = site.cuts.pop(0) if site.cuts else None
-        self.wfile.write(body[:cut])
+        if self.command == "GET":
+            cut = site.cuts.pop(0) if site.cuts else None
+            self.wfile.write(body[:cut])
         self.close_connection = True
+
+    do_HEAD = do_GET  # noqa: N815 - the name that http.server looks for
 
     def _start(self, contents, tag):
         site = self.server.site
@@ -45,10 +53,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Site:
-    """What a server gives: files by path, after how many bytes it breaks off, and what it was asked."""
+    """What a server gives: files by path, with which headers, after how many bytes it breaks off; what it was asked."""
 
     def __init__(self):
-        self.files, self.cuts, self.requests = {}, [], []
+        self.files, self.headers, self.cuts, self.requests = {}, {}, [], []
         self.has_tags = self.tells_length = self.knows_ranges = True
         self.url = ""
 

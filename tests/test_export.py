@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import yaml
+from conftest import stir
 from google.protobuf import text_format
 from serving_messages import BatchingParameters, MonitoringConfig
 from tensorflow.core.protobuf import saved_model_pb2
@@ -56,6 +57,15 @@ def test_the_export_alone_gives_what_evaluate_model_gave(restless_model, exporte
     command = [sys.executable, "-c", WITHOUT_KERAS, str(exported), str(tmp_path / "out.npy"), *paths]
     subprocess.run(command, check=True, capture_output=True)
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), report.probabilities, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_packaged_encoder_is_exported_in_less_than_20_mb(noise, tmp_path):
+    """And what is written gives what the model gives."""
+    model = ParallelModel.from_preset("whisper-tiny.en", 3, emotions=("neutral", "sad", "angry"))
+    stir(model, [noise(size, seed=size) for size in range(4_000, 24_000, 2_000)])
+    version = export_model(model, tmp_path / "ser")
+    assert sum(path.stat().st_size for path in version.rglob("*") if path.is_file()) < 20e6
 
 
 def test_the_graph_holds_core_ops_only(served):

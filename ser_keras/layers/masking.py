@@ -86,6 +86,12 @@ class MaskedAveragePooling(keras.layers.Layer):
         means = ops.squeeze(ops.matmul(weights, values), axis=2) / ops.maximum(count, 1)
         return ops.cast(means, steps.dtype), ops.squeeze(count > 0, axis=-1)
 
+    def compute_output_spec(self, steps, mask):
+        """Return the shapes with fewer steps; JAX cannot infer them where the number of steps is unknown."""
+        batch, num_steps, features = steps.shape
+        pooled = num_steps and num_steps // self.size
+        return keras.KerasTensor((batch, pooled, features), steps.dtype), keras.KerasTensor((batch, pooled), "bool")
+
 
 @keras.saving.register_keras_serializable(package="ser_keras")
 class TrimSilence(keras.layers.Layer):
@@ -178,6 +184,11 @@ class StartAtSpeech(keras.layers.Layer):
         moved = moved_rows(ops.reshape(steps, (batch, -1, self.block * features)), start)
         inside = moved_rows(inside, start)
         return ops.reshape(moved, (batch, num_steps, features)), ops.reshape(inside, (batch, num_steps)) > 0, start
+
+    def compute_output_spec(self, steps, mask):
+        """Return the shapes of the inputs and `(batch,)`; JAX cannot infer them, as the number of blocks is unknown."""
+        start = keras.KerasTensor(steps.shape[:1], "int32")
+        return keras.KerasTensor(steps.shape, steps.dtype), keras.KerasTensor(mask.shape, "bool"), start
 
 
 @keras.saving.register_keras_serializable(package="ser_keras")

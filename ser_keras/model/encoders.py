@@ -73,6 +73,8 @@ class WhisperEncoder(keras.layers.Layer):
         ]
         for block in self.transformer:
             block.build((*log_mel_shape[:2], self.size))
+        for layer in (self.conv_1, self.conv_2, *self.transformer):
+            layer.trainable = self.trainable  # Keras passes it on to those that are there when it is set
 
     def call(self, log_mel, mask):
         """Return the outputs of `blocks`.

@@ -253,7 +253,8 @@ class ServedModel:
 def _stored(variable: keras.Variable) -> tf.Variable:
     """Return the weights to write: in 16 bits where that loses nothing, as with those of encoders published so."""
     exact = variable.value.numpy()
-    half = exact.astype(np.float16) if exact.dtype == np.float32 and exact.size >= _MIN_HALVED else exact
+    with np.errstate(over="ignore"):  # of a value that 16 bits do not hold
+        half = exact.astype(np.float16) if exact.dtype == np.float32 and exact.size >= _MIN_HALVED else exact
     if half.dtype == np.float16 and np.array_equal(half.astype(np.float32), exact):
         return tf.Variable(half, trainable=False)
     return variable.value

@@ -11,11 +11,12 @@ from ser_keras.model import ParallelModel
 from ser_keras.model.functionals_branch import fit_functionals_branch
 
 
-def by_hand(frames, lags):
+def by_hand(frames, lags, trends=True):
     """The functionals of one clip `(frames, descriptors)`, from their definition."""
     ends = np.arange(len(frames) + 1) / len(frames) * 2 - 1
     time = (ends[1:] + ends[:-1]) / 2
-    trends = [(2 * n + 1) * np.mean(frames * eval_legendre(n, time)[:, None], axis=0) for n in (1, 2)]
+    orders = (1, 2) if trends else ()
+    trends = [(2 * n + 1) * np.mean(frames * eval_legendre(n, time)[:, None], axis=0) for n in orders]
     spread = log(frames.var(axis=0))
     changes = [log(np.mean((frames[lag:] - frames[:-lag]) ** 2, axis=0)) - spread for lag in lags]
     return np.concatenate([frames.mean(axis=0), spread, *trends, *changes])
@@ -40,6 +41,42 @@ def test_frames_before_the_mask_are_ignored_as_padding_is():
     np.testing.assert_allclose(functionals[0], by_hand(frames[0, 17:50], (1, 5)), atol=1e-4)
 
 
+def test_without_trends_there_are_mean_variance_and_changes():
+    frames = np.random.default_rng(0).normal(size=(1, 60, 20)).astype(np.float32)
+    layer = Functionals((1, 5), trends=False)
+    functionals = layer(frames, np.ones((1, 60), bool)).numpy()[0]
+    np.testing.assert_allclose(functionals, by_hand(frames[0], (1, 5), trends=False), atol=1e-4)
+    assert layer.compute_output_shape((1, 60, 20)) == (1, len(functionals)) == (1, 4 * 20)
+    assert Reliability((1, 5), trends=False)(np.ones((1, 60), bool)).shape == (1, 4)
+
+
+@pytest.mark.parametrize(("lags", "trends", "hidden"), [((), False, [2, 3, 41]), ((1, 3), True, [])])
+@pytest.mark.parametrize("length", [80, 53, 7])
+def test_functionals_of_windows_are_averaged_by_the_frames_in_them(lags, trends, hidden, length):
+    """Frames that are hidden do not count, and a window without a frame has no weight."""
+    frames = np.random.default_rng(0).normal(size=(1, 80, 5)).cumsum(axis=1).astype(np.float32)
+    mask = np.arange(80) < length
+    mask[[*hidden, *range(20, 40)]] = False
+    windows = [frames[0, first : first + 20][mask[first : first + 20]] for first in (0, 20, 40, 60)]
+    windows = [window for window in windows if len(window)]
+    counts = np.array([len(window) for window in windows])
+    each = [by_hand(window, lags, trends) for window in windows]
+    expected = np.average(each, axis=0, weights=counts**2 / (counts + 8))
+    functionals = Functionals(lags, trends=trends, window=20)(frames, mask[None]).numpy()[0]
+    np.testing.assert_allclose(functionals, expected, atol=1e-4)
+
+
+def test_a_clip_without_a_frame_has_finite_functionals_of_windows():
+    functionals = Functionals((), trends=False, window=8)(np.ones((1, 20, 6), np.float32), np.zeros((1, 20), bool))
+    assert np.isfinite(functionals).all()
+
+
+def test_the_padding_of_windows_changes_nothing():
+    frames = np.random.default_rng(0).normal(size=(1, 90, 5)).astype(np.float32)
+    layer, mask = Functionals((), trends=False, window=20), np.arange(90)[None] < 33
+    np.testing.assert_allclose(layer(frames, mask), layer(frames[:, :33], mask[:, :33]), atol=1e-6)
+
+
 @pytest.mark.parametrize("num_frames", [0, 1, 3])
 def test_a_clip_shorter_than_a_lag_has_finite_functionals(num_frames):
     mask = np.arange(20)[None] < num_frames
@@ -49,7 +86,7 @@ def test_a_clip_shorter_than_a_lag_has_finite_functionals(num_frames):
 
 @pytest.mark.parametrize(
     "layer",
-    [Functionals((2, 3)), Reliability((2, 3), prior_frames=4), LateFusion()],
+    [Functionals((2, 3), trends=False, window=9), Reliability((2, 3), prior_frames=4), LateFusion()],
     ids=lambda layer: layer.name,
 )
 def test_config_round_trip(layer):
