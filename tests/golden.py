@@ -69,7 +69,7 @@ def make():
         os.chdir(folder)  # so that no path of this machine is kept
         make_corpus("corpus", num_speakers=3, clips_per_emotion=2, emotions=("neutral", "sad", "angry"))
         data = ["--dataset-path", "corpus", "--output-dir", "run", "--batch-size", "4", "--epochs", "2"]
-        if main(["train", *data, *UNSURE, *words]):
+        if main(["train", "--preset", "light", *data, *UNSURE, *words]):
             sys.exit("training failed")
         Path("golden.wav").write_bytes(wav())
         expected = Predictor("run/export/1").predict("golden.wav").probabilities

@@ -51,7 +51,7 @@ class Functionals(keras.layers.Layer):
     def call(self, descriptors, mask):
         """Return `(batch, kinds * features)` for `descriptors` `(batch, frames, features)`.
 
-        The trends and the changes are those over the frames in the mask as if nothing lay between them.
+        Time, in the trends, counts the frames in the mask alone; changes are those between two frames in the mask.
         """
         if not self.window:
             return self._of_stretches(descriptors, mask)

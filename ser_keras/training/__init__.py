@@ -8,6 +8,7 @@ import keras
 
 from ser_keras.config import TrainConfig
 from ser_keras.model import ParallelModel, save_model
+from ser_keras.pipeline.clips import fingerprint
 from ser_keras.pipeline.encoded import EncodedClips
 from ser_keras.presets import default_training
 from ser_keras.runs.reading import stamp
@@ -107,6 +108,9 @@ def _checkpoint(folder: Path | None, trainer: Trainer) -> Checkpoint:
         "model": model.config.to_dict(),
         "training": config.to_dict(),
     }
+    if model.parts.encoder is not None:  # its weights are not in the checkpoint
+        weights = model.get_layer("encoder").get_weights()
+        settings["encoder"] = fingerprint(b"".join(each.tobytes() for each in weights))
     early_stopping = keras.callbacks.EarlyStopping(
         "val_uar", mode="max", patience=config.patience or config.epochs, restore_best_weights=config.patience > 0
     )

@@ -133,7 +133,7 @@ def test_batches_are_padded_to_a_multiple_of_the_steps(store, noise):
 
 
 def test_shuffled_gives_each_clip_once_an_epoch_in_another_order(store, noise):
-    dataset = store.shuffled(store.read(batches(noise)), batch_size=2, seed=0)
+    dataset = store.shuffled(store.read(batches(noise)), batch_size=2, seed=0, crop=100)
     with epochs_numbered() as epochs:
         orders = []
         for epochs.epoch in (0, 1, 2, 0):
@@ -144,7 +144,7 @@ def test_shuffled_gives_each_clip_once_an_epoch_in_another_order(store, noise):
 
 def test_an_epoch_draws_one_version_of_each_clip(store, noise):
     clips = store.read(batches(noise), copies=2)
-    dataset = store.shuffled(clips, batch_size=2, seed=0)
+    dataset = store.shuffled(clips, batch_size=2, seed=0, crop=100)
     drawn = set()
     for inputs, one_hot, *_ in dataset.repeat(30):
         for label, value in zip(one_hot.numpy().argmax(axis=1), inputs["functionals"].numpy(), strict=True):
@@ -187,3 +187,13 @@ def test_a_silent_clip_and_one_that_is_shorter_than_a_frame_can_be_encoded(encod
     store = EncodedClips(encoder, multiple=MULTIPLE)
     for inputs, _ in store.in_order(store.read(data, copies=1), batch_size=2):
         assert all(np.isfinite(inputs[name]).all() for name in ("steps", "functionals", "reliability"))
+
+
+def test_long_clips_are_cropped_in_training_and_their_functionals_are_not(store, noise):
+    clips = store.read(batches(noise))
+    longest = max(len(clip.versions[0]["mask"]) for clip in clips)
+    assert longest > 2
+    functionals = {clip.versions[0]["functionals"].tobytes() for clip in clips}
+    for inputs, *_ in store.shuffled(clips, batch_size=2, seed=0, crop=2):
+        assert inputs["mask"].numpy().sum(axis=1).max() <= 2
+        assert all(row.tobytes() in functionals for row in inputs["functionals"].numpy())
