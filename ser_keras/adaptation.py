@@ -49,8 +49,9 @@ def adapt_normalization(model: ParallelModel, recordings: Any) -> ParallelModel:
         mean = (1 - w) mean_train + w mean_new,    w = n / (n + κ),
 
     which is maximum a posteriori adaptation (Reynolds, Quatieri & Dunn, 2000, eq. 12 and 14) with κ as the relevance
-    factor. The normalisation of the mel bands stays: its moments are those of all frames, and depend more on silence
-    at both ends of the recordings than on the voice; adapted to another corpus they lowered the score
+    factor. Behind a pretrained encoder the network subtracts the means of the same features, and they move as far. In
+    the light model the normalisation of the mel bands stays: its moments are those of all frames, and depend more on
+    silence at both ends of the recordings than on the voice; adapted to another corpus they lowered the score
     (docs/accuracy.md).
 
     Args:

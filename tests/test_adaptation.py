@@ -187,3 +187,23 @@ def test_a_clip_without_a_speaker_cannot_be_scored_by_speaker(model, corpus):
     nameless = [replace(each, speaker=None) for each in recordings.utterances[:2]]
     with pytest.raises(InputError, match=r"speaker is unknown"):
         evaluate_by_speaker(model, recordings, nameless)
+
+
+# === behind an encoder ===
+
+
+def test_behind_an_encoder_the_network_subtracts_means_that_move_as_far(encoder_model, clips):
+    model = encoder_model.copy()
+    fit_functionals_branch(model, [_encoded(model, clips)], 100.0)
+    adapted = adapt_normalization(model, [10 * each for each in clips[:3]])
+    shift = means(adapted) - means(model)
+    network = [each.parts.normalization.adapt_mean.numpy().ravel() for each in (adapted, model)]
+    assert np.abs(shift).max() > 1e-3
+    np.testing.assert_allclose(network[0] - network[1], shift[: len(network[0])], atol=1e-5)
+
+
+def _encoded(model, clips):
+    """Yield each clip as the encoder gives it, with labels in turn."""
+    for index, clip in enumerate(clips):
+        inputs = {"waveform": clip[None], "num_samples": np.array([len(clip)])}
+        yield model.parts.encoder(inputs), tf.one_hot([index % model.num_emotions], model.num_emotions)

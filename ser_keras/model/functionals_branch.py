@@ -62,7 +62,8 @@ def fit_functionals_branch(model: keras.Model, draws: Iterable[Any], regularizat
 def centre_functionals(model: keras.Model, batches, *, weight: float) -> None:
     """Move the means that the functionals branch subtracts towards those of other recordings.
 
-    The means of functionals for which all recordings are too short stay as they are.
+    Behind an encoder the network subtracts means of the same features, which move as far. The means of functionals for
+    which all recordings are too short stay as they are.
 
     Args:
         model: a `ParallelModel` that has a functionals branch.
@@ -75,7 +76,14 @@ def centre_functionals(model: keras.Model, batches, *, weight: float) -> None:
     for batch in batches:
         means.add(*compute(batch[0] if isinstance(batch, tuple) else batch))
     found = means.result(default=mean)
-    _set_moments(model, mean + weight * (found - mean), normalization.adapt_variance)
+    shift = weight * (found - mean)
+    _set_moments(model, mean + shift, normalization.adapt_variance)
+    if model.parts.encoder is not None:
+        network = model.parts.normalization
+        size = model.parts.encoder.output["steps"].shape[-1]
+        of_features = shift[:size]  # the means come first among the functionals
+        network.adapt_mean.assign_add(np.reshape(of_features, network.adapt_mean.shape))
+        network.finalize_state()
 
 
 class StandardizedRegression(NamedTuple):
