@@ -114,16 +114,21 @@ def evaluate_by_speaker(
     if nameless := next((each for each in utterances if not each.speaker_id), None):
         raise InputError(f"{nameless.path}: its speaker is unknown: name the speakers, or adapt to all recordings")
     index_of = {utterance: index for index, utterance in enumerate(recordings.utterances)}
-    random, found = np.random.default_rng(0), {}
+    random, found, num_adapted = np.random.default_rng(0), {}, 0
     for speaker in sorted({each.speaker_id for each in utterances}):
         own = [each for each in utterances if each.speaker_id == speaker]
         chosen = random.permutation(len(own))[:clips]
+        num_adapted += len(chosen)
         adapted = adapt_normalization(model, [recordings.waveform(index_of[own[place]]) for place in chosen])
         report = evaluate_model(adapted, clip_batches(recordings, own, model.known_emotions(), batch_size=_BATCH_SIZE))
         found |= zip(own, zip(report.labels, report.probabilities, strict=True), strict=True)
     labels, probabilities = map(np.stack, zip(*(found[each] for each in utterances), strict=True))
     speakers = tuple(each.speaker_id for each in utterances)
-    return Report(model.known_emotions(), labels, probabilities, speakers, tuple(utterances))
+    caveat = (
+        f"transductive: the model was adapted to each speaker by own clips without their labels, and these "
+        f"{num_adapted} of the {len(utterances)} clips are scored too"
+    )
+    return Report(model.known_emotions(), labels, probabilities, speakers, tuple(utterances), (caveat,))
 
 
 def _batches(recordings: Any, sample_rate: int) -> Iterator[dict[str, Any]]:

@@ -164,6 +164,7 @@ class CrossValidation:
             "validation_only": self.config.validation_only,
             "optimistic": self.is_optimistic,
             **({"warning": OPTIMISTIC} if self.is_optimistic else {}),
+            **({"adapt_clips": self.config.adapt_clips} if self.config.adapt_clips else {}),
             "pooled_uar": self.pooled_uar,
             "mean_fold_uar": self.mean_fold_uar,
             "std_over_seeds": self.std_over_seeds,
@@ -211,6 +212,9 @@ class CrossValidation:
         lines.append(f"validation UAR  {self.mean_validation_uar:.3f}   mean over folds and seeds")
         if self.std_over_seeds is not None:
             lines.append(f"over seeds      {self.std_over_seeds:.3f}   standard deviation")
+        if self.config.adapt_clips:
+            clips = f"{self.config.adapt_clips} clips of each test speaker without their labels"
+            lines.append(f"Adapted to {clips}, which are scored too.")
         if self.is_optimistic:
             lines.append(f"The score is {OPTIMISTIC}.")
         return "\n".join(lines)

@@ -156,7 +156,7 @@ def score_corpus(
         report = evaluate_model(model, clip_batches(recordings, known, model.emotions, batch_size=config.batch_size))
     else:
         report = evaluate(recordings, known)
-    report = dataclasses.replace(report, caveats=_caveats(len(known), seen, adapted))
+    report = dataclasses.replace(report, caveats=(*report.caveats, *_caveats(len(known), seen, adapted)))
     return CorpusScore(report, known, {label: unknown[label] for label in order_emotions(unknown)}, seen, adapted)
 
 

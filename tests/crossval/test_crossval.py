@@ -508,6 +508,13 @@ def test_predictions_are_pooled_before_the_recall():
     assert result.accuracy == pytest.approx(5 / 6)
 
 
+def test_a_score_adapted_to_test_speakers_says_so():
+    plain = made_up(seeds=1)
+    adapted = replace(plain, config=plain.config.replace(adapt_clips=10))
+    assert "Adapted to 10 clips of each test speaker" in str(adapted) and adapted.to_dict()["adapt_clips"] == 10
+    assert "Adapted" not in str(plain) and "adapt_clips" not in plain.to_dict()
+
+
 def test_one_seed_has_no_deviation():
     assert made_up(seeds=1).std_over_seeds is None
 

@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_keras.adaptation import adapt_normalization
+from ser_keras.adaptation import adapt_normalization, evaluate_by_speaker
 from ser_keras.cli import main
 from ser_keras.config import DataConfig
 from ser_keras.corpora import Utterance
@@ -178,6 +179,12 @@ def test_a_model_that_was_adapted_to_scored_clips_is_transductive(restless_model
         "transductive": True,
     }
     assert "transductive: the model was adapted to 3 recordings, and 2 of the 8 scored" in str(score)
+
+
+def test_a_score_by_speaker_says_that_the_model_was_adapted_to_scored_clips(restless_model, other, run):
+    score = score_corpus(restless_model, other, run=run, evaluate=partial(evaluate_by_speaker, restless_model, clips=1))
+    speakers = len({each.speaker_id for each in score.utterances})
+    assert f"these {speakers} of the {len(score.utterances)} clips are scored too" in str(score)
 
 
 def test_copies_under_other_names_and_arrays_are_known_again(restless_model, other, recordings, tmp_path):
